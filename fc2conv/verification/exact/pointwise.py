@@ -17,7 +17,7 @@ from onnx import TensorProto
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
-from fc2conv.verification.exact.terms import INTEGERS, PICKS, Term, unmoved
+from fc2conv.verification.exact.terms import CHOOSE, INTEGERS, Term, unmoved
 
 MOST_POWER = 8
 
@@ -219,18 +219,18 @@ _FLOATS: dict[int, tuple[int, int]] = {
 """Bits of the significand and of the exponent."""
 
 
-_CHOOSE = PICKS | frozenset("Relu Neg Abs MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+_FIT = CHOOSE | {"Relu", "Neg", "Abs"}
 """Operators that a float type has the results of where it has the operand."""
 
 
 def exact_cast(source: Term, result: Term) -> bool:
     """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
-    origin = unmoved(source, _CHOOSE)
+    origin = unmoved(source, _FIT)
     while origin.op is not None and origin.op.name == "Cast":
         before = origin.inputs[0]
         if before is None or not kept(before, origin):
             break
-        origin = unmoved(before, _CHOOSE)
+        origin = unmoved(before, _FIT)
     return kept(source, result) or kept(origin, result)
 
 

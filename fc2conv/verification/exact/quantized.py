@@ -13,10 +13,8 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
-from fc2conv.verification.exact.terms import PICKS, Term, limits
+from fc2conv.verification.exact.terms import CHOOSE, Term, limits, unmoved
 
-_KEEP = PICKS | frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
-"""Operators of which each result is one of the elements of the first operand."""
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
 
 
@@ -56,8 +54,7 @@ def step(scale: Term | None, zero: Term | None, kind: int) -> Step | None:
 
 def stepped(term: Term | None) -> Step | None:
     """Return the step of all elements of a value; None where it is not known to have one."""
-    while term is not None and term.op is not None and term.op.name in _KEEP:
-        term = None if term.index and term.op.name == "MaxPool" else term.inputs[0]
+    term = None if term is None else unmoved(term, CHOOSE)
     if term is None or term.op is None:
         return None
     if term.op.name == "Concat":

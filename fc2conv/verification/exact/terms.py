@@ -26,7 +26,8 @@ RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 TURNS = RESHAPES | {"Transpose"}
 """Operators that give the same elements in another place."""
 PICKS = TURNS | frozenset("Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
-"""Operators of which each result is one of the elements of the first operand."""
+CHOOSE = PICKS | frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+"""Operators of which each result is one of the elements of the first operand: at a place, or the greatest of some."""
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
