@@ -179,7 +179,7 @@ def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pool
         maker = makers.get(name)
         while maker is not None and (op(maker) in _PASSED or _factor(slider, maker) is not None):
             factor *= _factor(slider, maker) or 1.0
-            maker = makers.get(_operand(slider, maker))
+            maker = makers.get(_operands(slider, maker)[0])
         found = _pooling(slider, makers, maker) if maker is not None else None
         if found is None:
             return None
@@ -196,9 +196,7 @@ def _operands(slider: Slider, node: NodeProto) -> list[str]:
     """The operands that are maps of a node that is affine along the channels in all of them; none for another node."""
     kind = op(node)
     computed = [name for name in node.input if slider.values(name) is None]
-    if kind in _PASSED or _affine(slider, node) is not None:
-        return [_operand(slider, node)]
-    if kind in ("Add", "Sub", "Sum"):
+    if kind in (*_PASSED, "Add", "Sub", "Sum") or _affine(slider, node) is not None:
         return computed
     if kind == "Concat" and int_attribute(node, "axis", 0) == CHANNELS and len(computed) == len(node.input):
         return computed
@@ -217,7 +215,7 @@ def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[Nod
         if op(node) in _PASSED and op(node) != "Transpose":
             passed[node.output[0]] = node.input[0]
         elif pooled.maximum and factor is not None:
-            passed[node.output[0]] = _operand(slider, node)
+            passed[node.output[0]] = _operands(slider, node)[0]
             pooled = pooled.times(factor)
         elif pooled.maximum and _affine(slider, node) and not pooled.mean:
             raise _NoMap(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
@@ -226,13 +224,6 @@ def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[Nod
         else:
             kept.append(node)
     return _Exchanged(pooled, kept, {name: each.read for name, each in pools.items()}, passed)
-
-
-def _operand(slider: Slider, node: NodeProto) -> str:
-    """The operand that is a map."""
-    if op(node) in ("Add", "Sub", "Mul", "Div", "Sum"):
-        return str(next(name for name in node.input if slider.values(name) is None))
-    return str(node.input[0])
 
 
 def _affine(slider: Slider, node: NodeProto) -> bool | None:

@@ -74,7 +74,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     forms = {name: adopted(slider, node, form, widest) for name, form in forms.items()}
     shaped = meeting(node, list(forms.values()))
     rest = [name for name in node.input if name and name not in forms]
-    extra = max((_rank(slider, node, name) for name in rest), default=0) - len(shaped.layout)
+    extra = max((len(slider.shape(name, node)) for name in rest), default=0) - len(shaped.layout)
     if extra > 0:  # an operand of more dimensions gives them to the result
         shaped = replace(shaped, layout=widened(shaped.layout, range(extra)))
     known = {name: array for name in rest if (array := of_one_item(slider, name)) is not None}
@@ -88,11 +88,6 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], list(maps.values()))
     put_together(slider, node, replace(shaped, name=node.output[0]))
-
-
-def _rank(slider: Slider, node: NodeProto, name: str) -> int:
-    shape = slider.constants.shape(name) if slider.constants.is_constant(name) else None
-    return len(slider.shape(name, node) if shape is None else shape)
 
 
 def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | None:

@@ -94,15 +94,14 @@ def _ratio(slider: Slider, node: NodeProto, name: str, count: Count) -> str:
 
     That is 1 at the training size. Empty where the number does not count.
     """
-    values = slider.values(name)
+    values = slider.constants.array(name) if slider.constants.is_constant(name) else slider.tensors.made(name)
     powers = None if values is None else _powers(values, count)
     if values is None or powers is None:
         return ""
     slider.counting.append((node, count.read))
     slider.counted.add(node.output[0])
     made, number = f"{name}_cells", slider.tensors.value
-    shape, axes = slider.add("Shape", [count.read], made), slider.tensors.ints(count.axes, "axes")
-    cells = slider.add("ReduceProd", [slider.add("Gather", [shape, axes], made)], made, keepdims=0)
+    cells = slider.add("ReduceProd", [slider.measured(count.read, count.axes, made)], made, keepdims=0)
     cells = slider.add("Cast", [cells], made, to=TensorProto.FLOAT)
     n = slider.add("Mul", [cells, number(np.array(count.elements // count.cells, np.float32), "each")], made)
     less = slider.add("Sub", [n, number(np.array(1, np.float32), "one")], made) if powers[1] else ""

@@ -26,7 +26,7 @@ from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Hole, Step, hole_of, windows
 from fc2conv.fcn.padding import weigh
 from fc2conv.fcn.slider import Slider, Stuck
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, new_node, op
+from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op, text_attribute
 from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END
 
@@ -213,9 +213,9 @@ class _Dilation:
 
     def pad(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A Pad with a constant."""
-        found = attribute(node, "mode")
-        if found is not None and found.s != b"constant":
-            raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {found.s.decode()}")
+        mode = text_attribute(node, "mode", "constant")
+        if mode != "constant":
+            raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {mode}")
         rank = self.forms[node.output[0]].rank
         pads = self.slider.listed(node, "pads", 1) or []
         for axis, hole in holes.items():

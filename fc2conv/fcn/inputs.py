@@ -113,6 +113,10 @@ class _Followed:
             self.known.update((name, made) for name in node.output if name)
         return made is not None
 
+    def shape(self, name: str) -> Sequence[int] | None:
+        """The training shape of a value, or of a constant."""
+        return self.shapes.get(name) or self.constants.shape(name)
+
     def axes(self, node: NodeProto) -> list[int] | None:
         """The `axes` of a node, an attribute or an operand; None where it has none, or they are computed."""
         found = ints_attribute(node, "axes")
@@ -134,7 +138,7 @@ def _same(_: _Followed, __: NodeProto, dims: Dims) -> Dims | None:
 
 def _widened(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     """Broadcasting with what comes from no image: it may have more dimensions."""
-    shapes = (followed.shapes.get(name) or followed.constants.shape(name) for name in (*node.input, *node.output))
+    shapes = (followed.shape(name) for name in (*node.input, *node.output))
     return _merged(dims, [()] * max((len(shape) for shape in shapes if shape is not None), default=0))
 
 
@@ -163,7 +167,7 @@ def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     table = followed.constants.shape(node.input[0])
     if table and node.input[0] not in followed.known and int_attribute(node, "axis", 0) == 0:
         return [*dims, *[()] * (len(table) - 1)]  # a table of values, looked up for each pixel
-    rank = len(followed.shapes.get(node.input[1]) or followed.constants.shape(node.input[1]) or ())
+    rank = len(followed.shape(node.input[1]) or ())
     axis = int_attribute(node, "axis", 0) % len(dims)
     if node.input[0] not in followed.known or rank > 1:
         return None
@@ -171,7 +175,7 @@ def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
 
 
 def _gather_nd(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    shape = followed.shapes.get(node.input[1]) or followed.constants.shape(node.input[1]) or ()
+    shape = followed.shape(node.input[1]) or ()
     return dims if len(shape) == SPACE and shape[1] == 1 and not int_attribute(node, "batch_dims", 0) else None
 
 

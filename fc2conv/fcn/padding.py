@@ -125,9 +125,7 @@ def weigh(slider: Slider, node: NodeProto) -> None:
     quotient, *behind = slider.nodes[index + 1 :]
     del slider.nodes[index + 1 :]
     ints, add = slider.tensors.ints, slider.add
-    sizes = add(
-        "Gather", [add("Shape", [name], f"{made}_shape"), ints(tuple(range(SPACE, SPACE + rank)), "space")], "size"
-    )
+    sizes = slider.measured(name, range(SPACE, SPACE + rank), f"{made}_size")
     weight = slider.values(node.input[1])
     assert weight is not None
     one = helper.make_tensor("one", helper.np_dtype_to_tensor_dtype(weight.dtype), [1], np.ones(1, weight.dtype))
@@ -145,9 +143,7 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
     pads = [ints((0,), "none")] * (2 * rank)
     for axis, rim in rims.items():
         place, stride = rim.place, ints((int(rim.place.stride),), "stride")
-        size = add(
-            "Gather", [add("Shape", [place.image], f"{name}_image"), ints((place.dim,), "dim")], f"{name}_extent"
-        )
+        size = slider.measured(place.image, [place.dim], f"{name}_extent")
         wanted = add("Div", [add("Sub", [size, ints((1,), "one")], f"{name}_last"), stride], f"{name}_wanted")
         reach = add("Sub", [size, ints((place.minimum,), "least")], f"{name}_reach")
         there = add("Div", [reach, stride], f"{name}_there")

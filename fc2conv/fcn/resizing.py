@@ -19,7 +19,7 @@ from onnx import NodeProto
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
-from fc2conv.ir.graph import attribute, int_attribute, op
+from fc2conv.ir.graph import attribute, int_attribute, op, text_attribute
 from fc2conv.reasons import Code
 
 _HALF = Fraction(1, 2)
@@ -59,7 +59,10 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
-    whole = (_text(node, "coordinate_transformation_mode", ""), _text(node, "keep_aspect_ratio_policy", "stretch"))
+    whole = (
+        text_attribute(node, "coordinate_transformation_mode", ""),
+        text_attribute(node, "keep_aspect_ratio_policy", "stretch"),
+    )
     if whole[0] == "tf_crop_and_resize" or whole[1] != "stretch":
         raise Stuck(Code.NOT_SLIDING, node, "it takes a part of the whole image, or keeps its proportions")
     sizes = _by_axis(form, slider.shape(node.output[0], node), node)
@@ -128,9 +131,9 @@ def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, sizes: 
     if factor == 1:
         return Step(made, (form.name,))
     centers, rounding = ("half_pixel", "round_prefer_floor") if slider.graph.opset >= _RESIZE else _OLD
-    centers = _text(node, "coordinate_transformation_mode", centers)
-    wide, reads = _READS.get(_text(node, "mode", "nearest"), (0, None))
-    nearest = _NEAREST[_text(node, "nearest_mode", rounding)]
+    centers = text_attribute(node, "coordinate_transformation_mode", centers)
+    wide, reads = _READS.get(text_attribute(node, "mode", "nearest"), (0, None))
+    nearest = _NEAREST[text_attribute(node, "nearest_mode", rounding)]
     center = _CENTERS.get(centers)
     if centers == "tf_half_pixel_for_nn":
         places = [(o + _HALF) / factor for o in range(factor.numerator)]
@@ -156,8 +159,3 @@ def _is_edge(place: Fraction, nearest: Callable[[Fraction], int] | None) -> bool
     if nearest is None:
         return place.denominator == 1
     return nearest(place - _LITTLE) != nearest(place + _LITTLE)
-
-
-def _text(node: NodeProto, name: str, default: str) -> str:
-    found = attribute(node, name)
-    return default if found is None else found.s.decode()

@@ -106,16 +106,12 @@ class Slider:
         self.steps: dict[int, list[Step]] = {}
         self.pools: list[Pool] = []
         self.spread: list[tuple[NodeProto, str]] = []
-        self.suspects: set[str] = set()
         self.windowless: list[Reason] = []
-        self.whole: set[str] = set()
-        self.means: set[str] = set()
+        self.whole, self.means, self.suspects, self.counted, self.sized = (set[str]() for _ in range(5))
         self._lost: dict[str, Reason] = {}
         self._behind: dict[str, frozenset[str]] = {}
         self.counts: dict[str, Count] = {}
         self.counting: list[tuple[NodeProto, str]] = []
-        self.counted: set[str] = set()
-        self.sized: set[str] = set()
         self.relaid: dict[tuple[str, Pieces, int], str] = {}
 
     # ------------------------------------------------------------------ the walk
@@ -198,12 +194,13 @@ class Slider:
 
     def shape(self, name: str, node: NodeProto) -> Shape:
         """The training shape of a value."""
-        if name not in self.shapes:
+        known = self.shapes.get(name, self.constants.shape(name))
+        if known is None:
             if name not in self.graph.producer:
                 raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
             first = unknown_from(name, self.constants, self.shapes)
             raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", _NO_SHAPE)
-        return self.shapes[name]
+        return known
 
     def values(self, name: str) -> np.ndarray | None:
         """The values of a constant, of the model or made here, or of what follows from the training size alone."""
@@ -305,10 +302,12 @@ class Slider:
     def extent(self, form: Form, *channels: int) -> str:
         """The shape of a map with so many channels, or parts of them, as the image gives it: [N, *channels, *S]."""
         made = f"{form.name}_extent"
-        shape = self.add("Shape", [form.name], made)
-        batch = self.add("Gather", [shape, self.tensors.ints((0,), "first")], made)
-        cells = self.add("Gather", [shape, self.tensors.ints(tuple(range(SPACE, form.rank)), "cells")], made)
+        batch, cells = (self.measured(form.name, dims, made) for dims in ((0,), range(SPACE, form.rank)))
         return self.add("Concat", [batch, self.tensors.ints(channels, "channels"), cells], made, axis=0)
+
+    def measured(self, name: str, dims: Sequence[int], wanted: str) -> str:
+        """The sizes of some dimensions of a value."""
+        return self.add("Gather", [self.add("Shape", [name], wanted), self.tensors.ints(tuple(dims), "dims")], wanted)
 
     def same(self, node: NodeProto) -> None:
         """A node that runs on the map of its first operand as it ran on the value, cell by cell."""

@@ -14,7 +14,7 @@ from fc2conv.fcn.geometry import Step, packed, unpacked
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.fcn.spreading import all_of
-from fc2conv.ir.graph import attribute, changed, int_attribute, ints_attribute, op
+from fc2conv.ir.graph import changed, int_attribute, ints_attribute, op, text_attribute
 from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
 
@@ -98,7 +98,7 @@ def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodePro
     """
     units = tuple(dim for dim in range(SPACE, len(form.layout)) if not form.layout[dim])
     rank = len(form.layout) - SPACE
-    if rank < 1:
+    if rank <= len(units):
         raise Stuck(Code.NOT_SLIDING, node, f"its input has {len(form.layout)} dimensions")
     new = deepcopy(node)
     for a in new.attribute:
@@ -126,16 +126,14 @@ def _kernel(slider: Slider, node: NodeProto, form: Form) -> Sequence[int]:
     if given is not None:
         return given
     weight = node.input[3 if node.op_type == "QLinearConv" else 1]
-    shape = slider.constants.shape(weight) or slider.shape(weight, node)
+    shape = slider.shape(weight, node)
     if len(shape) != form.rank:
         raise Stuck(Code.NOT_SLIDING, node, "the kernel has another rank than the map")
     return shape[SPACE:]
 
 
 def _auto_pad(node: NodeProto) -> str:
-    found = attribute(node, "auto_pad")
-    kind = found.s.decode() if found is not None else ""
-    return "" if kind == "NOTSET" else kind
+    return text_attribute(node, "auto_pad", "NOTSET").removeprefix("NOTSET")
 
 
 def _is_whole(node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequence[int]) -> bool:
@@ -199,9 +197,8 @@ def _pad(slider: Slider, node: NodeProto) -> None:
     else:
         rest = [node.input[2]] if len(node.input) > 2 else []
         slider.emit(node, [form.name, slider.tensors.ints(pads, f"{node.output[0]}_pads"), *rest])
-    mode = attribute(node, "mode")
     read: tuple[str, ...] = (form.name,)
-    if mode is not None and mode.s == b"wrap":  # the cells at one rim read those at the other
+    if text_attribute(node, "mode", "") == "wrap":  # the cells at one rim read those at the other
         read = (form.name, all_of(slider, node.output[0], form))
     steps = {
         axis: Step(node.output[0], read, before=before[axis], after=after[axis]) for axis in range(SPACE, form.rank)

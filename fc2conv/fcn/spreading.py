@@ -14,8 +14,7 @@ import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from fc2conv.fcn.beside import Array, in_map_order, relaid
-from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import put_together, spread_out
 from fc2conv.fcn.slider import Slider, Stuck, handles
@@ -117,8 +116,9 @@ def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
     vector = len(shape) == len(whole) == len(like.layout) and like.layout[0] == (BATCH,) and shape[at] == whole[at]
     if not vector or prod(shape[1:]) != shape[at]:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
-    form = Form(name, identity(len(shape)), tuple(shape), frozenset())
-    return adopted(slider, node, form, replace(like, sizes=like.sizes_of(shape[at])))
+    rest = (shape[at], *[1] * (like.rank - SPACE))
+    made = slider.add("Reshape", [name], f"{name}_cell", shape=(-1, *rest))
+    return Form(made, like.layout, (like.sizes[BATCH], *rest), frozenset())
 
 
 def _is_level(array: Array, like: Form) -> bool:

@@ -16,7 +16,7 @@ from onnx import NodeProto
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
-from fc2conv.ir.graph import attribute, ints_attribute
+from fc2conv.ir.graph import ints_attribute, text_attribute
 from fc2conv.reasons import Code
 
 
@@ -45,8 +45,7 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
 
 def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]) -> list[int]:
     """The pads as numbers: where the node says how large its result is, those that make it so at the training size."""
-    kind = attribute(node, "auto_pad")
-    upper = kind is not None and kind.s == b"SAME_UPPER"
+    upper = text_attribute(node, "auto_pad", "") == "SAME_UPPER"
     given = ints_attribute(node, "pads")
     if given is not None and ints_attribute(node, "output_shape") is None:
         return given

@@ -52,8 +52,7 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int])
     if max(kernel) > 1:
         wide = slider.add("AveragePool", [wide], f"{output}_between", kernel_shape=kernel)
     image = next(iter(places.values())).image
-    dims = ints(tuple(place.dim for place in places.values()), "dims")
-    extent = slider.add("Gather", [slider.add("Shape", [image], f"{output}_image"), dims], f"{output}_extent")
+    extent = slider.measured(image, [place.dim for place in places.values()], f"{output}_extent")
     start = ints(tuple(starts), f"{output}_start")
     end = slider.add("Add", [extent, start], f"{output}_end")
     slider.add("Slice", [wide, start, end, ints(tuple(places), "axes")], f"{output}_cut", made=output)

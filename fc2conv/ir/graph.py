@@ -59,6 +59,12 @@ def ints_attribute(node: NodeProto, name: str) -> list[int] | None:
     return None if found is None else [int(i) for i in found.ints]
 
 
+def text_attribute(node: NodeProto, name: str, default: str) -> str:
+    """A text attribute or its default."""
+    found = attribute(node, name)
+    return default if found is None else found.s.decode("utf-8", "replace")
+
+
 def permutation(node: NodeProto, rank: int) -> list[int] | None:
     """The `perm` of a Transpose of a value of this rank; None where it is no permutation of its dimensions."""
     perm = ints_attribute(node, "perm") or list(reversed(range(rank)))

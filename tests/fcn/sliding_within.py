@@ -97,6 +97,9 @@ WHOLE: dict[str, str] = {
         s = Shape (c)  x1 = Expand (q, s)  r = Mul (x1, c)""",
     "softmax over the pooled channels": """p = GlobalAveragePool (c)  t = Reshape (p, pairs)
         e = Softmax <axis = 1> (t)  q = Reshape (e, column)  r = Mul (c, q)""",
+    "what mixes the pooled items, in front of a layer": """p = GlobalAveragePool (c)  f = Flatten (p)
+        m = LpNormalization <axis = 0> (f)  u = Reshape (m, column)  e = Conv (u, k1)  i = Conv (e, k2)
+        g = Sigmoid (i)  r = Mul (c, g)""",
     "response normalization": """n = ReduceL2 <axes = [2, 3]> (c)  m = ReduceMean <axes = [1]> (n)  e = Add (m, scale)
         d = Div (n, e)  f = Mul (c, d)  r = Add (f, c)""",
     "pooled beside the map": """p = GlobalAveragePool (c)  a = Conv (p, k1)  u = Resize <mode = "linear"> (a, , , size)
