@@ -124,8 +124,9 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     maps = [slider.forms[name] for name in node.input if name in slider.forms]
     dim = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
     first = max((_along_dim(form, dim) for form in maps), key=_growing)
-    if first.parts is not None and len(maps) < len(node.input):
-        raise Stuck(Code.NOT_SLIDING, node, "it joins values of split channels with others")
+    plain = first.parts is None and first.axes([dim]) <= {CHANNELS}
+    if not plain and len(maps) < len(node.input):
+        raise Stuck(Code.NOT_SLIDING, node, "it joins cells, or parts of the channels, with what comes from no image")
     forms: list[Form] = []
     for name in node.input:
         beside = slider.forms[name] if name in slider.forms else constant_map(slider, node, name, first)
@@ -133,16 +134,16 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     first, *_ = whole = [apart(form, node, "it joins more than channels") for form in (first, *forms)]
     if len({form.sizes[SPACE:] for form in whole}) > 1:
         raise kept_apart(first)
-    plain = meeting(node, [taken(form, {dim: np.array(0)}) for form in whole])
+    met = meeting(node, [taken(form, {dim: np.array(0)}) for form in whole])
     turned = [form.transposed([dim, *(i for i in range(len(form.layout)) if i != dim)]) for form in whole[1:]]
     joined = [in_order(slider, form, node.output[0]) for form in turned]
     slider.put(node, "Concat", [form.name for form in joined], axis=CHANNELS)
     slider.trace(node.output[0], joined)
     channels = sum(form.sizes[CHANNELS] for form in joined)
-    order = np.arange(channels).reshape(sum(form.shape[0] for form in turned), *plain.order.shape)
+    order = np.arange(channels).reshape(sum(form.shape[0] for form in turned), *met.order.shape)
     layout = tuple((CHANNELS, *axes) if i == dim else axes for i, axes in enumerate(first.layout))
     layout = first.layout if CHANNELS in first.layout[dim] else layout
-    made = replace(plain, name=node.output[0], layout=layout, sizes=plain.sizes_of(channels), parts=first.parts)
+    made = replace(met, name=node.output[0], layout=layout, sizes=met.sizes_of(channels), parts=first.parts)
     put_together(slider, node, made.holding(np.moveaxis(order, 0, made.parts_at(dim).start)))
 
 
