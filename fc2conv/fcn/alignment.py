@@ -37,7 +37,7 @@ def align(slider: Slider, training: Mapping[int, Mapping[str, int]]) -> None:
         slider.nodes.insert(index, slider.nodes.pop())
         for i, each in enumerate(node.input):
             node.input[i] = cut if each == name else each
-        slider.forms[cut] = replace(known[name], name=cut)
+        slider.forms[cut] = replace(known[name], name=cut, parts=None)
         for axis, steps in slider.steps.items():
             at = next((i for i, step in enumerate(steps) if step.made == made), None)
             if at is not None:

@@ -20,6 +20,7 @@ from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END
 
 Array = NDArray[Any]
+_BOUNDS = ("starts", "ends", "axes", "steps")
 _STEPS = 10
 """From this opset Slice has steps."""
 
@@ -70,8 +71,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
 
 @handles("Slice")
 def _slice(slider: Slider, node: NodeProto) -> None:
-    keys = ("starts", "ends", "axes", "steps")
-    starts, ends, axes, steps = (slider.listed(node, key, at) or [] for at, key in enumerate(keys, start=1))
+    starts, ends, axes, steps = (slider.listed(node, key, at) or [] for at, key in enumerate(_BOUNDS, start=1))
     form, dims, _ = slider.axes_of(node, axes or range(len(starts)), apart=True)
     cuts = list(zip(starts, ends, dims, steps or [1] * len(dims), strict=True))
     if form.parts is None:
@@ -94,7 +94,7 @@ def _cut(slider: Slider, node: NodeProto, form: Form, cuts: Sequence[tuple[int, 
             first, last, traced[axis] = _of_any_size(node, form, axis, (start, end, step))
         bounds.append((first, last, axis, step))
         sizes[axis] = len(range(form.sizes[axis])[start:end:step])
-    starts, ends, on, steps = zip(*bounds, strict=True)
+    starts, ends, on, steps = [*zip(*bounds, strict=True)] or [()] * len(_BOUNDS)
     given = None if all(step == 1 for step in steps) else steps
     if given is not None and slider.graph.opset < _STEPS:
         raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")

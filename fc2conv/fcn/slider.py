@@ -183,7 +183,7 @@ class Slider:
 
     def named(self, name: str) -> Form:
         """The map of a name in the new graph."""
-        return next(form for form in self.forms.values() if form.name == name)
+        return max((form for form in self.forms.values() if form.name == name), key=lambda form: form.parts is None)
 
     def map_of(self, node: NodeProto, position: int = 0) -> Form:
         """The form of an operand whose layout is that of the map itself."""
