@@ -249,17 +249,15 @@ def _enter(slider: Slider, name: str, image: Image) -> None:
         made = slider.add("Transpose", [made], f"{name}_map", perm=order)
     channel_dims = [dim for dim in order if layout[dim] == (CHANNELS,)]
     sizes = [prod(shape[dim] for dim in range(len(shape)) if layout[dim] == (axis,)) for axis in range(rank)]
-    form = Form(made, layout, tuple(sizes), image.free)
     if len(channel_dims) > 1:
-        form = replace(
-            form, name=_flat_channels(slider, made, order.index(channel_dims[0]), len(channel_dims), sizes[CHANNELS])
-        )
+        made = _flat_channels(slider, made, order.index(channel_dims[0]), len(channel_dims), sizes[CHANNELS])
     missing = tuple(axis for axis in range(rank) if (axis,) not in layout)
     if missing:
-        form = replace(form, name=slider.add("Unsqueeze", [form.name], f"{name}_map", axes=missing))
-    if form.name != name:
+        made = slider.add("Unsqueeze", [made], f"{name}_map", axes=missing)
+    if made != name:
         for axis in range(SPACE, rank):
-            slider.steps.setdefault(axis, []).append(Step(form.name, (name,)))
+            slider.steps.setdefault(axis, []).append(Step(made, (name,)))
+    form = Form(made, layout, tuple(sizes), image.free)
     if len(channel_dims) > 1:
         channels = np.arange(sizes[CHANNELS]).reshape([shape[dim] for dim in channel_dims])
         parts = Parts(channels, NodeProto(name=form.name), "it holds the channels in several dimensions")
