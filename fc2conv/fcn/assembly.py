@@ -8,7 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
-from fc2conv.fcn.describe import Description
+from fc2conv.fcn.describe import Description, metadata
 from fc2conv.fcn.forms import BATCH
 from fc2conv.fcn.outputs import FLOATS, End
 from fc2conv.fcn.placed import KEY
@@ -49,7 +49,7 @@ def assemble(
     model.ClearField("metadata_props")
     model.metadata_props.extend(others)
     for output in description.outputs:
-        model.metadata_props.add(key=f"{KEY}{output.output}", value=description.metadata[output.output])
+        model.metadata_props.add(key=f"{KEY}{output.output}", value=metadata(output))
     model.metadata_props.add(key=recipe.KEY, value=how)
     if had_info:
         _regenerate(model)

@@ -27,11 +27,10 @@ _CHOICES = ("ArgMax", "ArgMin", "TopK")
 
 @dataclass(frozen=True)
 class Description:
-    """What the pass has found out, for the report, for `metadata_props` and for the proof."""
+    """What the pass has found out, for the report and for the proof."""
 
     inputs: list[SlidingInput]
     outputs: list[SlidingOutput]
-    metadata: dict[str, str]
     padded: bool
     claims: Claims
 
@@ -59,14 +58,12 @@ class Describer:
     def describe(self) -> Description:
         """All that the pass has found out."""
         maps = [end for end in self.ends if end.kind == "map"]
-        outputs = [self._output(end) for end in self.ends]
         claims = [self._claim(replace(self.slider.forms[end.of], name=end.form.name), end.of) for end in maps]
         chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
         claims += [self._claim(self.slider.forms[name], name) for name in set(chosen.values()) - {e.of for e in maps}]
         return Description(
             inputs=[self._input(name, image) for name, image in self.images.items() if image.free],
-            outputs=outputs,
-            metadata={each.output: metadata(each) for each in outputs},
+            outputs=[self._output(end) for end in self.ends],
             padded=any(claim.padded for claim in claims),
             claims=Claims(
                 inputs={name: image.shape for name, image in self.images.items()},
