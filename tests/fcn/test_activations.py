@@ -121,6 +121,7 @@ NONE = {
         f"{_MEAN} [a] t = Gemm <transB = 1> (f, w, b) [relu] r = Relu (t) y = Gemm <transB = 1> (r, w5)",
         "relu",
     ),
+    "relu in one branch": (f"{_MEAN} {_FC} [relu] r = Relu (t) y = Add (t, r)", "relu"),
     "relu behind": (f"{_MEAN} {_FC} [relu] y = Relu (t)", "relu"),
     "gate": (f"{_MEAN} {_FC} e = Gemm <transB = 1> (f, w2) i = Sigmoid (e) [gate] y = Mul (t, i)", "gate"),
     "maximum, scaled": (

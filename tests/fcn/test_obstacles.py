@@ -185,9 +185,16 @@ def test_a_constant_that_is_the_same_for_all_cells_is_none() -> None:
     assert at_training_size(model, slid(model)) < CLOSE
 
 
-def test_a_product_of_two_maps_is_no_layer() -> None:
-    body = "t = Transpose <perm = [0, 1, 3, 2]> (c)  [attention] d = MatMul (c, t)"
-    report = fc2conv.plan(Case(body, "attention").model(), SLIDING).sliding
+@pytest.mark.parametrize(
+    ("body", "columns"),
+    [
+        ("t = Transpose <perm = [0, 1, 3, 2]> (c)  [attention] d = MatMul (c, t)", 144),
+        ("q = Reshape (c, heads)  t = Transpose <perm = [0, 1, 3, 2]> (q)  [attention] d = MatMul (q, t)", 8),
+    ],
+)
+def test_a_product_of_two_maps_is_no_layer(body: str, columns: int) -> None:
+    case = Case(body, "attention", ", int64[4] heads = {0, 2, 2, 36}", columns=columns)
+    report = fc2conv.plan(case.model(), SLIDING).sliding
     assert report is not None
     assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "attention")]
 
