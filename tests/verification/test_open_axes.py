@@ -50,6 +50,8 @@ SIZES = {
                                 "y = Add(x, c)",
     "a value by one factor after the other": ROOTS + "e = Cast<to = 1>(a) f1 = Cast<to = 1>(b) p = Mul(x, e) "
                                              "q = Mul(p, f1) y = Add(x, q)",
+    "a square of a value by a factor": ROOTS + "m = Mul(a, b) e = Cast<to = 1>(m) p = Mul(x, e) q = Mul(p, p) "
+                                       "y = Add(x, q)",
 }  # fmt: skip
 REST = "m{0} = Mod(n, d{0}) e{0} = Equal(m{0}, z) c{0} = Cast<to = 1>(e{0}) {1} = Add(x, c{0}) "
 RESTS = (

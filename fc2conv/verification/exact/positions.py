@@ -127,7 +127,7 @@ def bends(
         numbers = [(few[name].value, many[name].value) for name in names]
         gives = {name: few[name].value for name in node.output if name in few and few[name].value is not None}
         grown = [degrees.get(name, int(_depends(*each))) for name, each in zip(names, numbers, strict=True)]
-        degree = _degree(node, dict(zip(names, grown, strict=True)))
+        degree = _degree(node, names, grown)
         degrees |= {name: degree for name in gives if degree > 1}  # a number of degree 1 grows or does not
         bent = [known[name][0] for name in names if name in known]
         worst = max([_bent(node, numbers, [*gives.values()], sizes, sum(map(bool, grown)), bool(bent)), *bent])
@@ -167,21 +167,21 @@ def scaled(nodes: Sequence[NodeProto], few: Values, many: Values, shared: Collec
         made = [name for name in node.output if name in few and name not in shared]
         if not made or any(few[name].value is not None for name in made):
             continue
-        pairs = {name: (few[name].value, many[name].value) for name in names}
-        grown = {name: degrees.get(name, int(_depends(*each))) for name, each in pairs.items()}
-        degree = _degree(node, grown)
+        pairs = [(few[name].value, many[name].value) for name in names]
+        grown = [degrees.get(name, int(_depends(*each))) for name, each in zip(names, pairs, strict=True)]
+        degree = _degree(node, names, grown)
         degrees |= dict.fromkeys(made, degree)
         if node.op_type not in _STRAIGHT:
-            factors = [pairs[name] for name in names if name not in degrees and grown[name]]
+            factors = [pair for name, pair in zip(names, pairs, strict=True) if name not in degrees and _depends(*pair)]
             numbers.update(_content(*(None if each is None else each.reshape(-1) for each in pair)) for pair in factors)
-        if max([0, *grown.values()]) < degree > 1:
+        if max([0, *grown]) < degree > 1:
             found.append((third if degree == _DEGREE else _FAR, node))
     return Scaled(numbers, tuple(found))
 
 
-def _degree(node: NodeProto, grown: Mapping[str, int]) -> int:
+def _degree(node: NodeProto, names: Sequence[str], grown: Sequence[int]) -> int:
     """How often numbers that grow are factors of a result, where they are of its operands."""
-    scales = [each for name, each in grown.items() if _in_result(node, name)]
+    scales = [each for name, each in zip(names, grown, strict=True) if _in_result(node, name)]
     return (max if node.op_type in _STRAIGHT else sum)([0, *scales])
 
 
