@@ -18,8 +18,9 @@ from fc2conv.report.text import comparison_text
 from fc2conv.report.types import Comparison, Verdict
 from fc2conv.report.verification import Check, OutputDifference, worst
 from fc2conv.verification import numeric
-from fc2conv.verification.exact import prover
+from fc2conv.verification.exact import alone, prover
 from fc2conv.verification.exact.check import Exact
+from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.pair import outputs_of
 
 W = random((6, 4), 0)
@@ -173,3 +174,11 @@ def test_the_worst_verdict_is_that_of_the_whole() -> None:
         ExitCode.INCONCLUSIVE,
         ExitCode.INCONCLUSIVE,
     ]
+
+
+def test_a_rounded_quotient_is_a_function_and_no_sign_of_another_network() -> None:
+    """Of sizes that are not known, as in a Loop whose state grows, one model may hold the quotient that another has."""
+    file = model_file_from_proto(model("g (int64[4] x, int64[4] z) => (int64[4] y) { y = Div (x, z) }", {}))
+    quotient = Walk(file, {"x": (4,), "z": (4,)}).run()["y"]
+    assert alone.functions(quotient) == {"Div"}
+    assert not alone.named(quotient, opaque=False)

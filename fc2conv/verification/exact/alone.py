@@ -64,13 +64,13 @@ def _hashes(term: Term) -> bool:
 
 
 def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
-    """Return the functions that a node applies, with the numbers that are attributes.
+    """Return the functions that a node applies, with the numbers that are attributes, apart from moves and quotients.
 
     Of a node without a rule these are all attributes, apart from those that another layout may change.
     """
     given = pointwise.attributes(term.op.name, term.op.attributes) if term.op is not None else {}
     kept = {key: value for key, value in given.items() if isinstance(value, float) or (opaque and key not in _LAYOUT)}
-    return {(name, repr(sorted(kept.items()))) for name in functions(term) - _SIZES}
+    return {(name, repr(sorted(kept.items()))) for name in functions(term) - _SIZES - EXACT}
 
 
 # ------------------------------------------------------------------ nodes without a rule
