@@ -57,7 +57,7 @@ def inner_path(name: str) -> PurePosixPath | None:
 
 
 def archive_of(path: str) -> zipfile.ZipFile:
-    """Opens a ZIP archive; raises InputError for what is none."""
+    """Opens a ZIP archive; raises InputError for a file that is not one."""
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:

@@ -194,10 +194,11 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, Node
             scope, others = walk.scopes[key], later.scopes[key].values
             own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
             makers = {name: node for node in nodes for name in node.output}
-            ways = outputs_of(nodes, [value.name for value in scope.graph.output])
             shared = {name for name, term in values.items() if term.sides == 3 or term.key in few.same}
             scales[side - 1].append(scaled(nodes, values, others, shared, ends[1]))
-            for name, how, n in bends(nodes, values, others, (least, *ends)):
+            bent = list(bends(nodes, values, others, (least, *ends)))
+            ways = outputs_of(nodes, [value.name for value in scope.graph.output]) if bent else {}
+            for name, how, n in bent:
                 uses[side - 1].setdefault((how, ways.get(name)), {})[own[name].key] = n, makers[name]
             for node in nodes:
                 if any(name in own and own[name].sides == side for name in node.output):

@@ -58,11 +58,14 @@ class Field:
     def fits(self, kind: int, x: Residues, *, known: bool) -> bool:
         """Return whether a type has all of these integers: that is `known`, or was known of the same ones before."""
         found = self._fitting.setdefault(kind, [])
+        if known and not 0 < x[0].size <= _FITTING - sum(each.size for each in found):
+            return True
+        if not known and not found:
+            return False
         words = np.sort((x[0].astype(np.uint64) << np.uint64(32)) | x[-1].astype(np.uint64), axis=None)
-        if known and 0 < words.size <= _FITTING - sum(each.size for each in found):
+        if known:
             found.append(words)
-        if known or not found:
-            return known
+            return True
         found[:] = found if len(found) == 1 else [np.sort(np.concatenate(found))]
         at = np.searchsorted(found[0], words)
         return np.array_equal(found[0][np.minimum(at, found[0].size - 1)], words)
