@@ -113,9 +113,9 @@ class Context:
         self.orders[frozenset(axis.root for axis in axes_of(spatial_form[2:]))] = spatial_form[2:]
 
     def remembered(self, spatial: Layout) -> Layout:
-        """The same axes as a spatial form laid them out before; as they are where none did."""
+        """The same axes as a spatial form of the same rank laid them out before; as they are where none did."""
         found = self.orders.get(frozenset(axis.root for axis in axes_of(spatial)))
-        return found if found is not None and same_axes(found, spatial) else spatial
+        return found if found is not None and len(found) == len(spatial) and same_axes(found, spatial) else spatial
 
     def view(self, name: str) -> View | None:
         """The view of a value that is not constant."""

@@ -82,3 +82,17 @@ def test_weights_that_are_declared_as_inputs_change_their_shape() -> None:
     assert kernels(report) == {"fc": [3, 2]}
     feed = {"x": floats((2, 4, 3, 2))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_layer_over_a_value_of_rank_5_beside_one_with_a_frame_of_its_own() -> None:
+    """The second layer sums over a matrix's own axis, so that its frame has the rank of the network's convolutions."""
+    text = """graph (float[N,1,1,2,1] x) => (y, z)
+    { [first] y = Einsum <equation = "bm,abcde->daemc"> (k, x)
+      e = Einsum <equation = "bcmo,...bcde->...bdemo"> (m, x)  [second] n = MatMul (w, e)
+      c = Concat <axis = -4> (n, n)  [third] z = Einsum <equation = "abcdef,ebm->acdmf"> (c, t) }"""
+    arrays = {"k": floats((1, 5)), "m": floats((1, 1, 2, 3)), "w": floats((4, 2)), "t": floats((4, 1, 7))}
+    original = model(text, arrays, 17)
+    result, report = proved(original, scope="all")
+    assert kernels(report)["second"] == [1, 1]
+    feed = {"x": floats((2, 1, 1, 2, 1))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
