@@ -6,7 +6,7 @@ spatial forms of other values. The handler's own questions say what that is.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fc2conv.analysis.facts import NodeFacts
@@ -70,15 +70,18 @@ class Traced(Generic[K, V]):
         self.read, self.written = {}, {}
 
 
-Entries = tuple[tuple[dict[Any, Any], dict[Any, Any]], ...]
-"""Of each dictionary, the keys that were read or written, and their values; None for a key that it does not have."""
+Written = tuple[tuple[dict[Any, Any], dict[Any, Any]], ...]
+"""Of each dictionary, the keys that were written, and their values."""
 
 
 class Answer(NamedTuple):
-    """What was inferred of a node, and all that was read and written on the way."""
+    """What was inferred of a node, and all that was read and written on the way.
 
-    read: Entries
-    written: Entries
+    `read` has the look-up of a dictionary, a key, and the value; None where it had none.
+    """
+
+    read: tuple[tuple[Callable[[Any], Any], Any, Any], ...]
+    written: Written
     facts: NodeFacts
 
 
@@ -92,15 +95,18 @@ class Memory:
     def recall(self, index: int) -> NodeFacts | None:
         """Repeat what was inferred of a node where it would be inferred again; None where something has changed."""
         for answer in self._answers.get(index, ()):
-            if all(now.get(key) is value for now, read in answer.read for key, value in read.items()):
-                for now, written in answer.written:
-                    now.update(written)
+            for now, key, value in answer.read:
+                if now(key) is not value:
+                    break
+            else:
+                for values, written in answer.written:
+                    values.update(written)
                 return answer.facts
         return None
 
     def keep(self, index: int, facts: NodeFacts) -> None:
         """Keep what has just been inferred of a node."""
-        read = tuple((each.now, each.read) for each in self._traced if each.read)
+        read = tuple((each.now.get, key, value) for each in self._traced for key, value in each.read.items())
         written = tuple((each.now, each.written) for each in self._traced if each.written)
         for traced in self._traced:
             traced.forget()
@@ -110,7 +116,7 @@ class Memory:
         del answers[KEPT:]
 
 
-def _as_before(written: Entries, answers: Sequence[Answer]) -> None:
+def _as_before(written: Written, answers: Sequence[Answer]) -> None:
     """Put views that were written before in the place of identical ones, so that their readers see no change."""
     if not answers:
         return

@@ -77,8 +77,10 @@ class Constants:
         return names
 
     def _outside(self, name: str) -> bool:
+        if self.outer is None:
+            return False
         local = name in self.graph.producer or name in self.graph.initializers or name in self.graph.inputs
-        return self.outer is not None and not local and self.outer.is_constant(name)
+        return not local and self.outer.is_constant(name)
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is the same on every run."""

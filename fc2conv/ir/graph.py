@@ -19,6 +19,7 @@ from fc2conv.io.tensors import quoted
 
 OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
 """What onnxruntime has in its own domain for more types than ONNX had at the time."""
+_GRAPH, _GRAPHS = AttributeProto.GRAPH, AttributeProto.GRAPHS
 
 
 def op(node: NodeProto) -> str:
@@ -74,10 +75,10 @@ def permutation(node: NodeProto, rank: int) -> list[int] | None:
 def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
     """The graphs in a node's attributes, each with the attribute's name."""
     for a in node.attribute:
-        if a.type == AttributeProto.GRAPH:
+        if a.type == _GRAPH:
             yield a.name, a.g
-        for i, g in enumerate(a.graphs):
-            yield f"{a.name}[{i}]", g
+        elif a.type == _GRAPHS:
+            yield from ((f"{a.name}[{i}]", g) for i, g in enumerate(a.graphs))
 
 
 def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:

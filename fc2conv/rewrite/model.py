@@ -55,8 +55,7 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 def _spread(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
     """The model with functions in front of a Concat, where a layer behind them is no sum of its parts."""
     layers = _named(plans, lambda each: each.facts is not None and not each.facts.branches)
-    views = {plan.graph.path: plan.facts.views for plan in plans}
-    return spread(file, layers, views, freeze=options.freeze_initializers)
+    return spread(file, layers, plans, freeze=options.freeze_initializers)
 
 
 def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:

@@ -31,6 +31,7 @@ from fc2conv.rewrite.swap import exchanged, swap
 
 if TYPE_CHECKING:
     from fc2conv.layout.view import View
+    from fc2conv.planning.planner import Plan
     from fc2conv.rewrite.qdq import Layers
 
 _OF_EACH = frozenset(
@@ -64,9 +65,10 @@ class _Chain:
     parts: tuple[str, ...]
 
 
-def spread(file: ModelFile, layers: Layers, views: Views, *, freeze: bool) -> ModelFile | None:
+def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bool) -> ModelFile | None:
     """The model in which these layers read what is put side by side; None where they do so, or read nothing such."""
-    if not any(_chains(graph, constants, layers, views) for graph, constants in scopes(file, freeze=freeze)):
+    views = {plan.graph.path: plan.facts.views for plan in plans}
+    if not any(_chains(plan.graph, plan.constants, layers, views) for plan in plans):
         return None
     copy = replace(file, model=deepcopy(file.model))
     found = list(scopes(copy, freeze=freeze))
