@@ -40,7 +40,7 @@ def assemble(
     wanted = {value.name for value in outputs}
     nodes = alive(slider.nodes, wanted)
     old, new = slider.tensors.initializers(slider.graph.read, {*reads(nodes), *wanted})
-    put(slider.graph, nodes, old, new, ir_version=model.ir_version)
+    put(slider.graph, nodes, old, new)
     for field in ("output", "value_info"):
         graph.ClearField(field)
     graph.output.extend(outputs)

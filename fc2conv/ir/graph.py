@@ -17,6 +17,8 @@ from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.tensors import quoted
 
+OWN_INITIALIZERS = 4
+"""The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
 OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
 """What onnxruntime has in its own domain for more types than ONNX had at the time."""
 _GRAPH, _GRAPHS = AttributeProto.GRAPH, AttributeProto.GRAPHS
@@ -130,12 +132,13 @@ class Graph:
     ) -> None:
         self.proto = proto
         self.opsets = opsets
+        self.ir_version = ir_version
         self.outer = outer
         self.path = path
         self.initializers = {t.name: t for t in proto.initializer}
         self.inputs = [v.name for v in proto.input]
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
-        overridable = outer is None and ir_version >= 4 and not freeze
+        overridable = outer is None and ir_version >= OWN_INITIALIZERS and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
         self.nodes = sort(list(proto.node), path)
         self.element_types: dict[str, int] = {}
@@ -153,7 +156,8 @@ class Graph:
 
     def within(self, node: NodeProto, name: str, proto: GraphProto) -> Graph:
         """The scope of a subgraph, which is an attribute of a node of this one."""
-        return Graph(proto, self.opsets, ir_version=4, outer=self, path=scope_path(self.path, node, name))
+        path = scope_path(self.path, node, name)
+        return Graph(proto, self.opsets, ir_version=self.ir_version, outer=self, path=path)
 
     @property
     def opset(self) -> int:

@@ -14,6 +14,7 @@ from fc2conv.io.choices import of_inputs
 from fc2conv.io.escape import counted
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
+from fc2conv.ir.graph import OWN_INITIALIZERS
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.pipeline.unproved import check_proved
 from fc2conv.pipeline.work import Work, worked
@@ -21,7 +22,6 @@ from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.rewrite.scopes import Rewritten
-from fc2conv.rewrite.swap import OWN_INITIALIZERS
 
 if TYPE_CHECKING:
     from fc2conv.fcn.recipe import Recipe

@@ -11,12 +11,11 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
-from fc2conv.ir.graph import label, new_node, onnx_opset, op, opset_versions, walk
+from fc2conv.ir.graph import OWN_INITIALIZERS, label, new_node, onnx_opset, op, opset_versions, walk
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.relayout import reshape_target
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import OWN_INITIALIZERS
 
 _REGROUPING = frozenset(["Flatten", "Squeeze", "Unsqueeze"])
 

@@ -26,7 +26,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
 from fc2conv.ir.scopes import scopes
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import OWN_INITIALIZERS, swap_nodes
+from fc2conv.rewrite.swap import exchanged, swap
 
 Layers = frozenset[tuple[str, str]]
 """Layers by the path of their scope and their name."""
@@ -246,8 +246,6 @@ def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, L
 
     The layers in `left` stay as they are.
     """
-    if file.model.ir_version < OWN_INITIALIZERS:
-        return file, frozenset()
     copy, written = replace(file, model=deepcopy(file.model)), set[tuple[str, str]]()
     found = list(scopes(copy, freeze=freeze))
     taken = {name for graph, _ in found for name in graph.names}
@@ -255,6 +253,6 @@ def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, L
         writer = _Writer(graph, constants, Pool((), taken, {}))
         writer.write({name for path, name in left if path == graph.path})
         if writer.layers:
-            swap_nodes(graph, writer.replaced, writer.pool.new)
+            swap(graph, exchanged(graph, writer.replaced), writer.pool.new)
             written |= {(graph.path, name) for name in writer.layers}
     return (copy, frozenset(written)) if written else (file, frozenset())

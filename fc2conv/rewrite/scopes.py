@@ -185,7 +185,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             tensors = _tensors(plan, payloads, taken)
             rewriter = Rewriter(plan, tensors, own, unsigned=profile is None or profile.convolves("uint8"))
-            _swap(plan.graph, rewriter, model.ir_version)
+            _swap(plan.graph, rewriter)
             swapped.append(plan.graph.path)
         elif any(_within(path, plan.graph.path) for path in swapped):
             swap(plan.graph, plan.graph.nodes)
@@ -256,11 +256,11 @@ def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
     return unit in plan.on_spatial_forms and layer is not None and layer.layer.bias == name
 
 
-def _swap(graph: Graph, rewriter: Rewriter, ir_version: int) -> None:
+def _swap(graph: Graph, rewriter: Rewriter) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     pool, outside = rewriter.tensors, set(graph.outputs)
     nodes = rewriter.run()
     dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
     nodes = alive([node for node in nodes if id(node) not in dropped], outside | rewriter.unread, graph)
     old, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
-    put(graph, nodes, old, new, changed=pool.names(State.REPLACE), ir_version=ir_version)
+    put(graph, nodes, old, new, changed=pool.names(State.REPLACE))

@@ -19,7 +19,7 @@ from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import Graph, new_node, onnx_opset, op, opset_versions, subgraphs, walk
+from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, new_node, onnx_opset, op, opset_versions, subgraphs, walk
 from fc2conv.ir.propagation import propagate
 from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import as_input, inferred
@@ -28,7 +28,6 @@ from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.model import rewrite_model
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.scopes import Rewritten
-from fc2conv.rewrite.swap import OWN_INITIALIZERS
 
 KEY = "fc2conv.signature"
 """The key of `metadata_props`."""

@@ -6,24 +6,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from onnx import GraphProto, NodeProto, TensorProto
 
-from fc2conv.ir.graph import Graph, alive, new_node, reads
+from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, alive, new_node, reads
 from fc2conv.ir.shapes import as_input
 from fc2conv.rewrite.pool import unused
-
-OWN_INITIALIZERS = 4
-"""The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
 
 
 def exchanged(graph: Graph, replaced: Mapping[int, list[NodeProto]]) -> list[NodeProto]:
     """Return the nodes of a scope with others in the place of some, by position."""
     return [node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old])]
-
-
-def swap_nodes(graph: Graph, replaced: Mapping[int, list[NodeProto]], new: Iterable[TensorProto] = ()) -> None:
-    """Put nodes in place of others of a scope, by position, and new initializers beside its own."""
-    fresh = GraphProto(node=exchanged(graph, replaced), initializer=new)
-    graph.proto.ClearField("node")
-    graph.proto.MergeFrom(fresh)
 
 
 def swap(graph: Graph, nodes: Sequence[NodeProto], new: Iterable[TensorProto] = ()) -> None:
@@ -43,14 +33,13 @@ def put(
     new: Iterable[TensorProto] = (),
     *,
     changed: Collection[str] = (),
-    ir_version: int = OWN_INITIALIZERS,
 ) -> None:
     """Put nodes and initializers in place of a scope's, without the entries of those that are gone or have `changed`.
 
     An initializer that is an input as well (IR < 4 requires it, later it was frozen) takes its entry along.
     """
     proto, fresh = graph.proto, GraphProto()
-    lists_inputs = ir_version < OWN_INITIALIZERS
+    lists_inputs = graph.ir_version < OWN_INITIALIZERS
     if lists_inputs and graph.path:
         fresh.node.extend(new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in new)
         new = ()
