@@ -96,7 +96,7 @@ def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
             continue
         dims: Layout = (*((),) * (len(shape) - len(view.dims)), *view.dims)
         if not measured and any(
-            old != new and not (size.known and size == size_of(new))
+            size != size_of(new) if size.known else not old or old != new
             for old, new, size in zip(dims, other.dims, shape, strict=True)
         ):
             continue

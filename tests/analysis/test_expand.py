@@ -53,6 +53,13 @@ def test_sizes_that_are_open_are_those_of_the_map() -> None:
     assert made.index("Expand") < made.index("Conv") < made.index("Transpose")
 
 
+def test_a_row_that_is_repeated_and_meets_itself_is_as_long_as_it_says() -> None:
+    text = """graph (float[2,6,3,2] x) => (float[2,3] y) <float[36,1] w, int64[2] sizes = {1, 3}>
+    { f = Flatten (x)  [fc] r = MatMul (f, w)  e = Expand (r, sizes)  y = Mul (e, r) }"""
+    model = converted(parse(text), {}, "spatial")
+    assert [node.op_type for node in model.graph.node][:2] == ["Conv", "Flatten"]
+
+
 EMBEDDED = """graph (float[N,3,16,16] x) => (float[N,5] y)
     <float[8,3,4,4] k, float[1,1,8] token, float[8] g, float[8] b, float[8,8] v, float[5,8] w>
     { s = Shape <start = 0, end = 1> (x)  sizes = Concat <axis = 0> (s, ones)  e = Expand (token, sizes)
