@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, dimension, dimension_of, handles, position, unknown
+from fc2conv.analysis.context import Context, Inferred, alike, dimension, dimension_of, handles, position, unknown
 from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
@@ -29,8 +29,6 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
 def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     """Softmax over a dimension (opset 13 on), or over all dimensions from `axis` on as one (before 13)."""
     view = ctx.data(node)
-    if view is None:
-        return None
     new = opset >= 13
     rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
     axis = rank if given == rank and not new else dimension(given, rank)
@@ -42,7 +40,7 @@ def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     # Before opset 13 the spatial form is flattened from the axis on as well: only dimensions of size 1 may follow.
     if at is None or (not new and any(view.spatial_form[at + 1 :])):
         return ctx.opaque(node, view.dims)
-    return Inferred((view,), Remap((FormOf(node.input[0]),), {"axis": at}))
+    return alike(node, view, axis=at)
 
 
 @handles("Concat")
@@ -146,8 +144,6 @@ def _sum(sizes: list[Size], node: NodeProto) -> Size:
 @handles("Split")
 def _split(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     axis = dimension_of(node, len(view.dims), 0)
     sizes = ctx.listed(node, "split")
     whole = size_of(view.dims[axis])
@@ -183,8 +179,6 @@ def recut(name: str, view: View, axis: int, size: Size) -> View:
 @handles("Slice")
 def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     shape = ctx.shapes.get(node.output[0]) or unknown(node.output[0], len(view.dims))
     if len(shape) != len(view.dims):
         return None
@@ -237,7 +231,7 @@ def _sliced(ctx: Context, node: NodeProto, view: View, axes: Sequence[int], shap
 def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     """Indices take parts of one dimension; what they pick are axes of their own, or none for a scalar."""
     view, indices = ctx.data(node), ctx.shape(node.input[1])
-    if view is None or indices is None:
+    if indices is None:
         return None
     axis = dimension_of(node, len(view.dims), 0)
     at = position(view, axis)
@@ -272,8 +266,6 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
 def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
     """Sums and norms along one dimension, which keep the shape; a sum names the dimension by an operand."""
     view = ctx.data(node)
-    if view is None:
-        return None
     named = ctx.integers(node.input[1]) if len(node.input) > 1 else (Size(int_attribute(node, "axis", -1)),)
     if named is None or len(named) != 1 or not named[0].known:
         return ctx.opaque(node, view.dims)
@@ -282,7 +274,7 @@ def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
         return ctx.opaque(node, view.dims)
     if len(node.input) > 1:
         return Inferred((view,), Remap((FormOf(node.input[0]), Relaid(np.array(at), (), ()))))
-    return Inferred((view,), Remap((FormOf(node.input[0]),), {"axis": at}))
+    return alike(node, view, axis=at)
 
 
 @handles("GatherND")
@@ -292,7 +284,7 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
     What is picked of cells are cells: a pooling that adapts to a size is written so.
     """
     view, indices = ctx.data(node), ctx.shape(node.input[1])
-    if view is None or not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
+    if not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
         return None
     picked = indices[-1].coefficient
     kind = kind_of(axis for dim in view.dims[:picked] for axis in dim)
@@ -311,7 +303,7 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
     """The first result has the operand's leading dimensions, and features of its own."""
     view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
-    if view is None or shape is None or not view.dims or len(shape) != len(view.dims):
+    if shape is None or not view.dims or len(shape) != len(view.dims):
         return None
     inferred = ctx.opaque(node, (*view.dims[:-1], (Axis(f"{node.output[0]}.features", shape[-1]),)))
     return Inferred((*inferred.views, *ctx.lost(node).views[1:]))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
+from typing import TypeVar
 
 from onnx import NodeProto
 
-from fc2conv.analysis.facts import Recipe
+from fc2conv.analysis.facts import AsIs, FormOf, Operand, Recipe, Remap
 from fc2conv.analysis.memory import Memory, Traced
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
@@ -121,9 +122,15 @@ class Context:
         """The view of a value that is not constant."""
         return self.views.get(name)
 
-    def data(self, node: NodeProto) -> View | None:
+    def first(self, node: NodeProto) -> View | None:
         """The view of a node's first operand; None where that is a constant or its rank unknown."""
         return self.views.get(node.input[0]) if node.input else None
+
+    def data(self, node: NodeProto) -> View:
+        """The view of a node's first operand; raises UnknownError where that is a constant or its rank unknown."""
+        if (view := self.first(node)) is None:
+            raise UnknownError("the first operand")
+        return view
 
     def has_cells(self, view: View) -> bool:
         """Whether an axis of a value is known to be the cells of a map: those of a graph input are a guess."""
@@ -220,6 +227,15 @@ class Context:
         return Inferred(tuple(View(d, None, provenance, node.output[i], blocked_by) for i, d in enumerate(dims)))
 
 
+def alike(node: NodeProto, view: View, beside: Sequence[str] = (), **changed: object) -> Inferred:
+    """A result with the view of the first operand: the node runs on its spatial form, `beside` other names as they are.
+
+    `changed` are attributes that are others there.
+    """
+    operands: tuple[Operand, ...] = (FormOf(node.input[0]), *map(AsIs, beside))
+    return Inferred((view,), Remap(operands, changed) if view.spatial_form is not None else None)
+
+
 def unknown(name: str, rank: int) -> tuple[Size, ...]:
     """Sizes that nobody knows, one symbol each."""
     return tuple(Size(1, (f"?{name}.{i}",)) for i in range(rank))
@@ -259,13 +275,15 @@ def dimension_of(node: NodeProto, rank: int, default: int) -> int:
 Handler = Callable[[Context, NodeProto], Inferred | None]
 """Infers one node; None says "not in this form", and the layout is lost here."""
 
+_Handler = TypeVar("_Handler", bound=Handler)
+
 HANDLERS: dict[str, Handler] = {}
 
 
-def handles(*operators: str) -> Callable[[Handler], Handler]:
+def handles(*operators: str) -> Callable[[_Handler], _Handler]:
     """Registers a handler for operators (with their domain unless that is ONNX's own)."""
 
-    def register(handler: Handler) -> Handler:
+    def register(handler: _Handler) -> _Handler:
         for name in operators:
             assert name not in HANDLERS, name
             HANDLERS[name] = handler

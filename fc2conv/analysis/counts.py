@@ -30,7 +30,7 @@ def selected(ctx: Context, layout: Layout) -> str:
 
 def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
     """Whether a Slice leaves nothing of a batch of one item."""
-    view, starts, ends = ctx.data(node), ctx.known(node, "starts", 1), ctx.known(node, "ends", 2)
+    view, starts, ends = ctx.first(node), ctx.known(node, "starts", 1), ctx.known(node, "ends", 2)
     if view is None or starts is None or ends is None:
         return False
     axes, steps = ctx.known(node, "axes", 3) or range(len(starts)), ctx.known(node, "steps", 4) or [1] * len(starts)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, handles, unknown
+from fc2conv.analysis.context import Context, Inferred, alike, handles, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_relay
@@ -30,34 +30,24 @@ BROADCAST = (
 
 @handles(*(name for name in UNARY if name != "Clip"))
 def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
-    view = ctx.data(node)
-    if view is None or len([name for name in node.input if name]) != 1:
-        return None
-    return Inferred((view,), Remap((FormOf(node.input[0]),)) if view.spatial_form is not None else None)
+    return alike(node, ctx.data(node)) if len([name for name in node.input if name]) == 1 else None
 
 
 @handles("Clip")
 def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     if any(tuple(shape) not in ((), (ONE,)) for name in node.input[1:] if (shape := ctx.shape(name)) is not None):
         return None  # bounds are scalars by the specification
-    bounds = tuple(AsIs(name) for name in node.input[1:])
-    return Inferred((view,), Remap((FormOf(node.input[0]), *bounds)) if view.spatial_form is not None else None)
+    return alike(node, view, node.input[1:])
 
 
 @handles("Dropout", "CastLike")
 def _beside_settings(ctx: Context, node: NodeProto) -> Inferred | None:
     """An operand beside settings: how much is dropped, or the value whose type is taken."""
     view = ctx.data(node)
-    if view is None:
-        return None
     if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
         return ctx.opaque(node, *(view.dims for _ in node.output))
-    rest = tuple(AsIs(name) for name in node.input[1:])
-    recipe = Remap((FormOf(node.input[0]), *rest)) if view.spatial_form is not None else None
-    return Inferred(tuple(view for _ in node.output), recipe)
+    return Inferred(tuple(view for _ in node.output), alike(node, view, node.input[1:]).recipe)
 
 
 @handles(*BROADCAST)
@@ -109,8 +99,6 @@ def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
     """Before opset 7 an operand was broadcast only on demand, along a named axis."""
     view = ctx.data(node)
     others = [ctx.view(name) for name in node.input[1:]]
-    if view is None:
-        return None
     if int_attribute(node, "broadcast", 0) or any(other is None or other.dims != view.dims for other in others):
         return ctx.opaque(node, view.dims)
     return combined(ctx, node, list(node.input))

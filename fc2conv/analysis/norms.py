@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from fc2conv.analysis.context import Context, Inferred, dimension_of, handles
+from fc2conv.analysis.context import Context, Inferred, alike, dimension_of, handles
 from fc2conv.analysis.elementwise import combined, operand, relaid
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
@@ -46,12 +46,10 @@ NORMS = (
 @handles(*NORMS)
 def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     """A norm of the channels needs them as the last dimension, and asks nothing of the others."""
-    found = _of_whole_map(ctx, node)
-    if found is not None:
-        return found
-    found = _shape_keeping(ctx, node)
-    view = ctx.data(node)
-    if found is None or view is None or len([name for name in node.output if name]) > 1:
+    if (whole := _of_whole_map(ctx, node)) is not None:
+        return whole
+    found, view = _shape_keeping(ctx, node), ctx.data(node)
+    if len([name for name in node.output if name]) > 1:
         return found
     result = found.views[0]
     assert result is not None
@@ -80,7 +78,7 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
 def _of_whole_map(ctx: Context, node: NodeProto) -> Inferred | None:
     """A norm of all that an item of a map has, in whatever order: the factors alone have one."""
     view = ctx.data(node)
-    if view is None or view.spatial_form is None or not any(view.spatial_form[2:]) or len(node.output) > 1:
+    if view.spatial_form is None or not any(view.spatial_form[2:]) or len(node.output) > 1:
         return None
     axis = dimension_of(node, len(view.dims), -1)
     if view.dims[:axis] != view.spatial_form[:1] or not same_axes(view.dims[axis:], view.spatial_form[1:]):
@@ -144,14 +142,10 @@ def _reductions(
 
 
 @handles(*SHAPE_KEEPING)
-def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred | None:
+def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred:
     """Needs the original layout, and its first result is laid out like its first operand."""
-    view = ctx.data(node)
-    if view is None:
-        return None
-    inferred = ctx.opaque(node, view.dims)
-    rest = ctx.lost(node).views[1:]
-    return Inferred((*inferred.views, *rest))
+    inferred = ctx.opaque(node, ctx.data(node).dims)
+    return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
 
 
 @handles("ScatterElements", "ScatterND")
@@ -177,8 +171,6 @@ def _scattered(ctx: Context, node: NodeProto) -> Inferred | None:
 def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
     """Normalizes a sum, and gives the sum itself as the fourth result."""
     found = _shape_keeping(ctx, node)
-    if found is None:
-        return None
     views = tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views))
     return (_skipping_on_map(ctx, node, views) if ctx.norms else None) or Inferred(views)
 
@@ -210,17 +202,15 @@ def _skipping_on_map(ctx: Context, node: NodeProto, views: tuple[View | None, ..
 def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     """y = (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
     view = ctx.data(node)
-    if view is None or len(view.dims) < 2:
+    if len(view.dims) < 2:
         return None
     training = int_attribute(node, "training_mode", 0) or (
         ctx.graph.opset < 14 and len([o for o in node.output if o]) > 1
     )
     if training or ctx.graph.opset < 7:
         return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
-    if view.spatial_form is None:
-        return Inferred((view,))
-    if view.dims[1] == view.spatial_form[1]:
-        return Inferred((view,), Remap((FormOf(node.input[0]), *(AsIs(name) for name in node.input[1:]))))
+    if view.spatial_form is None or view.dims[1] == view.spatial_form[1]:
+        return alike(node, view, node.input[1:])
     arrays = [ctx.constants.array(name) for name in node.input[1:5]]
     factors = norm_factors(node, arrays, len(view.dims))
     if factors is None:

@@ -12,40 +12,30 @@ from collections.abc import Sequence
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import side_by_side, softmax
-from fc2conv.analysis.context import Context, Inferred, handles, position
+from fc2conv.analysis.context import Context, Inferred, alike, handles, position
 from fc2conv.analysis.elementwise import combined
-from fc2conv.analysis.facts import AsIs, FormOf, Operand, Remap
+from fc2conv.analysis.facts import AsIs, Operand, Remap
 from fc2conv.ir.graph import OWN, int_attribute
+from fc2conv.layout.axes import ONE
 from fc2conv.layout.view import Provenance, View
 
 
 @handles(*OWN, *OWN.values())
 def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
-    view = ctx.data(node)
-    if view is None:
-        return None
-    if view.spatial_form is None:
-        return Inferred((view,))
-    rest = tuple(AsIs(name) for name in node.input[1:])
-    recipe = Remap((FormOf(node.input[0]), *rest))
-    scale = ctx.shape(node.input[1])
-    if scale is not None and all(size.known and size.coefficient == 1 for size in scale):
-        return Inferred((view,), recipe)
+    view, scale = ctx.data(node), ctx.shape(node.input[1])
+    if view.spatial_form is None or (scale is not None and all(size == ONE for size in scale)):
+        return alike(node, view, node.input[1:])
     rank, axis = len(view.dims), int_attribute(node, "axis", 1)
     at = position(view, axis) if -rank <= axis < rank and scale is not None and len(scale) == 1 else None
-    if at is None:
-        return ctx.opaque(node, view.dims)
-    return Inferred((view,), Remap(recipe.operands, {"axis": at}))
+    return ctx.opaque(node, view.dims) if at is None else alike(node, view, node.input[1:], axis=at)
 
 
 @handles("DynamicQuantizeLinear")
 def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
     """The scale and the zero point come from the least and the greatest element, wherever they are."""
     view = ctx.data(node)
-    if view is None:
-        return None
     scalars = tuple(View((), (), Provenance.NONE, name) for name in node.output[1:])
-    return Inferred((view, *scalars), Remap((FormOf(node.input[0]),)) if view.spatial_form is not None else None)
+    return Inferred((view, *scalars), alike(node, view).recipe)
 
 
 def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
@@ -60,11 +50,7 @@ def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> In
 
 @handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")
 def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
-    view = ctx.data(node)
-    if view is None:
-        return None
-    recipe = Remap((FormOf(node.input[0]),)) if view.spatial_form is not None else None
-    return _among(node, Inferred((view,), recipe), [0])
+    return _among(node, alike(node, ctx.data(node)), [0])
 
 
 @handles("com.microsoft::QLinearSoftmax")

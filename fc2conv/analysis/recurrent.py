@@ -21,7 +21,7 @@ LAYOUT_OPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose
 @handles(*RECURRENT)
 def _recurrent(ctx: Context, node: NodeProto) -> Inferred:
     """Y is [steps, directions, items, features], or with layout 1 [items, steps, directions, features]."""
-    lost, view = ctx.lost(node), ctx.data(node)
+    lost, view = ctx.lost(node), ctx.first(node)
     if view is None or len(view.dims) != 3:
         return lost
     first, second = view.dims[:2]

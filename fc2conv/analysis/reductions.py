@@ -22,8 +22,6 @@ AXES_ARE_OPERANDS_FROM = {"ReduceSum": 13}
 @handles(*REDUCTIONS)
 def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     axes = ctx.listed(node, "axes")
     if not axes:
         if int_attribute(node, "noop_with_empty_axes", 0):

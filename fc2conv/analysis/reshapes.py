@@ -84,19 +84,13 @@ def grouped_like(spatial_form: Layout, dims: Layout) -> Layout:
 @handles("Transpose")
 def _transpose(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     perm = permutation(node, len(view.dims))
-    if perm is None:
-        return None
-    return same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
+    return None if perm is None else same_elements(ctx, node, view, tuple(view.dims[i] for i in perm))
 
 
 @handles("Flatten")
 def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     rank, given = len(view.dims), int_attribute(node, "axis", 1)
     axis = rank if given == rank else dimension(given, rank)
     return same_elements(ctx, node, view, (axes_of(view.dims[:axis]), axes_of(view.dims[axis:])))
@@ -105,8 +99,6 @@ def _flatten(ctx: Context, node: NodeProto) -> Inferred | None:
 @handles("Reshape")
 def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     target = ctx.integers(node.input[1]) if len(node.input) > 1 else None
     if target is None and len(node.input) < 2:
         target = tuple(Size(size) for size in ints_attribute(node, "shape") or [])
@@ -126,7 +118,7 @@ def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
 
     So the original is not made for its shape alone.
     """
-    view = ctx.data(node)
+    view = ctx.first(node)
     if view is None or view.spatial_form is None or view.free or node.attribute or ctx.graph.opset < 10:
         return None
     sizes = [size_of(dim) for dim in view.dims]
@@ -156,8 +148,6 @@ def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size
 @handles("Squeeze")
 def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
-    if view is None:
-        return None
     axes = ctx.listed(node, "axes")
     if axes is None:
         if not all(size_of(dim).known for dim in view.dims):
@@ -178,7 +168,7 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
 def _unsqueeze(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     axes = ctx.listed(node, "axes")
-    if view is None or axes is None:
+    if axes is None:
         return None
     rank = len(view.dims) + len(axes)
     new, rest = {dimension(axis, rank) for axis in axes}, iter(view.dims)

@@ -29,15 +29,8 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
     if (found := _of_constant(ctx, node) or _expanded_as(ctx, node)) is not None:
         return found
-    found, view = _resized(ctx, node), ctx.data(node)
-    wanted = ctx.requested.get(node.output[0])
-    if (
-        found is None
-        or view is None
-        or wanted is None
-        or view.spatial_form is None
-        or len(view.spatial_form) != len(wanted)
-    ):
+    found, view, wanted = _resized(ctx, node), ctx.data(node), ctx.requested.get(node.output[0])
+    if found is None or wanted is None or view.spatial_form is None or len(view.spatial_form) != len(wanted):
         return found
     result = found.views[0]
     pairs = list(zip(view.spatial_form, wanted, strict=True))
@@ -87,7 +80,7 @@ def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
 
 def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
     """A value that is repeated to the shape of another has its axes and its spatial form, as |x| in x / |x|."""
-    view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
+    view, shape = ctx.first(node), ctx.shapes.get(node.output[0])
     if view is None or view.spatial_form is None or shape is None:
         return None
     for name, measured in _of_that_shape(ctx, node):
@@ -128,7 +121,7 @@ def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is padded is an axis of its own, where the spatial form holds the dimension as it is."""
     found, view, pads = _resized(ctx, node), ctx.data(node), ctx.known(node, "pads", 1)
     shape = ctx.shapes.get(node.output[0])
-    if found is None or view is None or view.spatial_form is None or view.free or pads is None or shape is None:
+    if found is None or view.spatial_form is None or view.free or pads is None or shape is None:
         return found
     rank = len(view.dims)
     given = ctx.known(node, "axes", 3) if len(node.input) > 3 and node.input[3] else list(range(rank))
@@ -153,7 +146,7 @@ def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
 def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions of a spatial form that is not the value itself, longer as they are in the value: [N, C, 1, L]."""
     found, view, shape = _resized(ctx, node), ctx.data(node), ctx.shapes.get(node.output[0])
-    if found is None or view is None or view.spatial_form is None or view.free or shape is None:
+    if found is None or view.spatial_form is None or view.free or shape is None:
         return found
     old, new = found.views[0], view
     if old is None or len(shape) != len(view.dims):
@@ -191,9 +184,8 @@ def _each(ctx: Context, node: NodeProto, places: Mapping[int, int], rank: int) -
 
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
-    view = ctx.data(node)
-    shape = ctx.shapes.get(node.output[0])
-    if view is None or shape is None or len(shape) < len(view.dims):
+    view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
+    if shape is None or len(shape) < len(view.dims):
         return None
     pad = len(shape) - len(view.dims)
     old: Layout = (*((),) * pad, *view.dims)

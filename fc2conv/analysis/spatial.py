@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.facts import AsIs, FormOf, Remap
+from fc2conv.analysis.context import Context, Inferred, alike, handles, unknown
 from fc2conv.analysis.lifted import GLOBAL, higher, lifted, new_dimension, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -29,11 +28,10 @@ ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 @handles("LRN", "InstanceNormalization", "GroupNormalization")
 def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
-    view = ctx.data(node)
+    view = ctx.first(node)
     if view is not None and not view.free and view.spatial_form is not None and view.spatial_form[:2] == view.dims[:2]:
         # It asks for the items and the channels, and takes all other axes together.
-        rest = tuple(AsIs(name) for name in node.input[1:])
-        return Inferred((replace(view, origin=node.output[0]),), Remap((FormOf(node.input[0]), *rest)))
+        return alike(node, replace(view, origin=node.output[0]), node.input[1:])
     if view is None or len(view.dims) < 3:
         return _map(ctx, node)
     recipe = lifted(ctx, node, view)
@@ -45,7 +43,7 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
 def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     """The result's axes are its own, but for the batch, which is that of the operand."""
     shape = ctx.shapes.get(node.output[0]) or _by_kernel(ctx, node)
-    source = ctx.data(node)
+    source = ctx.first(node)
     if shape is None or len(shape) < 3:
         return None
     last = op(node) == "com.microsoft::NhwcMaxPool" or int_attribute(node, "channels_last", 0)
