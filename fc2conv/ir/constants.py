@@ -15,10 +15,10 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.arithmetic import MOST, TABLE, Call, Numbers, evaluate
+from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.folding import computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, own_op
-from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, reshaped, squeezed, stored_values
+from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
+from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
 
@@ -251,31 +251,14 @@ class Constants:
         stored = self.stored(node.input[0])
         if stored is None or kind == "Identity":
             return stored
-        layout, shape = stored.layout, stored.shape
         if kind == "Transpose":
-            perm = ints_attribute(node, "perm") or list(reversed(range(len(shape))))
-            if sorted(perm) != list(range(len(shape))):
-                return None
-            return replace(stored, layout=tuple(layout[i] for i in perm))
-        target: list[int] | None = None
-        if kind == "Flatten":
-            axis = int_attribute(node, "axis", 1)
-            if not -len(shape) <= axis <= len(shape):
-                return None
-            axis += len(shape) if axis < 0 else 0
-            target = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
-        elif kind == "Reshape":
-            target = reshaped(node, shape, self._listed(node, "shape"))
-        else:
-            target = squeezed(kind, shape, self._listed(node, "axes"))
-        grouped = regroup(layout, [Size(size) for size in target]) if target is not None else None
+            perm = permutation(node, len(stored.shape))
+            return None if perm is None else replace(stored, layout=tuple(stored.layout[i] for i in perm))
+        # The rule of the operator says which dimensions it makes, of one element in every place.
+        whole = Numbers(np.broadcast_to(np.zeros((), object), stored.shape), INT64)
+        made = evaluate(Call(node, self.graph.opset, (whole, *map(self.numbers, node.input[1:]))))
+        grouped = regroup(stored.layout, list(map(Size, made[0].cells.shape))) if made else None
         return None if grouped is None else replace(stored, layout=grouped)
-
-    def _listed(self, node: NodeProto, name: str) -> list[int] | None:
-        if len(node.input) > 1 and node.input[1]:
-            found = self.ints(node.input[1])
-            return None if found is None else list(found)
-        return ints_attribute(node, name)
 
     def _computed(self, node: NodeProto, name: str) -> Stored | None:
         known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.ir.graph import attribute, int_attribute
+from fc2conv.ir.graph import attribute
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, normal, size_of
 
 
@@ -130,34 +130,3 @@ def constant_node(node: NodeProto) -> Stored | None:
 def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
     """The shape of the scales of a tensor that is quantized in blocks of so many indices of one dimension."""
     return tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))
-
-
-def reshaped(node: NodeProto, shape: tuple[int, ...], target: list[int] | None) -> list[int] | None:
-    """The shape that a Reshape of a constant makes; None where its target is not known."""
-    if target is None:
-        return None
-    if not int_attribute(node, "allowzero", 0):
-        if any(size == 0 and i >= len(shape) for i, size in enumerate(target)):
-            return None
-        target = [shape[i] if size == 0 else size for i, size in enumerate(target)]
-    if -1 in target:
-        known = int(np.prod([size for size in target if size != -1]))
-        if not known:
-            return None
-        target = [int(np.prod(shape)) // known if size == -1 else size for size in target]
-    return target
-
-
-def squeezed(kind: str, shape: tuple[int, ...], axes: list[int] | None) -> list[int] | None:
-    """The shape that a Squeeze or Unsqueeze of a constant makes; None where its axes are not known, or do not exist."""
-    if axes is None:
-        return [size for size in shape if size != 1] if kind == "Squeeze" else None
-    rank = len(shape) + (len(axes) if kind == "Unsqueeze" else 0)
-    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) < len(axes):
-        return None
-    if kind == "Squeeze":
-        return [size for i, size in enumerate(shape) if i not in {a % rank for a in axes}]
-    new, rest = {a % rank for a in axes}, list(shape)
-    if len(new) < len(axes):
-        return None
-    return [1 if i in new else rest.pop(0) for i in range(rank)]

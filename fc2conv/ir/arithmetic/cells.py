@@ -195,16 +195,6 @@ def greater_or_equal(left: Cell, right: Cell) -> bool:
     return found
 
 
-def less_or_equal(left: Cell, right: Cell) -> bool:
-    """Whether a number is not larger than another."""
-    return greater_or_equal(right, left)
-
-
-def greater(left: Cell, right: Cell) -> bool:
-    """Whether a number is larger than another."""
-    return not greater_or_equal(right, left)
-
-
 def less(left: Cell, right: Cell) -> bool:
     """Whether a number is smaller than another."""
     return not greater_or_equal(left, right)
@@ -229,18 +219,19 @@ def true(cell: Cell) -> bool:
 
 def both(left: Cell, right: Cell) -> bool:
     """Whether two truth values are true; one that is false decides."""
-    known = [bool(each) for each in (left, right) if not isinstance(each, Amount)]
-    if all(known) and len(known) < 2:
-        raise UndecidedError("a truth value of sizes")
-    return all(known)
+    return not _is_one(False, left, right)
 
 
 def either(left: Cell, right: Cell) -> bool:
     """Whether one of two truth values is true, which decides."""
+    return _is_one(True, left, right)
+
+
+def _is_one(wanted: bool, left: Cell, right: Cell) -> bool:
     known = [bool(each) for each in (left, right) if not isinstance(each, Amount)]
-    if not any(known) and len(known) < 2:
+    if wanted not in known and len(known) < 2:
         raise UndecidedError("a truth value of sizes")
-    return any(known)
+    return wanted in known
 
 
 def exclusive(left: Cell, right: Cell) -> bool:

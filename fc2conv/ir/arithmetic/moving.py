@@ -50,9 +50,10 @@ def _reshape(call: Call) -> Numbers:
 
 @_moves("Flatten")
 def _flatten(call: Call) -> Numbers:
-    data = call.operand(0)
-    axis = call.number("axis", 1)
+    data, axis = call.operand(0), call.number("axis", 1)
     axis += data.cells.ndim if axis < 0 else 0
+    if not 0 <= axis <= data.cells.ndim:
+        raise UndecidedError("no such axis")
     return data.moved(data.cells.reshape(prod(data.cells.shape[:axis]), -1))
 
 
@@ -101,10 +102,14 @@ def _gather(call: Call) -> Numbers:
 @_moves("GatherElements")
 def _gather_elements(call: Call) -> Numbers:
     data, index = call.operand(0), call.operand(1).array()
-    axis = call.number("axis", 0)
+    return data.moved(data.cells[tuple(_along(index, call.number("axis", 0)))])
+
+
+def _along(index: Array, axis: int) -> Array:
+    """The places that indices of one axis mean, a row for each dimension; along the others each has its own place."""
     places = np.indices(index.shape)
     places[axis] = index
-    return data.moved(data.cells[tuple(places)])
+    return places
 
 
 @_moves("GatherND")
@@ -157,10 +162,8 @@ def _concat(call: Call) -> Numbers:
 @_moves("ScatterElements", "Scatter")
 def _scatter_elements(call: Call) -> Numbers:
     data, index, updates = call.operand(0), call.operand(1).array(), call.operand(2)
-    axis = call.number("axis", 0)
-    places = np.indices(index.shape)
-    places[axis] = index
-    return _scattered(call, data, np.moveaxis(places, 0, -1).reshape(-1, index.ndim), updates.cells.reshape(-1))
+    places = np.moveaxis(_along(index, call.number("axis", 0)), 0, -1)
+    return _scattered(call, data, places.reshape(-1, index.ndim), updates.cells.reshape(-1))
 
 
 @_moves("ScatterND")

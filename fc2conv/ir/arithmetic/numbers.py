@@ -15,7 +15,7 @@ from onnx import NodeProto, TensorProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic.amount import Amount, Cell, UndecidedError, of_size, plain, to_size, unnamed
 from fc2conv.ir.arithmetic.cells import ratio
-from fc2conv.ir.graph import attribute
+from fc2conv.ir.graph import int_attribute, ints_attribute, text_attribute
 from fc2conv.layout.axes import Size
 
 Array = np.ndarray[Any, Any]
@@ -126,18 +126,15 @@ class Call:
         found = self.given(position)
         if found is not None:
             return found.ints()
-        attr = attribute(self.node, name)
-        return None if attr is None else [int(i) for i in attr.ints]
+        return ints_attribute(self.node, name)
 
     def number(self, name: str, default: int) -> int:
         """An integer attribute."""
-        attr = attribute(self.node, name)
-        return default if attr is None else int(attr.i)
+        return int_attribute(self.node, name, default)
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
-        attr = attribute(self.node, name)
-        return default if attr is None else attr.s.decode()
+        return text_attribute(self.node, name, default)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """The element type that an attribute names; raises UndecidedError for one without numbers here."""

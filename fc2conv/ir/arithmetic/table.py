@@ -38,8 +38,8 @@ OF_TWO: dict[str, Callable[[Cell, Cell], Cell]] = {
     "Or": cells.either,
     "Equal": cells.equal,
     "Less": cells.less,
-    "LessOrEqual": cells.less_or_equal,
-    "Greater": cells.greater,
+    "LessOrEqual": lambda left, right: cells.greater_or_equal(right, left),
+    "Greater": lambda left, right: cells.less(right, left),
     "GreaterOrEqual": cells.greater_or_equal,
 }
 _ANSWERS = frozenset("Equal Less LessOrEqual Greater GreaterOrEqual".split())
