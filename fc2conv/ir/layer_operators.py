@@ -20,7 +20,7 @@ class LayerOperator:
     that both factors have two dimensions, no more and no fewer. `shape_as` names ONNX's own operator of the same shape,
     with the operands that it takes; it is empty where ONNX's shape inference knows the operator, or where a rule of
     `ir/stand_ins/` is written for it. Where `counted`, each element of the result sums as many products as the
-    first factor's contracted dimension has.
+    first factor's contracted dimension has. `either` is whether the first factor may be the weight as well.
     """
 
     second: int = 1
@@ -28,6 +28,7 @@ class LayerOperator:
     matrices: bool = False
     shape_as: tuple[str, tuple[int, ...]] | None = None
     counted: bool = True
+    either: bool = True
 
 
 LAYER_OPERATORS: Mapping[str, LayerOperator] = {
@@ -39,8 +40,8 @@ LAYER_OPERATORS: Mapping[str, LayerOperator] = {
     "com.microsoft::FusedGemm": LayerOperator(matrices=True, shape_as=("Gemm", (0, 1, 2))),
     "com.microsoft::FusedMatMul": LayerOperator(),
     "com.microsoft::TransposeMatMul": LayerOperator(),
-    "com.microsoft::QGemm": LayerOperator(second=3, least=6, matrices=True, shape_as=("Gemm", (0, 3))),
-    "com.microsoft::MatMulIntegerToFloat": LayerOperator(least=4, shape_as=("MatMul", (0, 1))),
-    "com.microsoft::DynamicQuantizeMatMul": LayerOperator(least=3, shape_as=("MatMul", (0, 1))),
+    "com.microsoft::QGemm": LayerOperator(second=3, least=6, matrices=True, shape_as=("Gemm", (0, 3)), either=False),
+    "com.microsoft::MatMulIntegerToFloat": LayerOperator(least=4, shape_as=("MatMul", (0, 1)), either=False),
+    "com.microsoft::DynamicQuantizeMatMul": LayerOperator(least=3, shape_as=("MatMul", (0, 1)), either=False),
     "com.microsoft::MatMulNBits": LayerOperator(least=3, counted=False),
 }

@@ -66,6 +66,8 @@ def find_layer(
         return Reason(Code.NO_ELEMENTS, label(node), f"weight of shape {list(shape)}")
     if not shape or (operator.matrices and len(shape) != 2):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
+    if left and not operator.either:
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{node.op_type} with a constant A")
     found = handler(graph, constants, index, left)
     if isinstance(found, FCLayer) and not (isfinite(found.beta) and _in_range(constants, found)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")

@@ -29,11 +29,6 @@ class Floating:
 
     activation: Activation | None = None
 
-    @property
-    def operators(self) -> tuple[str, ...]:
-        """The operators that it becomes."""
-        return ("Conv",) if self.activation is None else ("Conv", self.activation.op_type)
-
 
 @dataclass(frozen=True)
 class QLinear:
@@ -45,11 +40,6 @@ class QLinear:
     w_zero_point: str
     y_scale: str
     y_zero_point: str
-
-    @property
-    def operators(self) -> tuple[str, ...]:
-        """The operators that it becomes."""
-        return ("QLinearConv",)
 
 
 @dataclass(frozen=True)
@@ -66,11 +56,6 @@ class Integer:
     x_scale: str = ""
     w_scale: str = ""
     quantizes: bool = False
-
-    @property
-    def operators(self) -> tuple[str, ...]:
-        """The operators that it becomes."""
-        return ("DynamicQuantizeLinear", "ConvInteger") if self.quantizes else ("ConvInteger",)
 
 
 Arithmetic = Floating | QLinear | Integer

@@ -27,8 +27,9 @@ _QDQ_PER_OUTPUT = 13
 _RAISED = "Quantize the weight symmetrically (zero point 0), or raise the model to opset 13, and use --qdq then."
 
 
-def _operand(node: NodeProto, position: int) -> str:
-    return node.input[position] if len(node.input) > position else ""
+def _operands(node: NodeProto, count: int) -> list[str]:
+    """So many operands of a node, absent ones without a name."""
+    return [*node.input, *[""] * count][:count]
 
 
 def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second: int) -> FCLayer:
@@ -49,85 +50,73 @@ def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second
 
 def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
-    node = graph.nodes[index]
-    a, b = list(node.input[:3]), list(node.input[3:6])
-    w, x = (a, b) if left else (b, a)
+    _, sa, za, _, sb, zb, sy, zy = graph.nodes[index].input
     layer = _geometry(graph, constants, index, left, 3)
-    arithmetic = QLinear(x[1], x[2], w[1], w[2], node.input[6], node.input[7])
-    return _checked(graph, constants, replace(layer, arithmetic=arithmetic), w[1], w[2])
+    arithmetic = QLinear(sb, zb, sa, za, sy, zy) if left else QLinear(sa, za, sb, zb, sy, zy)
+    return _checked(graph, constants, replace(layer, arithmetic=arithmetic))
 
 
 def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
     node = graph.nodes[index]
-    if left:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm with a constant A")
+    _, sa, za, _, sb, zb, c, sy, zy = _operands(node, 9)
     layer = replace(
         _geometry(graph, constants, index, left, 3),
         matrix=Matrix((-1,), (-2,)) if int_attribute(node, "transB", 0) else Matrix((-2,), (-1,)),
         k=(-2 if int_attribute(node, "transA", 0) else -1,),
         m=(-1,),
         alpha=float_attribute(node, "alpha", 1.0),
-        bias=_operand(node, 6) or None,
+        bias=c or None,
     )
     count = outputs(constants, layer)
     if layer.bias is not None and not (constants.is_constant(layer.bias) and constants.shape(layer.bias) == (count,)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
-    if not _operand(node, 7) or layer.alpha != 1.0:
+    if not sy or layer.alpha != 1.0:
         detail = "QGemm with a floating-point result or an alpha"
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), detail, "Use --qdq.")
-    arithmetic = QLinear(node.input[1], node.input[2], node.input[4], node.input[5], node.input[7], _operand(node, 8))
-    return _checked(graph, constants, replace(layer, arithmetic=arithmetic), node.input[4], node.input[5])
+    return _checked(graph, constants, replace(layer, arithmetic=QLinear(sa, za, sb, zb, sy, zy)))
 
 
 def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulInteger(A, B, a_zero_point, b_zero_point): int32."""
-    node = graph.nodes[index]
-    zeros = [_operand(node, 2), _operand(node, 3)]
-    w, x = (zeros[0], zeros[1]) if left else (zeros[1], zeros[0])
+    _, _, za, zb = _operands(graph.nodes[index], 4)
     layer = _geometry(graph, constants, index, left, 1)
-    return _checked(graph, constants, replace(layer, arithmetic=Integer(x, w)), "", w)
+    return _checked(graph, constants, replace(layer, arithmetic=Integer(zb, za) if left else Integer(za, zb)))
 
 
 def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
-    node = graph.nodes[index]
-    if left:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "MatMulIntegerToFloat with a constant A")
+    _, _, sa, sb, za, zb, bias = _operands(graph.nodes[index], 7)
     layer = _geometry(graph, constants, index, left, 1)
-    arithmetic = Integer(_operand(node, 4), _operand(node, 5), node.input[2], node.input[3])
-    return _biased(graph, constants, replace(layer, arithmetic=arithmetic), _operand(node, 6))
+    return _biased(graph, constants, replace(layer, arithmetic=Integer(za, zb, sa, sb)), bias)
 
 
 def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
-    node = graph.nodes[index]
-    if left:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), "DynamicQuantizeMatMul with a constant A")
+    _, _, sb, zb, bias = _operands(graph.nodes[index], 5)
     layer = _geometry(graph, constants, index, left, 1)
-    arithmetic = Integer("", _operand(node, 3), "", node.input[2], quantizes=True)
-    return _biased(graph, constants, replace(layer, arithmetic=arithmetic), _operand(node, 4))
+    return _biased(graph, constants, replace(layer, arithmetic=Integer("", zb, "", sb, quantizes=True)), bias)
 
 
 def _biased(graph: Graph, constants: Constants, layer: FCLayer, bias: str) -> FCLayer | Reason:
     if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, layer),)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(layer.node), "a bias that is not one constant per output")
-    layer = replace(layer, bias=bias or None)
-    assert isinstance(layer.arithmetic, Integer)
-    return _checked(graph, constants, layer, layer.arithmetic.w_scale, layer.arithmetic.w_zero_point)
+    return _checked(graph, constants, replace(layer, bias=bias or None))
 
 
-def _checked(graph: Graph, constants: Constants, layer: FCLayer, scale: str, zero_point: str) -> FCLayer | Reason:
+def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Reason:
     """The layer, if convolutions take its weight's scale and zero point, and the operator set has them."""
-    name, count = label(layer.node), outputs(constants, layer)
+    name, count, arithmetic = label(layer.node), outputs(constants, layer), layer.arithmetic
+    assert isinstance(arithmetic, QLinear | Integer)
+    scale, zero_point, plain = arithmetic.w_scale, arithmetic.w_zero_point, isinstance(arithmetic, Integer)
     if scale and not per_channel(constants, scale, count):
         return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
-    plain = isinstance(layer.arithmetic, Integer)
     splits = plain and zero_point != "" and per_output(constants, zero_point, layer.m, count)
     if zero_point and not splits and uniform(constants, zero_point) is None:
         remedy = "" if graph.opset >= _QDQ_PER_OUTPUT else _RAISED
         return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}", remedy)
-    return lacking(graph, layer.node, *layer.arithmetic.operators) or layer
+    quantizes = ["DynamicQuantizeLinear"] if isinstance(arithmetic, Integer) and arithmetic.quantizes else []
+    return lacking(graph, layer.node, *quantizes, "ConvInteger" if plain else "QLinearConv") or layer
 
 
 def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:
