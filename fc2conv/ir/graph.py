@@ -190,6 +190,11 @@ class Graph:
         """The names that are read in the scope or in subgraphs, or that leave it."""
         return {*self.uses, *self.captured, *self.outputs}
 
+    def only_reader(self, name: str) -> int | None:
+        """The position of the one node that reads a value, where nothing else does."""
+        uses = self.uses.get(name, [])
+        return uses[0] if len(uses) == 1 and name not in self.outputs and name not in self.captured else None
+
     def made_by(self, name: str) -> NodeProto | None:
         """The node of this scope that makes a value."""
         i = self.producer.get(name)

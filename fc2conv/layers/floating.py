@@ -87,10 +87,10 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
 def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[[str], int | None]) -> FCLayer:
     """A MatMul with the Add of a per-output constant behind it, where nothing else reads the value between."""
     name = layer.output
-    readers = graph.uses.get(name, [])
-    if len(readers) != 1 or name in graph.outputs or name in graph.captured or graph.opset < 7:
+    reader = graph.only_reader(name)
+    if reader is None or graph.opset < 7:
         return layer
-    add = graph.nodes[readers[0]]
+    add = graph.nodes[reader]
     if op(add) != "Add" or list(add.input).count(name) != 1:
         return layer
     other = add.input[1] if add.input[0] == name else add.input[0]
@@ -100,4 +100,4 @@ def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
     if len(shape) > max(rank(layer.x) or 1, 1) or (not layer.m and shape):
         return layer
-    return replace(layer, bias=other, output=add.output[0], absorbed=(readers[0],))
+    return replace(layer, bias=other, output=add.output[0], absorbed=(reader,))

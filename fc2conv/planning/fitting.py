@@ -139,10 +139,9 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
 
 def _cast_alone(plan: Plan, name: str) -> bool:
     """Whether a value is read by a Cast to float32 and by nothing else, so that --qdq has a float to give."""
-    uses = plan.graph.uses.get(name, [])
-    cast = plan.graph.nodes[uses[0]] if len(uses) == 1 else None
-    alone = name not in plan.graph.outputs and name not in plan.graph.captured
-    return alone and cast is not None and op(cast) == "Cast" and int_attribute(cast, "to", 0) == TensorProto.FLOAT
+    reader = plan.graph.only_reader(name)
+    cast = None if reader is None else plan.graph.nodes[reader]
+    return cast is not None and op(cast) == "Cast" and int_attribute(cast, "to", 0) == TensorProto.FLOAT
 
 
 def _form(plan: Plan, facts: LayerFacts, found: Contraction) -> Form | None:

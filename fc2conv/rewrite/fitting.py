@@ -67,7 +67,7 @@ class Fitter:
         if fit.read:
             key = read, fit.read
             if key not in self._made:
-                self._made[key] = self._reshape(out, read, fit.read, self.tensors.unique(f"{read}_fit"))
+                self._made[key] = self._add("Reshape", out, read, self.tensors.unique(f"{read}_fit"), shape=fit.read)
             read = self._made[key]
         made = self.tensors.unique(f"{result}_fit") if fit.back else result
         maps = {place: self._map(out, read, place, fit) for place in product(fit.inputs, *fit.kernel)}
@@ -79,7 +79,7 @@ class Fitter:
         if not single:
             out.append(new_node("Concat", columns, [made], label(node), axis=1))
         if fit.back:
-            self._reshape(out, made, fit.back, result)
+            self._add("Reshape", out, made, result, shape=fit.back)
         return out
 
     def _sum(
@@ -172,20 +172,14 @@ class Fitter:
 
     def _slice(self, out: list[NodeProto], read: str, cuts: Sequence[tuple[int, int, int]], made: str) -> str:
         axes, starts, ends = zip(*cuts, strict=True)
-        name = self.tensors.unique(f"{made}_slice")
-        numbers = {"starts": starts, "ends": ends, "axes": axes}
-        out.append(self.tensors.node("Slice", [read], made, name, self.opset, wanted="fit", **numbers))
-        return made
+        return self._add("Slice", out, read, made, starts=starts, ends=ends, axes=axes)
 
     def _pad(self, out: list[NodeProto], read: str, inputs: Span, rank: int) -> str:
-        made = self.tensors.unique(f"{read}_padded")
         pads = [0] * (2 * rank)
         pads[rank + 1] = inputs.size - (inputs.stop - inputs.start)
-        name = self.tensors.unique(f"{made}_pad")
-        out.append(self.tensors.node("Pad", [read], made, name, self.opset, wanted="fit", pads=pads))
-        return made
+        return self._add("Pad", out, read, self.tensors.unique(f"{read}_padded"), pads=pads)
 
-    def _reshape(self, out: list[NodeProto], read: str, shape: tuple[int, ...], made: str) -> str:
-        name = self.tensors.unique(f"{made}_reshape")
-        out.append(self.tensors.node("Reshape", [read], made, name, self.opset, wanted="fit", shape=shape))
+    def _add(self, op_type: str, out: list[NodeProto], read: str, made: str, **numbers: Sequence[int]) -> str:
+        name = self.tensors.unique(f"{made}_{op_type.lower()}")
+        out.append(self.tensors.node(op_type, [read], made, name, self.opset, wanted="fit", **numbers))
         return made

@@ -130,7 +130,7 @@ class Pool:
 
     def value(self, array: np.ndarray, wanted: str) -> str:
         """A small constant."""
-        return self._small(array, self.unique(wanted))
+        return self._place(numpy_helper.from_array(array, self.unique(wanted)))
 
     def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
         """A tensor of the model with other dimensions and the same elements, wherever they are."""
@@ -168,9 +168,6 @@ class Pool:
         if (key := payload_key(plain)) is not None:
             set_raw(plain, b"".join(self.payloads[key].blocks()))
         return numpy_helper.to_array(plain)
-
-    def _small(self, array: np.ndarray, name: str) -> str:
-        return self._place(numpy_helper.from_array(array, name))
 
     def _place(self, tensor: TensorProto) -> str:
         entry = self._entries.setdefault(tensor.name, Entry(State.NEW))

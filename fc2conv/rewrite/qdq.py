@@ -24,9 +24,8 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
-from fc2conv.ir.scopes import scopes
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import exchanged, swap
+from fc2conv.rewrite.swap import exchanged, pooled, swap
 
 Layers = frozenset[tuple[str, str]]
 """Layers by the path of their scope and their name."""
@@ -113,12 +112,6 @@ class _Writer:
         """A scale of 1, of these dimensions."""
         return self.pool.once(shape, lambda: self.pool.value(np.ones(shape, np.float32), "one"))
 
-    def only_reader(self, name: str) -> int | None:
-        """The position of the one node that reads a value, where nothing else does."""
-        uses = self.graph.uses.get(name, [])
-        alone = len(uses) == 1 and name not in self.graph.outputs and name not in self.graph.captured
-        return uses[0] if alone else None
-
 
 Written = dict[int, list[NodeProto]]
 """The nodes in the place of others, by position; -1 is the layer's own."""
@@ -171,7 +164,7 @@ def _dynamic(at: _Writer, node: NodeProto) -> Written | None:
 def _integer(at: _Writer, node: NodeProto) -> Written | None:
     """A MatMulInteger that a Cast takes to floating point, with the Mul behind it where that has the scales."""
     a, b, za, zb = (*node.input, "", "")[:4]
-    cast = at.only_reader(node.output[0])
+    cast = at.graph.only_reader(node.output[0])
     if cast is None or op(at.graph.nodes[cast]) != "Cast" or int_attribute(at.graph.nodes[cast], "to", 0) != 1:
         return None
     if (scaled := _scaled(at, node, cast)) is not None:
@@ -186,7 +179,7 @@ def _integer(at: _Writer, node: NodeProto) -> Written | None:
 def _scaled(at: _Writer, node: NodeProto, cast: int) -> Written | None:
     """A product that is multiplied by that of the scales of its operands."""
     a, b, za, zb = (*node.input, "", "")[:4]
-    scaling = at.only_reader(at.graph.nodes[cast].output[0])
+    scaling = at.graph.only_reader(at.graph.nodes[cast].output[0])
     quantizer = at.graph.made_by(a)
     if scaling is None or op(at.graph.nodes[scaling]) != "Mul" or quantizer is None:
         return None
@@ -247,10 +240,8 @@ def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, L
     The layers in `left` stay as they are.
     """
     copy, written = replace(file, model=deepcopy(file.model)), set[tuple[str, str]]()
-    found = list(scopes(copy, freeze=freeze))
-    taken = {name for graph, _ in found for name in graph.names}
-    for graph, constants in reversed(found):
-        writer = _Writer(graph, constants, Pool((), taken, {}))
+    for graph, constants, pool in pooled(copy, freeze=freeze):
+        writer = _Writer(graph, constants, pool)
         writer.write({name for path, name in left if path == graph.path})
         if writer.layers:
             swap(graph, exchanged(graph, writer.replaced), writer.pool.new)

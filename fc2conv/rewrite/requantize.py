@@ -16,15 +16,14 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from fc2conv.io.payload import Buffer, Payload
+from fc2conv.io.payload import Buffer
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, new_node
-from fc2conv.ir.scopes import scopes
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.qdq import Layers
-from fc2conv.rewrite.swap import swap
+from fc2conv.rewrite.swap import pooled, swap
 
 Changes = Mapping[tuple[str, str], float]
 """By scope and name of a layer how far a weight moved, relative to the layer's largest one."""
@@ -36,19 +35,14 @@ def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[Model
     """The model with the weights of some layers quantized per output, and how far these moved."""
     payloads, changes = dict(file.payloads), dict[tuple[str, str], float]()
     copy = replace(file, model=deepcopy(file.model), payloads=payloads)
-    found = list(scopes(copy, freeze=freeze))
-    taken = {name for graph, _ in found for name in graph.names}
-    for graph, constants in reversed(found):
+    for graph, constants, pool in pooled(copy, payloads, freeze=freeze):
         names = {name for path, name in layers if path == graph.path}
-        changes |= {(graph.path, name): moved for name, moved in _scope(graph, constants, names, taken, payloads)}
+        changes |= {(graph.path, name): moved for name, moved in _scope(graph, constants, names, pool)}
     return (copy, changes) if changes else (file, {})
 
 
-def _scope(
-    graph: Graph, constants: Constants, names: set[str], taken: set[str], payloads: dict[str, Payload]
-) -> list[tuple[str, float]]:
-    pool, out = Pool((), taken, payloads), list[tuple[str, float]]()
-    nodes: list[NodeProto] = []
+def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> list[tuple[str, float]]:
+    nodes, out = list[NodeProto](), list[tuple[str, float]]()
     for i, node in enumerate(graph.nodes):
         layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
         axis = _outputs(constants, layer) if isinstance(layer, FCLayer) else None

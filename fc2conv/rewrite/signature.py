@@ -7,19 +7,19 @@ that was made so says it in `metadata_props`, and `verify` does the same to the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import field, replace
 
 import msgspec
-from onnx import ModelProto, NodeProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, new_node, onnx_opset, op, opset_versions, subgraphs, walk
+from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, new_node, onnx_opset, op, opset_versions, walk
 from fc2conv.ir.propagation import propagate
 from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import as_input, inferred
@@ -28,6 +28,7 @@ from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.model import rewrite_model
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.scopes import Rewritten
+from fc2conv.rewrite.swap import renamed
 
 KEY = "fc2conv.signature"
 """The key of `metadata_props`."""
@@ -199,7 +200,7 @@ def _leave_map(model: ModelProto, name: str) -> None:
     value = next(each for each in graph.output if each.name == name)
     rank = _rank(value)
     read = inner = pool.unique(f"{name}_flat")
-    _rename(graph.node, name, inner)
+    renamed(graph.node, {name: inner})
     for info in graph.value_info:
         info.name = inner if info.name == name else info.name
     if rank == 3:
@@ -220,18 +221,3 @@ def _leave_map(model: ModelProto, name: str) -> None:
     dims[2].Clear()
     dims[2].dim_value = 1
     dims.add().CopyFrom(length)
-
-
-def _rename(nodes: Iterable[NodeProto], old: str, new: str) -> None:
-    """Gives a value another name, where it is made and wherever it is read; a body may hide it."""
-    for node in nodes:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = new if name == old else name
-        for _, inner in subgraphs(node):
-            hidden = {value.name for value in (*inner.input, *inner.initializer)}
-            hidden |= {name for each in inner.node for name in each.output}
-            if old not in hidden:
-                _rename(inner.node, old, new)
-                for value in inner.output:
-                    value.name = new if value.name == old else value.name

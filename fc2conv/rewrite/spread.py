@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import NodeProto, TensorProto, numpy_helper
+from onnx import NodeProto
 
 from fc2conv.analysis.norms import norm_factors
 from fc2conv.dataclass import dataclass
@@ -27,7 +27,7 @@ from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.scopes import scopes
 from fc2conv.layout.axes import size_of
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import exchanged, swap
+from fc2conv.rewrite.swap import exchanged, pooled, swap
 
 if TYPE_CHECKING:
     from fc2conv.layout.view import View
@@ -71,15 +71,12 @@ def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bo
     if not any(_chains(plan.graph, plan.constants, layers, views) for plan in plans):
         return None
     copy = replace(file, model=deepcopy(file.model))
-    found = list(scopes(copy, freeze=freeze))
-    pool = Pool((), {name for graph, _ in found for name in graph.names}, {})
-    for graph, constants in reversed(found):
+    for graph, constants, pool in pooled(copy, freeze=freeze):
         replaced: dict[int, list[NodeProto]] = {}
-        made: list[TensorProto] = []
         for chain in _chains(graph, constants, layers, views):
-            replaced |= {at: [] for at in chain.nodes} | {chain.nodes[0]: _apart(graph, constants, chain, pool, made)}
+            replaced |= {at: [] for at in chain.nodes} | {chain.nodes[0]: _apart(graph, constants, chain, pool)}
         if replaced:
-            swap(graph, exchanged(graph, replaced), made)
+            swap(graph, exchanged(graph, replaced), pool.new)
     return copy
 
 
@@ -100,8 +97,7 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
     name = layer.input[0]
     while (at := graph.producer.get(name)) is not None:
         node = graph.nodes[at]
-        alone = len(graph.uses[name]) == 1 and name not in graph.captured and name not in graph.outputs
-        if not alone or len([each for each in node.output if each]) != 1:
+        if graph.only_reader(name) is None or len([each for each in node.output if each]) != 1:
             return None
         nodes.append(at)
         if op(node) == "Concat":
@@ -162,14 +158,14 @@ def _operand(constants: Constants, node: NodeProto) -> int | None:
     return computed[0]
 
 
-def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool, made: list[TensorProto]) -> list[NodeProto]:
-    """The functions of each part, and the Concat of their results; `made` takes the parts of constants."""
+def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool) -> list[NodeProto]:
+    """The functions of each part, and the Concat of their results; the pool takes the parts of constants."""
     *functions, concat = (graph.nodes[at] for at in chain.nodes)
     out: list[NodeProto] = []
     joined = deepcopy(concat)
     del joined.input[:]
     for i, (part, ends) in enumerate(zip(chain.parts, pairwise(chain.ends), strict=True)):
-        cut = _Cut(chain, ends, pool, made)
+        cut = _Cut(chain, ends, pool)
         for function, operand in reversed(list(zip(functions, chain.operands, strict=True))):
             arrays = [constants.array(name) if k != operand else None for k, name in enumerate(function.input)]
             for new in _of_part(function, operand, arrays, cut):
@@ -189,16 +185,13 @@ class _Cut:
     chain: _Chain
     ends: tuple[int, int]
     pool: Pool
-    made: list[TensorProto]
 
     def of(self, name: str, values: np.ndarray) -> str:
         """The part of a constant that belongs to this part; all of it where it does not run along the axis."""
         axis = self.chain.axis - self.chain.rank + values.ndim
         if not 0 <= axis < values.ndim or values.shape[axis] != self.chain.ends[-1]:
             return name
-        part = numpy_helper.from_array(values.take(range(*self.ends), axis), self.pool.unique(f"{name}_{self.ends[0]}"))
-        self.made.append(part)
-        return str(part.name)
+        return self.pool.value(values.take(range(*self.ends), axis), f"{name}_{self.ends[0]}")
 
 
 def _of_part(node: NodeProto, operand: int, arrays: Sequence[np.ndarray | None], cut: _Cut) -> list[NodeProto]:

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from onnx import GraphProto, NodeProto, TensorProto
 
-from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, alive, new_node, reads
+from fc2conv.io.payload import Payload
+from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, alive, new_node, reads, subgraphs
+from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import as_input
-from fc2conv.rewrite.pool import unused
+from fc2conv.rewrite.pool import Pool, unused
+
+
+def pooled(
+    file: ModelFile, payloads: dict[str, Payload] | None = None, *, freeze: bool
+) -> Iterator[tuple[Graph, Constants, Pool]]:
+    """Yield the scopes of a model that may change, an inner one before those around it, with pools for new constants.
+
+    A name that is new in one is new in all of them.
+    """
+    found = list(scopes(file, freeze=freeze))
+    taken = {name for graph, _ in found for name in graph.names}
+    for graph, constants in reversed(found):
+        yield graph, constants, Pool((), taken, {} if payloads is None else payloads)
+
+
+def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
+    """Give values other names, where they are made and wherever they are read; a body may hide one."""
+    for node in nodes:
+        for each in (node.input, node.output):
+            each[:] = [names.get(name, name) for name in each]
+        for _, inner in subgraphs(node):
+            hidden = {value.name for value in (*inner.input, *inner.initializer)}
+            hidden |= {name for made in inner.node for name in made.output}
+            rest = {old: new for old, new in names.items() if old not in hidden}
+            renamed(inner.node, rest)
+            for value in inner.output:
+                value.name = rest.get(value.name, value.name)
 
 
 def exchanged(graph: Graph, replaced: Mapping[int, list[NodeProto]]) -> list[NodeProto]:

@@ -24,7 +24,7 @@ from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import swap
+from fc2conv.rewrite.swap import renamed, swap
 
 _Taken = Mapping[int, GraphProto]
 """The branch that is taken of each If, by the node's identity."""
@@ -114,18 +114,10 @@ def _names(node: NodeProto, branch: GraphProto, counts: Mapping[str, int], pool:
 
 def _nodes(node: NodeProto, branch: GraphProto, names: Mapping[str, str]) -> Iterator[NodeProto]:
     """The nodes of a branch under new names; a result that has another name already is a copy."""
-    _rename(branch, names)
+    for each in (*branch.initializer, *branch.output):
+        each.name = names.get(each.name, each.name)
+    renamed(branch.node, names)
     yield from branch.node
     for value, result in zip(branch.output, node.output, strict=False):
         if result and value.name != result:
             yield new_node("Identity", [value.name], [result], "")
-
-
-def _rename(graph: GraphProto, names: Mapping[str, str]) -> None:
-    for value in (*graph.initializer, *graph.output):
-        value.name = names.get(value.name, value.name)
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-        for _, inner in subgraphs(node):
-            _rename(inner, names)

@@ -53,7 +53,7 @@ class Tensors(Pool):
         """A scalar of the element type of another constant."""
         stored = self._stored(like)
         dtype = helper.tensor_dtype_to_np_dtype(stored.type)
-        return self._small(np.array(value, dtype), self.unique(wanted))
+        return self.value(np.array(value, dtype), wanted)
 
     def flat(self, name: str, count: int) -> str:
         """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""
@@ -302,11 +302,10 @@ class Tensors(Pool):
         """The shape of a fill: in the place of the old one, if that is an initializer that only the old fill reads."""
         graph = self.constants.graph
         source = old.input[0] if old is not None else ""
-        alone = len(graph.uses.get(source, [])) == 1 and source not in graph.captured and source not in graph.outputs
-        if not alone or self.state(source) is not State.KEEP or source in graph.overridable:
+        if graph.only_reader(source) is None or self.state(source) is not State.KEEP or source in graph.overridable:
             return self.ints(shape, f"{name}_shape")
         self.claim(source)
-        return self._small(np.array(shape, np.int64), source)
+        return self._place(numpy_helper.from_array(np.array(shape, np.int64), source))
 
 
 def _type_of(array: np.ndarray) -> int:
