@@ -17,7 +17,7 @@ from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
-from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, kind_of, same_axes, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, align, without
 
 
@@ -76,11 +76,11 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
         if at is not None:
             _ask(ctx, known, rest[0], axis, at)
         whole = _axis(node, _sum([size_of(view.dims[axis]) for view in known], node), [v.dims[axis] for v in known])
-        return Inferred((View(_put(known[0].dims, axis, whole), None, provenance, node.output[0], blocked_by),))
+        return Inferred((View(put(known[0].dims, axis, whole), None, provenance, node.output[0], blocked_by),))
     new = _axis(node, _sum([size_of(axes) for _, axes in joined], node), [axes for _, axes in joined])
     assert rest[0].spatial_form is not None
-    dims = _put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
-    result = View(dims, _put(rest[0].spatial_form, at, new), provenance, node.output[0], blocked_by)
+    dims = put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
+    result = View(dims, put(rest[0].spatial_form, at, new), provenance, node.output[0], blocked_by)
     return Inferred((result,), Remap(tuple(FormOf(name) for name in names), {"axis": at}))
 
 
@@ -99,7 +99,7 @@ def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) ->
             else None
         )
         if both is not None and both.spatial_form is not None:
-            wanted = _put(both.spatial_form, at, part.dims[axis])
+            wanted = put(both.spatial_form, at, part.dims[axis])
             if same_axes(origin.dims, wanted):
                 ctx.requests.setdefault(part.origin, wanted)
 
@@ -120,10 +120,6 @@ def _axis(node: NodeProto, size: Size, parts: Sequence[Dim]) -> Dim:
     return (Axis(f"{node.output[0]}.joined", size, kind=kinds.pop() if len(kinds) == 1 else Kind.OTHER),)
 
 
-def _put(layout: Layout, at: int, dim: Dim) -> Layout:
-    return (*layout[:at], dim, *layout[at + 1 :])
-
-
 def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """With a constant among the parts (a class token) the dimension is new, and the others stay."""
     view = next((view for name in names if (view := ctx.view(name)) is not None), None)
@@ -132,7 +128,7 @@ def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) 
         return None
     axis = dimension_of(node, len(shape), 1)
     new = (Axis(f"{node.output[0]}.{axis}", shape[axis]),)
-    return ctx.opaque(node, (*view.dims[:axis], new, *view.dims[axis + 1 :]))
+    return ctx.opaque(node, put(view.dims, axis, new))
 
 
 def _sum(sizes: list[Size], node: NodeProto) -> Size:
@@ -167,13 +163,8 @@ def recut(name: str, view: View, axis: int, size: Size) -> View:
     """The view with one dimension replaced by a part of it, which is an axis of its own, in the spatial form too."""
     new = (Axis(f"{name}.{axis}", size, kind=kind_of(view.dims[axis])),)
     at = position(view, axis)
-    spatial_form = (
-        None
-        if at is None or view.spatial_form is None
-        else (*view.spatial_form[:at], new, *view.spatial_form[at + 1 :])
-    )
-    dims = (*view.dims[:axis], new, *view.dims[axis + 1 :])
-    return replace(view, dims=dims, spatial_form=spatial_form, origin=name)
+    spatial_form = None if at is None or view.spatial_form is None else put(view.spatial_form, at, new)
+    return replace(view, dims=put(view.dims, axis, new), spatial_form=spatial_form, origin=name)
 
 
 @handles("Slice")
@@ -247,8 +238,7 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     picks = ctx.integers(node.input[1]) if ctx.constants.is_constant(node.input[1]) else None
     if at and not indices and picks and view.spatial_form is not None:
         # One index keeps the dimension of the spatial form.
-        only = (*view.spatial_form[:at], (), *view.spatial_form[at + 1 :])
-        result = replace(view, dims=rest, spatial_form=only, origin=node.output[0])
+        result = replace(view, dims=rest, spatial_form=put(view.spatial_form, at, ()), origin=node.output[0])
         return Inferred((result,), Remap((FormOf(node.input[0]), NewInts((picks[0].coefficient,))), {"axis": at}))
     if found is None or found.at < 2 or picks is None or len(new) > 1 or len(picks) > 64:
         return inferred

@@ -16,9 +16,8 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import Branch, FormOf
 from fc2conv.ir.graph import int_attribute, op
-from fc2conv.ir.stored import part
 from fc2conv.layers import FCLayer, Floating
-from fc2conv.layers.weights import kernel
+from fc2conv.layers.weights import kernel_of
 from fc2conv.layout.axes import same_axes, size_of
 from fc2conv.layout.contraction import Contraction, contract
 from fc2conv.layout.view import Provenance, View, align, without
@@ -102,8 +101,5 @@ def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
 
 
 def _has_kernel(ctx: Context, layer: FCLayer, branch: Branch) -> bool:
-    stored = ctx.constants.stored(layer.weight)
-    assert stored is not None
-    rows = part(stored, layer.matrix.rows[0], branch.start, branch.stop) if layer.matrix.outputs else None
-    found = branch.contraction
-    return rows is not None and kernel(rows, layer.matrix, found.contracted, found.kernel, layer.alpha) is not None
+    rows = branch.start, branch.stop
+    return bool(layer.matrix.outputs) and kernel_of(ctx.constants, layer, branch.contraction, rows) is not None

@@ -17,8 +17,8 @@ from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import FCLayer, einsum, output_sizes
-from fc2conv.layers.weights import kernel
-from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product, regroup, same_axes, size_of
+from fc2conv.layers.weights import kernel_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product, put, regroup, same_axes, size_of
 from fc2conv.layout.contraction import Contraction, Obstacle, contract, grouped_frame, own_frame
 from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
 from fc2conv.reasons import Code, Reason
@@ -152,7 +152,7 @@ def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | 
         if ctx.every and any(not axis.size.known for axis in view.dims[k]):
             # Too many unknown sizes to distinguish the axes: as one axis they are as many as the weight has rows.
             whole = (Axis(f"{layer.x}.{k}", size),)
-            view = replace(view, dims=(*view.dims[:k], whole, *view.dims[k + 1 :]), spatial_form=None, origin=layer.x)
+            view = replace(view, dims=put(view.dims, k, whole), spatial_form=None, origin=layer.x)
     ctx.views[layer.x] = view
     return view
 
@@ -192,13 +192,13 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
         return Reason(Code.NO_ELEMENTS, selector, f"input {layer.x} is empty where it selects nothing")
     if view.spatial_form is None and not layer.groups:
         _request_form(ctx, view, k, found)
-    if _has_kernel(ctx, layer, found):
+    if kernel_of(ctx.constants, layer, found) is not None:
         return found
     # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
     whole = own_frame(view.dims, k, ctx.rank)
-    if not layer.groups and _has_kernel(ctx, layer, whole):
+    if not layer.groups and kernel_of(ctx.constants, layer, whole) is not None:
         return whole
-    if _has_kernel(ctx, replace(layer, alpha=1.0), found):
+    if kernel_of(ctx.constants, replace(layer, alpha=1.0), found) is not None:
         detail = f"alpha {layer.alpha:g} is no number of the type of the quantized weight"
         return Reason(Code.KIND_NOT_SUPPORTED, name, detail)
     return Reason(Code.QUANTIZED_AXIS, name, f"weight {layer.weight}")
@@ -215,12 +215,6 @@ def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | 
     if not fits or (rank < len(shape) and not layer.matrix.groups) or k in at:
         return Reason(Code.WEIGHT_BATCHED, label(layer.node), f"weight of shape {list(shape)}")
     return grouped_frame(view.dims, k, at, ctx.rank)
-
-
-def _has_kernel(ctx: Context, layer: FCLayer, found: Contraction) -> bool:
-    stored = ctx.constants.stored(layer.weight)
-    assert stored is not None
-    return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha) is not None
 
 
 def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:

@@ -18,7 +18,7 @@ from fc2conv.analysis.context import Context, Inferred, position
 from fc2conv.analysis.facts import FormOf, Operand, Relaid, Remap
 from fc2conv.dataclass import dataclass
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, same_axes, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, put, same_axes, size_of
 from fc2conv.layout.squares import arranged
 from fc2conv.layout.view import Provenance, View, align, without
 
@@ -37,7 +37,7 @@ class Along:
 
     def replaced(self, dim: Dim, rank: int) -> tuple[Layout, Layout]:
         """The layout with another dimension in that place, as the node makes it and as a spatial form."""
-        made = (*self.flat[: self.at], dim, *self.flat[self.at + 1 :])
+        made = put(self.flat, self.at, dim)
         spatial = tuple(each for each in made[2:] if each)
         if self.at < 2 or len(spatial) > 1 or kind_of(dim) is Kind.SPACE:
             return made, made
@@ -86,7 +86,7 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     tokens: Dim = (Axis(f"{node.output[0]}.joined", _whole(ctx, names, axis, shape[axis]), kind=kind),)
     made = _flat(lead.spatial_form, tokens)
     spatial_form = made if kind is Kind.SPACE else (*made[:2], *arranged((tokens,), len(made) - 2))
-    dims = (*lead.dims[:axis], tokens, *lead.dims[axis + 1 :])
+    dims = put(lead.dims, axis, tokens)
     provenance, blocked_by = ctx.provenance(node)
     if provenance is Provenance.MAP and any(view is None or view.provenance is not Provenance.MAP for view in views):
         provenance, blocked_by = Provenance.OPAQUE, node.name or node.output[0]

@@ -17,8 +17,11 @@ from onnx import TensorProto, helper
 from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Buffer, Payload, Span
-from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout, part
+from fc2conv.layers.layer import FCLayer
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.relayout import Move, rearrange
 
 SLAB = 32 << 20
@@ -257,6 +260,16 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
     if move is None or not _per_output(stored, axes) or float(np.array(after, dtype)) != after:
         return None
     return Form(stored, move, folded, tuple(axes), layout, after)
+
+
+def kernel_of(
+    constants: Constants, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
+) -> Form | None:
+    """The weight of a layer (or some of its rows) as the kernel of a convolution; None where it has no such form."""
+    whole = constants.stored(layer.weight)
+    assert whole is not None, f"{layer.weight} is no constant"
+    stored = whole if rows is None else part(whole, layer.matrix.rows[0], *rows)
+    return None if stored is None else kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
 
 
 def _per_output(stored: Stored, axes: Sequence[int | None]) -> bool:

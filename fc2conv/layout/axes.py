@@ -151,6 +151,11 @@ def axes_of(layout: Layout) -> Dim:
     return tuple(axis for dim in layout for axis in dim)
 
 
+def put(layout: Layout, at: int, dim: Dim) -> Layout:
+    """The layout with another dimension in one place."""
+    return (*layout[:at], dim, *layout[at + 1 :])
+
+
 def anonymous(*layouts: Layout) -> tuple[Layout, ...]:
     """The layouts with numbers for roots and no kinds, so that those of the next block of a network are the same."""
     names: dict[str, str] = {}

@@ -16,7 +16,7 @@ from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.ir.stored import Stored
 from fc2conv.layers import Floating, Integer, QLinear, outputs
 from fc2conv.layers.quantized import uniform
-from fc2conv.layers.weights import Form, kernel
+from fc2conv.layers.weights import kernel_of
 from fc2conv.layout.axes import Dim, size_of
 from fc2conv.layout.contraction import Contraction
 from fc2conv.planning.planner import Plan
@@ -84,7 +84,7 @@ def _convolution(plan: Plan, facts: LayerFacts, found: Contraction) -> Geometry:
     layer = facts.layer
     operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
     groups = _known(found.groups) or 1
-    form = None if facts.branches else _form(plan, facts, found)
+    form = None if facts.branches else kernel_of(plan.constants, layer, found)
     count = outputs(plan.constants, layer) if form is None else form.shape[0]
     spatial = tuple(map(_known, found.frame[2:]))
     return Geometry(
@@ -126,7 +126,7 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
     floats = not isinstance(arithmetic, Integer) or bool(arithmetic.w_scale) or _cast_alone(plan, layer.output)
     if isinstance(arithmetic, Integer) and shifted and uniform(plan.constants, arithmetic.w_zero_point) is None:
         return Means(cells=False, sums=False, pads=False, cuts=False, floats=floats)
-    form = None if rows else _form(plan, facts, found)
+    form = None if rows else kernel_of(plan.constants, layer, found)
     axes = form.axes if form is not None else ()
     return Means(
         cells=cells and all(axis in (None, 0) for axis in axes),
@@ -142,13 +142,6 @@ def _cast_alone(plan: Plan, name: str) -> bool:
     reader = plan.graph.only_reader(name)
     cast = None if reader is None else plan.graph.nodes[reader]
     return cast is not None and op(cast) == "Cast" and int_attribute(cast, "to", 0) == TensorProto.FLOAT
-
-
-def _form(plan: Plan, facts: LayerFacts, found: Contraction) -> Form | None:
-    """The weight of a layer as the kernel of a convolution."""
-    layer, stored = facts.layer, plan.constants.stored(facts.layer.weight)
-    assert stored is not None
-    return kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
 
 
 def _zero_is_zero(constants: Constants, stored: Stored) -> bool:

@@ -19,7 +19,7 @@ from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
 from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
 from fc2conv.report.terminal import sizes
-from fc2conv.report.text import comparison_headline, headline, number, other_scope, parting_line
+from fc2conv.report.text import comparison_headline, decided, headline, number, other_scope, parting_line
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 LIMIT = 1 << 20
@@ -168,13 +168,8 @@ def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
 
 
 def _site(site: SiteReport) -> list[str]:
-    decision = f"**{site.decision}**"
-    if site.requantized is not None:
-        decision += f", requantized (moved by {site.requantized:.2g} of its largest)"
-    if site.reason is not None:
-        at = f" at {code(site.reason.node)}" if site.reason.node not in ("", site.node) else ""
-        detail = f": {code(site.reason.detail)}" if site.reason.detail else ""
-        decision = f"{site.decision}, {site.reason.code}{at}{detail}"
+    word, comma, why = decided(site, code, code).partition(",")
+    decision = f"{word if site.reason is not None else f'**{word}**'}{comma}{why}"
     weight = " → ".join(filter(None, (sizes(site.weight_before), sizes(site.weight_after))))
     return [code(site.path), code(site.op_type), weight, counted_kernels(site), decision]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
@@ -66,7 +66,8 @@ def to_text(document: Shown, look: Look) -> str:
         case Report():
             return report_text(document, look)
         case Comparison():
-            return comparison_text(document, look)
+            headed = styled(comparison_headline(document), "bold")
+            return draw([headed, *_verification(document.verification, look)], look)
         case Verification():
             return draw(_verification(document, look), look)
     raise TypeError(f"there is no text of {type(document).__name__}")
@@ -122,12 +123,6 @@ def other_scope(report: Report) -> str:
         return f"With --scope {other.scope}: the same"
     layers = f"{other.converted} of {counted(other.layers, 'layer')}"
     return f"With --scope {other.scope}: {layers}, layout nodes {nodes.before} -> {nodes.after}"
-
-
-def comparison_text(comparison: Comparison, look: Look) -> str:
-    """What `verify` found of two models: headline and checks; all outputs when verbose."""
-    parts = [styled(comparison_headline(comparison), "bold"), *_verification(comparison.verification, look)]
-    return draw(parts, look)
 
 
 def headline(report: Report) -> str:
@@ -200,24 +195,26 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
     heads = ("node", "op", "weight", "kernel", "decision")
     for name in heads:
         table.add_column(name, overflow="fold", no_wrap=name in ("node", "weight"))
-    rows = []
-    for site in sites:
-        rows.append((site.path, site.op_type, _weight(site), counted_kernels(site), _decision(site, look)))
+
+    def short(name: str) -> str:
+        return name if look.width is None else cut(name, look.width // 3)
+
+    rows = [(s.path, s.op_type, _weight(s), counted_kernels(s), decided(s, short)) for s in sites]
     for row in fitted(rows, look, folds=4, heads=heads):
         style = _DECISIONS[row[4].partition(",")[0]]
         table.add_row(*map(styled, row[:4]), styled(row[4], style))
     return table
 
 
-def _decision(site: SiteReport, look: Look) -> str:
+def decided(site: SiteReport, node: Callable[[str], str], detail: Callable[[str], str] = str) -> str:
+    """What was decided of a layer, and why; `node` and `detail` show these words of others."""
     if site.requantized is not None:
         return f"{site.decision}, requantized (moved by {site.requantized:.2g} of its largest)"
     if site.reason is None:
         return site.decision
-    node = site.reason.node if look.width is None else cut(site.reason.node, look.width // 3)
-    at = f" at {node}" if site.reason.node not in ("", site.node) else ""
-    detail = f": {site.reason.detail}" if site.reason.detail else ""
-    return f"{site.decision}, {site.reason.code}{at}{detail}"
+    at = f" at {node(site.reason.node)}" if site.reason.node not in ("", site.node) else ""
+    more = f": {detail(site.reason.detail)}" if site.reason.detail else ""
+    return f"{site.decision}, {site.reason.code}{at}{more}"
 
 
 def _weight(site: SiteReport) -> str:

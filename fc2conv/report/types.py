@@ -264,21 +264,10 @@ Document = Report | Comparison | BatchReport
 
 
 def _record(site: SiteReport) -> dict[str, Any]:
-    reason = site.reason
-    return {
-        "node": site.node,
-        "scope": site.scope,
-        "op_type": site.op_type,
-        "decision": site.decision,
-        "form": site.form,
-        "weight_before": site.weight_before,
-        "weight_after": site.weight_after,
-        "kernel_shape": site.kernel_shape,
-        "code": site.code,
-        "at": reason.node if reason else "",
-        "detail": reason.detail if reason else "",
-        "remedy": reason.remedy if reason else "",
-    }
+    own = "node scope op_type decision form weight_before weight_after kernel_shape code".split()
+    reason = site.reason or ReasonReport(code="", meaning="", remedy="", node="")
+    said = {"at": reason.node, "detail": reason.detail, "remedy": reason.remedy}
+    return {name: getattr(site, name) for name in own} | said
 
 
 def _row_record(row: BatchRow) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import changed
-from fc2conv.ir.stored import Replay, Stored, base_layout, part
+from fc2conv.ir.stored import Replay, Stored, base_layout
 from fc2conv.layers import FCLayer, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.contraction import Contraction
@@ -98,12 +98,7 @@ class Tensors(Pool):
 
     def form(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
         """The weight of a layer (or some of its rows) as a kernel."""
-        stored = self._stored(layer.weight)
-        if rows is not None:
-            window = part(stored, layer.matrix.rows[0], *rows)
-            assert window is not None
-            stored = window
-        return self._form(weights.kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha))
+        return self._form(weights.kernel_of(self.constants, layer, found, rows))
 
     def kernel_part(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
         """A part of a layer's kernel: its name."""

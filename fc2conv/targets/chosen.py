@@ -49,16 +49,11 @@ def preferences(options: Options) -> Preferences:
 
 def _channels(options: Options, facts: list[Limit]) -> list[Limit]:
     """The limits of channels: the options' in the place of the profile's most, or of its multiple."""
-    out: list[Limit] = []
-    for fact in facts:
-        most = None if options.max_channels is not None else fact.most
-        multiple = 1 if options.channel_multiple is not None else fact.multiple
-        out.append(msgspec.structs.replace(fact, most=most, multiple=multiple))
-    if options.max_channels is not None:
-        out.append(Limit(most=options.max_channels, source=f"--max-channels {options.max_channels}"))
-    if options.channel_multiple is not None:
-        source = f"--channel-multiple {options.channel_multiple}"
-        out.append(Limit(multiple=options.channel_multiple, source=source))
+    most, multiple = options.max_channels, options.channel_multiple
+    given = {**({} if most is None else {"most": None}), **({} if multiple is None else {"multiple": 1})}
+    out = [msgspec.structs.replace(fact, **given) for fact in facts]
+    out += [] if most is None else [Limit(most=most, source=f"--max-channels {most}")]
+    out += [] if multiple is None else [Limit(multiple=multiple, source=f"--channel-multiple {multiple}")]
     return out
 
 

@@ -48,14 +48,12 @@ def weights(layer: Geometry, law: Law) -> int:
 
 def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     conv = profile.conv
-    flat = len(layer.kernel) < 2
-    kernel: list[tuple[str, int | None, Sequence[Limit]]] = [
-        ("kernel height", None if flat else layer.height, conv.kernel_height),
-        ("kernel width", layer.width, conv.kernel_width),
-        ("kernel area", prod(layer.kernel), conv.kernel_area),
-    ]
-    for what, value, limits in kernel:
-        yield from _limited(layer, profile, Code.TARGET_KERNEL, what, value, limits)
+    code = Code.TARGET_KERNEL
+    yield from _limited(
+        layer, profile, code, "kernel height", layer.height if layer.kernel[1:] else None, conv.kernel_height
+    )
+    yield from _limited(layer, profile, code, "kernel width", layer.width, conv.kernel_width)
+    yield from _limited(layer, profile, code, "kernel area", prod(layer.kernel), conv.kernel_area)
     for pairs in conv.kernels if len(layer.kernel) > 1 else ():
         if (layer.height, layer.width) not in pairs.sizes:
             yield _reason(layer, profile, Code.TARGET_KERNEL, "kernel", f"{layer.height}x{layer.width}", pairs)

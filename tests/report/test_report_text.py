@@ -10,7 +10,7 @@ import pytest
 from fc2conv.io.escape import one_line
 from fc2conv.report.render import rendered
 from fc2conv.report.terminal import Look
-from fc2conv.report.text import comparison_text, headline, report_text
+from fc2conv.report.text import to_text, headline, report_text
 from fc2conv.report.types import Comparison, Counts, OutputDifference, Report, Verdict, Verification
 
 WIDE = 80
@@ -193,7 +193,7 @@ def test_comparison_says_who_differs_and_by_how_much() -> None:
         output="logits", max_abs_difference=None, max_abs_reference=2.0, bound=1e-3, verdict=Verdict.DIFFERS
     )
     verification = Verification(verdict=Verdict.DIFFERS, outputs=[output])
-    text = _flat(comparison_text(Comparison(a="a.onnx", b="b.onnx", verification=verification), Look()))
+    text = _flat(to_text(Comparison(a="a.onnx", b="b.onnx", verification=verification), Look()))
     assert text.startswith("a.onnx, b.onnx: the two models differ")
     assert "logits unknown 0.001 2 differs" in text
 
@@ -204,7 +204,7 @@ def test_notes_and_what_the_original_makes_of_one_ulp_are_shown() -> None:
     )
     verification = Verification(verdict=Verdict.PROVED, outputs=[output], notes=["ir_version: 8 -> 9", "a\nb"])
     comparison = Comparison(a="a.onnx", b="b.onnx", verification=verification)
-    text = _flat(comparison_text(comparison, Look()))
+    text = _flat(to_text(comparison, Look()))
     assert "largest difference bound 1 ulp of inputs largest value y 0.002 0.0001 0.007 1 proved" in text
     assert text.endswith("no result depends on it: ir_version: 8 -> 9 a\\nb")
     for suffix in ("html", "md"):
@@ -213,7 +213,7 @@ def test_notes_and_what_the_original_makes_of_one_ulp_are_shown() -> None:
         assert "ir_version: 8 " in page
     quiet = msgspec.structs.replace(output, input_ulp=None)
     plain = Comparison(a="a", b="b", verification=Verification(verdict=Verdict.PROVED, outputs=[quiet]))
-    assert "ulp" not in comparison_text(plain, Look(verbose=True))
+    assert "ulp" not in to_text(plain, Look(verbose=True))
     assert b"ulp" not in rendered(plain, "x.md")
 
 

@@ -14,7 +14,7 @@ from fc2conv.errors import ExitCode
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.terminal import Look
-from fc2conv.report.text import comparison_text
+from fc2conv.report.text import to_text
 from fc2conv.report.types import Comparison, Verdict
 from fc2conv.report.verification import Check, OutputDifference, worst
 from fc2conv.verification import numeric
@@ -87,7 +87,7 @@ def test_two_models_that_part(name: str) -> None:
     assert found.parting is not None
     assert (found.parting.cause, found.parting.value in ("m", "y")) == (cause, True), found.parting
     assert found.parting.index is not None
-    shown = comparison_text(Comparison(a="a", b="b", verification=found), Look())
+    shown = to_text(Comparison(a="a", b="b", verification=found), Look())
     assert f"Part at: {found.parting.value} (node {found.parting.node}, {found.parting.op_type})" in " ".join(
         shown.split()
     )
