@@ -13,7 +13,7 @@ from fc2conv import system
 from fc2conv.cli import parameters
 from fc2conv.cli.console import annotate, command, log, show
 from fc2conv.cli.manifests import entry_options
-from fc2conv.cli.option import choice_of, count, flag, group, option
+from fc2conv.cli.option import choice_of, count, flag, group, option, path
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, UsageError
@@ -57,11 +57,10 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @group(
     "Output",
     "files",
-    option(
+    path(
         "--run",
         "run_folder",
         metavar="FOLDER",
-        shell_complete=files,
         help="Keep the journal and the reports in FOLDER; by default DST/.fc2conv.",
     ),
 )

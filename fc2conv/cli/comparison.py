@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fc2conv.cli.option import choice_of, flag, group, option, whole
-from fc2conv.cli.values import files, interval, output_tolerance, tolerance
+from fc2conv.cli.option import choice_of, flag, group, option, path, whole
+from fc2conv.cli.values import interval, output_tolerance, tolerance
 
 options = group(
     "Verification",
@@ -28,18 +28,15 @@ options = group(
         type=interval("0,255"),
         help="Set the range of the random inputs, such as 0,255.",
     ),
-    option(
+    path(
         "--load-inputs",
-        metavar="FILE",
-        shell_complete=files,
         multiple=True,
         help="Load inputs from FILE.npz, or from NAME:FILE.npy, in place of random ones. Repeatable.",
     ),
-    option(
+    path(
         "--save-failing-inputs",
         affects="files",
         metavar="DIR",
-        shell_complete=files,
         help="Write the inputs on which the models differ to DIR.",
     ),
     choice_of(
@@ -53,12 +50,11 @@ options = group(
         callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
         help="Choose onnxruntime's execution providers, separated by commas; the CPU by default.",
     ),
-    option(
+    path(
         "--custom-op-library",
         "custom_op_libraries",
         affects="code",
         metavar="PATH",
-        shell_complete=files,
         multiple=True,
         help="Load the operators of this library into onnxruntime; its code runs. Repeatable.",
     ),
@@ -66,10 +62,8 @@ options = group(
 certificate = group(
     "Verification",
     "proof",
-    option(
+    path(
         "--certificate",
-        metavar="FILE",
-        shell_complete=files,
         help="Repeat the proof that FILE (from --report) records, and compare files, seed, primes and residues.",
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from fc2conv.cli.values import Whole
+from fc2conv.cli.values import Whole, files
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -80,6 +80,11 @@ def whole(name: str, *, help: str, metavar: str = "N", **more: Any) -> Callable[
 def count(name: str, *, help: str, **more: Any) -> Callable[[_Command], _Command]:
     """Adds an option that takes a whole number of at least 1."""
     return option(name, metavar="N", type=click.IntRange(min=1), help=help, **more)
+
+
+def path(*names: str, help: str, metavar: str = "FILE", **more: Any) -> Callable[[_Command], _Command]:
+    """Adds an option that takes the path of a file or of a folder, which the shell completes."""
+    return option(*names, metavar=metavar, shell_complete=files, help=help, **more)
 
 
 def all_of(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:

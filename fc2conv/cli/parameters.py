@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fc2conv.cli import comparison, config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
-from fc2conv.cli.option import all_of, choice_of, flag, group, option, whole
+from fc2conv.cli.option import all_of, choice_of, flag, group, option, path, whole
 from fc2conv.cli.values import Seconds, Whole, by_name, files, input_shape
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Only, Options, VerifyOptions
@@ -125,11 +125,9 @@ limiting = group(
 report_files = group(
     "Output",
     "files",
-    option(
+    path(
         "--report",
         "report_files",
-        metavar="FILE",
-        shell_complete=files,
         multiple=True,
         help="Write a report. The suffix of FILE is its form: .json, .md, .html, .xml, .csv, .nodes.json. Repeatable.",
     ),

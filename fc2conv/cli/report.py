@@ -9,7 +9,7 @@ import click
 
 from fc2conv.cli import parameters
 from fc2conv.cli.console import annotate, command, configuration, show, write_reports
-from fc2conv.cli.option import group, option
+from fc2conv.cli.option import group, path
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
 from fc2conv.io.apart import check_written
@@ -26,14 +26,7 @@ from fc2conv.options import VerifyOptions
 @group(
     "Output",
     "files",
-    option(
-        "--report",
-        "reports",
-        metavar="FILE",
-        shell_complete=files,
-        multiple=True,
-        help="Write only this report, in the form of its suffix. Repeatable.",
-    ),
+    path("--report", "reports", multiple=True, help="Write only this report, in the form of its suffix. Repeatable."),
 )
 @parameters.printing
 def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
