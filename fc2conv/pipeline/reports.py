@@ -16,8 +16,7 @@ from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import Options, non_default
 from fc2conv.pipeline.work import Clock, Model, Work
-from fc2conv.planning.outcome import described, operators
-from fc2conv.planning.reporting import head_report, layout_nodes
+from fc2conv.planning.reporting import head_report, layout_nodes, operators, site_report
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, SiteReport
 from fc2conv.rewrite.signature import signature_of
 from fc2conv.targets.chosen import profile_of
@@ -40,7 +39,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     fits: Fits = rewritten.fits if rewritten is not None else {}
     before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
     moved = rewritten.requantized if rewritten is not None else {}
-    layers = [described(each, decision, fits) for each in work.plans for decision in each.decisions]
+    layers = [site_report(each, decision, fits) for each in work.plans for decision in each.decisions]
     layers = [changed(layer, requantized=moved.get((layer.scope, layer.node))) for layer in layers]
     report = Report(
         outcome="planned",

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 from onnx import GraphProto, ModelProto
 
+from fc2conv.analysis.facts import LayerFacts
 from fc2conv.ir.graph import label, op, walk
-from fc2conv.layout.axes import size_of
+from fc2conv.layout.axes import Layout, size_of
+from fc2conv.layout.contraction import Contraction
 from fc2conv.options import Scope
 from fc2conv.planning.planner import Decision, Head, Plan
 from fc2conv.planning.requirements import LAYOUT_OPS
 from fc2conv.reasons import Reason
+from fc2conv.report.figures import Counts
 from fc2conv.report.reason import is_layer
 from fc2conv.report.types import HeadReport, LayoutNodes, ReasonReport, ScopeReport, SiteReport
 
+if TYPE_CHECKING:
+    from fc2conv.planning.fitting import Fits
+    from fc2conv.targets.fits import Fit
 
-def site_report(plan: Plan, decision: Decision) -> SiteReport:
-    """One layer and what was decided of it."""
-    node = plan.graph.nodes[decision.index]
-    layer = decision.facts.layer if decision.facts is not None else None
+_MOST_SHOWN = 64
+"""Kernels that a report lists of one layer that is cut."""
+
+
+def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
+    """One layer and what was decided of it, with the form that it has then."""
+    node, facts = plan.graph.nodes[decision.index], decision.facts
+    layer = facts.layer if facts is not None else None
     before = plan.constants.shape(layer.weight) if layer is not None else None
-    kernels = _kernels(decision, before) if before is not None else []
+    cut = fits.get((plan.graph.path, decision.index), ())
+    kernels = [list(shape) for each in cut for shape in each.shapes()]
+    form = "keep"
+    if facts is not None and facts.contraction is not None and decision.converts and before is not None:
+        whole = _kernels(facts, facts.contraction, before)
+        form = _form(whole, facts.contraction.frame, cut)
+        kernels = kernels or whole
     one = kernels[0] if len(kernels) == 1 else None
     return SiteReport(
         node=label(node),
@@ -33,20 +51,31 @@ def site_report(plan: Plan, decision: Decision) -> SiteReport:
         weight_before=list(before) if before is not None else None,
         weight_after=one,
         kernel_shape=one[2:] if one is not None else None,
-        parts=kernels if len(kernels) > 1 else [],
+        parts=kernels[: _MOST_SHOWN if cut else None] if one is None else [],
+        form=form,
         reason=reason_report(decision.reason) if decision.reason is not None else None,
     )
 
 
-def _kernels(decision: Decision, weight: tuple[int, ...]) -> list[list[int]]:
-    """The shapes [M, C, *S] of the kernels that a layer becomes."""
-    facts = decision.facts
-    if facts is None or facts.contraction is None or not decision.converts:
-        return []
+def _kernels(facts: LayerFacts, contraction: Contraction, weight: tuple[int, ...]) -> list[list[int]]:
+    """The shapes [M, C, *S] of the kernels that a layer becomes before they are cut."""
     matrix = facts.layer.matrix
     outputs = prod(weight[i] for i in (*matrix.side_by_side(len(weight)), *matrix.outputs))
-    contractions = [branch.contraction for branch in facts.branches] or [facts.contraction]
+    contractions = [branch.contraction for branch in facts.branches] or [contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
+
+
+def _form(kernels: Sequence[Sequence[int]], frame: Layout, cut: Sequence[Fit]) -> str:
+    if any(fit.point for fit in cut):
+        return "point"
+    if any(prod(kernel[2:]) > 1 for kernel in kernels):
+        return "map"
+    cells = [bool(dim) for dim in frame[2:]]
+    if not any(cells):
+        return "point"
+    if len(cells) == 1 and not any(fit.read for fit in cut):
+        return "tokens [N,C,L]"
+    return "tokens [N,C,H,W]" if sum(cells) > 1 else "tokens [N,C,1,L]"
 
 
 def head_report(each: Plan, head: Head) -> HeadReport:
@@ -84,7 +113,16 @@ def scope_report(scope: Scope, plans: Sequence[Plan], before: int, after: int) -
 
 def layout_nodes(model: ModelProto) -> int:
     """How many layout nodes a model holds, subgraphs and functions among it."""
+    return sum(count for name, count in _operators(model).items() if name in LAYOUT_OPS)
 
+
+def operators(before: ModelProto, after: ModelProto) -> dict[str, Counts]:
+    """How many nodes of each operator two models hold, by name."""
+    one, other = _operators(before), _operators(after)
+    return {name: Counts(before=one[name], after=other[name]) for name in sorted(one | other)}
+
+
+def _operators(model: ModelProto) -> Counter[str]:
     bodies = [GraphProto(node=function.node) for function in model.functions]
     graphs = (graph for outer in (model.graph, *bodies) for _, graph in walk(outer))
-    return sum(op(node) in LAYOUT_OPS for graph in graphs for node in graph.node)
+    return Counter(op(node) for graph in graphs for node in graph.node)
