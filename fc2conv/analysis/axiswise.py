@@ -17,7 +17,7 @@ from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
-from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, same_axes, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, size_of
 from fc2conv.layout.view import Provenance, View, align, without
 
 
@@ -87,11 +87,8 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
 def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
     """Asks for a spatial form of each part without one, like that of the first, which has no axes where they join."""
     for part in parts:
-        origin = ctx.views.get(part.origin)
-        if part.spatial_form is not None or origin is None:
-            continue
-        if ctx.graph.concat(part.origin, axis, len(part.dims)) is not None:  # a layer reads that part by part
-            continue
+        if part.spatial_form is not None or ctx.graph.concat(part.origin, axis, len(part.dims)) is not None:
+            continue  # a layer reads a Concat part by part
         beside = align(replace(without(part, part.dims[axis]), spatial_form=None), replace(lead, spatial_form=None))
         both = (
             align(replace(without(part, part.dims[axis]), spatial_form=lead.spatial_form), lead)
@@ -99,9 +96,7 @@ def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) ->
             else None
         )
         if both is not None and both.spatial_form is not None:
-            wanted = put(both.spatial_form, at, part.dims[axis])
-            if same_axes(origin.dims, wanted):
-                ctx.requests.setdefault(part.origin, wanted)
+            ctx.ask(part, put(both.spatial_form, at, part.dims[axis]))
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:

@@ -18,7 +18,7 @@ from fc2conv.analysis.facts import Branch, FormOf
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layers.weights import kernel_of
-from fc2conv.layout.axes import same_axes, size_of
+from fc2conv.layout.axes import size_of
 from fc2conv.layout.contraction import Contraction, contract
 from fc2conv.layout.view import Provenance, View, align, without
 
@@ -74,9 +74,7 @@ def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) 
     stop = start + size_of(view.dims[k]).coefficient
     spatial_form = view.spatial_form
     if spatial_form is None or found.frame != spatial_form:
-        origin = ctx.views.get(view.origin)
-        if spatial_form is None and origin is not None and same_axes(origin.dims, found.frame):
-            ctx.requests.setdefault(view.origin, found.frame)
+        ctx.ask(view, found.frame)
         return Branch(name, found, start, stop)
     more = ((),) * (rank + 2 - len(spatial_form))
     lifted = replace(

@@ -132,6 +132,12 @@ class Context:
             raise UnknownError("the first operand")
         return view
 
+    def ask(self, view: View, wanted: Layout) -> None:
+        """Asks for a spatial form where the axes of a value were born, if it has none and those are the axes there."""
+        origin = self.views.get(view.origin) if view.spatial_form is None else None
+        if origin is not None and same_axes(origin.dims, wanted):
+            self.requests.setdefault(view.origin, wanted)
+
     def has_cells(self, view: View) -> bool:
         """Whether an axis of a value is known to be the cells of a map: those of a graph input are a guess."""
         own = (axis for axis in axes_of(view.dims) if axis.root.rpartition(".")[0] not in self.graph.inputs)

@@ -16,16 +16,17 @@ from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import AsIs, FormOf, Operand, Relaid, Remap
 from fc2conv.analysis.tokens import moved
 from fc2conv.ir.graph import ints_attribute, op, permutation
+from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import Kind, Layout, same_axes
+from fc2conv.layout.axes import Kind, Layout
 from fc2conv.layout.relayout import conversion
 from fc2conv.layout.view import View
 
 IMAGE_RANK = 4
 """Dimensions of a graph input that is taken for a picture."""
-KERNELS: Mapping[str, int] = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
-"""Convolutions, with the place of the kernel."""
+KERNELS: Mapping[str, int] = {**CONVOLUTIONS, "ConvTranspose": 1}
+"""Convolutions, and those that make a map larger, with the place of the kernel."""
 POOLS = frozenset(
     "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool InstanceNormalization".split()
 )
@@ -54,9 +55,7 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
         return None
     at = new_dimension(view)
     wanted = higher(view.dims, at)
-    origin = ctx.views.get(view.origin)
-    if view.spatial_form is None and origin is not None and same_axes(origin.dims, wanted):
-        ctx.requests.setdefault(view.origin, wanted)
+    ctx.ask(view, wanted)
     if view.spatial_form is None or len([name for name in node.output if name]) > 1:
         return None
     if view.spatial_form != wanted and (kind not in KERNELS or conversion(view.spatial_form, wanted) is None):

@@ -133,9 +133,7 @@ def _part(ctx: Context, name: str, view: View, axis: int, lead: View) -> Operand
     wanted = _flat((*channels, *lead.spatial_form[2:]), view.dims[axis])
     if view.spatial_form is not None:
         return FormOf(name, moved(view.spatial_form, wanted)) if same_axes(view.spatial_form, wanted) else None
-    origin = ctx.views.get(view.origin)
-    if origin is not None and same_axes(origin.dims, wanted):
-        ctx.requests.setdefault(view.origin, wanted)
+    ctx.ask(view, wanted)
     return None
 
 

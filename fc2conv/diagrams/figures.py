@@ -9,17 +9,17 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from fc2conv.diagrams.scope import Scope
 from fc2conv.ir.graph import attribute, int_attribute, op
-from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.ir.layer_operators import CONVOLUTIONS, LAYER_OPERATORS
 from fc2conv.layout.axes import Size, nameless
 from fc2conv.report.types import Figures
 
-CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
-"""Convolutions, with the place of their weight [M, C/group, *kernel]: each output sums prod(weight[1:]) products."""
+_SUMS = {**CONVOLUTIONS, "FusedConv": 1}
+"""Convolutions, with the place of their weight: each output sums prod(weight[1:]) products."""
 
 _UNCOUNTED = frozenset("Attention MultiHeadAttention LSTM GRU RNN DeformConv".split())
 """Further operators that multiply and of which no count is made here."""
 
-_MULTIPLY = frozenset(CONVOLUTIONS) | _UNCOUNTED | {"ConvTranspose"}
+_MULTIPLY = frozenset(_SUMS) | _UNCOUNTED | {"ConvTranspose"}
 
 
 def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
@@ -56,8 +56,8 @@ def _parameters(scope: Scope) -> int:
 def _macs(node: NodeProto, scope: Scope) -> Size | None:
     """The multiply-accumulates of one node; None where they cannot be counted."""
     kind = node.op_type
-    if kind in CONVOLUTIONS:
-        weight = scope.shape(_input(node, CONVOLUTIONS[kind]))
+    if kind in _SUMS:
+        weight = scope.shape(_input(node, _SUMS[kind]))
         return _times(scope.shape(node.output[0]), weight and weight[1:])
     if kind == "ConvTranspose":
         weight = scope.shape(_input(node, 1))

@@ -45,3 +45,6 @@ LAYER_OPERATORS: Mapping[str, LayerOperator] = {
     "com.microsoft::DynamicQuantizeMatMul": LayerOperator(least=3, shape_as=("MatMul", (0, 1)), either=False),
     "com.microsoft::MatMulNBits": LayerOperator(least=3, counted=False),
 }
+
+CONVOLUTIONS: Mapping[str, int] = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+"""The operators that layers become, with the place of the kernel [M, C/group, *S]."""

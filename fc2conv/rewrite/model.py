@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label
+from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.options import Options, Scope
 from fc2conv.planning.planner import Decision, Plan, depends_on_scope
 from fc2conv.planning.reporting import layout_nodes, scope_report
@@ -23,7 +24,6 @@ from fc2conv.targets.chosen import preferences
 if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
 
-_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 _PER_OUTPUT = "Quantize the weight per tensor or per output."
 _SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
 
@@ -161,4 +161,4 @@ def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, 
 def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
     """The names of all layers, and of the convolutions, which may be layers that were converted before."""
     layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
-    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in _CONVOLUTIONS}
+    return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in CONVOLUTIONS}

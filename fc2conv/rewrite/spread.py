@@ -24,7 +24,6 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import OWN, Graph, int_attribute, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.ir.scopes import scopes
 from fc2conv.layout.axes import size_of
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.swap import exchanged, pooled, swap

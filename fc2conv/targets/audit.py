@@ -10,6 +10,7 @@ from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label, op
+from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import inferred
@@ -20,7 +21,7 @@ from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import SiteReport
 from fc2conv.targets.legality import OPEN, lacking, reasons
 from fc2conv.targets.profile import Profile
-from fc2conv.targets.reading import CONVOLUTIONS, geometry
+from fc2conv.targets.reading import geometry
 
 _FAMILY = "FC6"
 _COMPUTED = "Export the model without nodes whose values say how many results there are, such as NonZero."

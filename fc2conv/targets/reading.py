@@ -9,15 +9,13 @@ from onnx import NodeProto, helper
 
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, op
-from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.ir.layer_operators import CONVOLUTIONS, LAYER_OPERATORS
 from fc2conv.layers import FCLayer, find_layer, outputs
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
 from fc2conv.targets.geometry import Geometry
 
 Shapes = Mapping[str, Sequence[Size]]
-CONVOLUTIONS = {"Conv": 1, "QLinearConv": 3, "ConvInteger": 1}
-"""Operators that are convolutions, each with the place of its kernel."""
 
 
 def layer(layer: FCLayer, constants: Constants, shape: Sequence[Size] | None) -> Geometry:
