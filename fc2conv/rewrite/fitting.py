@@ -7,7 +7,7 @@ Conv(x, W, b)  ->  Conv(Reshape(x, [0, -1, 1, 1]), W', b)        where the cells
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -52,89 +52,74 @@ class Fitter:
     def __init__(self, tensors: Tensors, opset: int) -> None:
         self.tensors = tensors
         self.opset = opset
-        self._made: dict[object, str] = {}
+        self.made: dict[object, str] = {}
 
     def fitted(self, nodes: Sequence[NodeProto], kernel: str, weight: Weight, fit: Fit) -> list[NodeProto]:
         """The nodes of a layer, with the convolution by a kernel cut."""
         out: list[NodeProto] = []
         for node in nodes:
-            out += self._cut(node, weight, fit) if kernel in node.input else [node]
+            out += _Cutter(self, node, weight, fit).nodes() if kernel in node.input else [node]
         return out
 
-    def _cut(self, node: NodeProto, weight: Weight, fit: Fit) -> list[NodeProto]:
-        out: list[NodeProto] = []
-        read, result = node.input[0], node.output[0]
+
+class _Cutter:
+    """Cuts one convolution; `_out` has the nodes so far."""
+
+    def __init__(self, shared: Fitter, node: NodeProto, weight: Weight, fit: Fit) -> None:
+        self._shared, self._tensors = shared, shared.tensors
+        self._node, self._weight, self._fit = node, weight, fit
+        self._out: list[NodeProto] = []
+
+    def nodes(self) -> list[NodeProto]:
+        """The convolutions and what is between them."""
+        fit, unique, (result,) = self._fit, self._tensors.unique, self._node.output
+        read = self._node.input[0]
         if fit.read:
             key = read, fit.read
-            if key not in self._made:
-                self._made[key] = self._add("Reshape", out, read, self.tensors.unique(f"{read}_fit"), shape=fit.read)
-            read = self._made[key]
-        made = self.tensors.unique(f"{result}_fit") if fit.back else result
-        maps = {place: self._map(out, read, place, fit) for place in product(fit.inputs, *fit.kernel)}
+            if key not in self._shared.made:
+                self._shared.made[key] = self._add("Reshape", read, unique(f"{read}_fit"), shape=fit.read)
+            read = self._shared.made[key]
+        made = unique(f"{result}_fit") if fit.back else result
+        maps = {place: self._map(read, place) for place in product(fit.inputs, *fit.kernel)}
         single = len(fit.outputs) == 1
         columns = []
         for outputs in fit.outputs:
-            column = made if single else self.tensors.unique(f"{result}_outputs")
-            columns.append(self._sum(out, node, weight, fit, maps, outputs, column, named=single))
+            column = made if single else unique(f"{result}_outputs")
+            columns.append(self._sum(maps, outputs, column, named=single))
         if not single:
-            out.append(new_node("Concat", columns, [made], label(node), axis=1))
+            self._out.append(new_node("Concat", columns, [made], label(self._node), axis=1))
         if fit.back:
-            self._add("Reshape", out, made, result, shape=fit.back)
-        return out
+            self._add("Reshape", made, result, shape=fit.back)
+        return self._out
 
-    def _sum(
-        self,
-        out: list[NodeProto],
-        node: NodeProto,
-        weight: Weight,
-        fit: Fit,
-        maps: dict[tuple[Span, ...], str],
-        outputs: Span,
-        made: str,
-        *,
-        named: bool,
-    ) -> str:
+    def _sum(self, maps: Mapping[tuple[Span, ...], str], outputs: Span, made: str, *, named: bool) -> str:
         """The convolutions of one part of the outputs, and the Adds between them; the last one has the bias."""
-        name = label(node)
-        whole = self.tensors.unique(f"{made}_padded") if outputs.padded else made
+        name, unique = label(self._node), self._tensors.unique
+        whole = unique(f"{made}_padded") if outputs.padded else made
         total = ""
         for i, (place, read) in enumerate(maps.items()):
             last = i == len(maps) - 1
-            part = whole if len(maps) == 1 else self.tensors.unique(f"{made}_part")
-            own = name if named and len(maps) == 1 else self.tensors.unique(f"{name}_part")
-            out.append(self._convolution(node, weight, fit, (outputs, *place), read, part, own, bias=last))
+            part = whole if len(maps) == 1 else unique(f"{made}_part")
+            own = name if named and len(maps) == 1 else unique(f"{name}_part")
+            self._out.append(self._convolution((outputs, *place), read, part, own, bias=last))
             if total:
-                summed = whole if last else self.tensors.unique(f"{made}_sum")
-                add = name if named and last else self.tensors.unique(f"{name}_sum")
-                out.append(new_node("Add", [total, part], [summed], add))
+                summed = whole if last else unique(f"{made}_sum")
+                add = name if named and last else unique(f"{name}_sum")
+                self._out.append(new_node("Add", [total, part], [summed], add))
                 part = summed
             total = part
-        if outputs.padded:
-            self._slice(out, whole, [(1, 0, outputs.stop - outputs.start)], made)
-        return made
+        return self._slice(whole, [(1, 0, outputs.stop - outputs.start)], made) if outputs.padded else made
 
-    def _convolution(
-        self,
-        node: NodeProto,
-        weight: Weight,
-        fit: Fit,
-        spans: tuple[Span, ...],
-        read: str,
-        made: str,
-        name: str,
-        *,
-        bias: bool,
-    ) -> NodeProto:
-        operands = _OPERANDS[node.op_type]
+    def _convolution(self, spans: tuple[Span, ...], read: str, made: str, name: str, *, bias: bool) -> NodeProto:
+        node, operands = self._node, _OPERANDS[self._node.op_type]
         outputs, _, *kernel = spans
-        sides = tuple(each[-1].stop for each in fit.kernel)
-        part = Part(tuple((span.start, span.stop, span.size) for span in spans), sides, fit.point)
-        inputs = [*node.input]
-        inputs[0] = read
-        inputs[operands.kernel] = self.tensors.kernel_part(weight.layer, weight.found, weight.rows, part)
+        sides = tuple(each[-1].stop for each in self._fit.kernel)
+        part = Part(tuple((span.start, span.stop, span.size) for span in spans), sides, self._fit.point)
+        inputs, weight = [read, *node.input[1:]], self._weight
+        inputs[operands.kernel] = self._tensors.kernel_part(weight.layer, weight.found, weight.rows, part)
         for i in (*operands.each, operands.bias):
             if i < len(inputs) and inputs[i]:
-                inputs[i] = self._vector(inputs[i], outputs, len(fit.outputs) == 1)
+                inputs[i] = self._vector(inputs[i], outputs)
         if not bias:
             del inputs[operands.bias :]
         pads = [span.size - (span.stop - span.start) for span in kernel]
@@ -143,43 +128,42 @@ class Fitter:
         new.name, new.input[:], new.output[:] = name, inputs, [made]
         return new
 
-    def _vector(self, name: str, outputs: Span, whole: bool) -> str:
+    def _vector(self, name: str, outputs: Span) -> str:
         """What has a value for each output, for some of them; a scalar is for all."""
-        values = self.tensors.values(name)
-        if values.size == 1 and not values.ndim:
+        values = self._tensors.values(name)
+        if not values.ndim or (len(self._fit.outputs) == 1 and not outputs.padded):
             return name
-        if whole and not outputs.padded:
-            return name
-        part = self.tensors.quantized_part(name, outputs.start, outputs.stop, outputs.size)
+        part = self._tensors.quantized_part(name, outputs.start, outputs.stop, outputs.size)
         if part is not None:
             return part
         cut = padded(values[outputs.start : outputs.stop], (outputs.size,))
-        return self.tensors.once(("vector", name, outputs), lambda: self.tensors.value(cut, f"{name}_{outputs.start}"))
+        wanted = f"{name}_{outputs.start}"
+        return self._tensors.once(("vector", name, outputs), lambda: self._tensors.value(cut, wanted))
 
-    def _map(self, out: list[NodeProto], read: str, place: tuple[Span, ...], fit: Fit) -> str:
+    def _map(self, read: str, place: tuple[Span, ...]) -> str:
         """The part of the map that some input channels and a part of the kernel read, padded with channels of zeros."""
         inputs, *kernel = place
-        cuts = [(1, inputs.start, inputs.stop)] if len(fit.inputs) > 1 else []
-        for axis, (span, spans) in enumerate(zip(kernel, fit.kernel, strict=True), 2):
+        cuts = [(1, inputs.start, inputs.stop)] if len(self._fit.inputs) > 1 else []
+        for axis, (span, spans) in enumerate(zip(kernel, self._fit.kernel, strict=True), 2):
             if len(spans) > 1:
                 cuts.append((axis, span.start, (span.stop - spans[-1].stop) or TO_THE_END))
         if cuts:
             key = read, *cuts
-            if key not in self._made:
-                self._made[key] = self._slice(out, read, cuts, self.tensors.unique(f"{read}_part"))
-            read = self._made[key]
-        return self._pad(out, read, inputs, 2 + len(kernel)) if inputs.padded else read
-
-    def _slice(self, out: list[NodeProto], read: str, cuts: Sequence[tuple[int, int, int]], made: str) -> str:
-        axes, starts, ends = zip(*cuts, strict=True)
-        return self._add("Slice", out, read, made, starts=starts, ends=ends, axes=axes)
-
-    def _pad(self, out: list[NodeProto], read: str, inputs: Span, rank: int) -> str:
+            if key not in self._shared.made:
+                self._shared.made[key] = self._slice(read, cuts, self._tensors.unique(f"{read}_part"))
+            read = self._shared.made[key]
+        if not inputs.padded:
+            return read
+        rank = 2 + len(kernel)
         pads = [0] * (2 * rank)
         pads[rank + 1] = inputs.size - (inputs.stop - inputs.start)
-        return self._add("Pad", out, read, self.tensors.unique(f"{read}_padded"), pads=pads)
+        return self._add("Pad", read, self._tensors.unique(f"{read}_padded"), pads=pads)
 
-    def _add(self, op_type: str, out: list[NodeProto], read: str, made: str, **numbers: Sequence[int]) -> str:
-        name = self.tensors.unique(f"{made}_{op_type.lower()}")
-        out.append(self.tensors.node(op_type, [read], made, name, self.opset, wanted="fit", **numbers))
+    def _slice(self, read: str, cuts: Sequence[tuple[int, int, int]], made: str) -> str:
+        axes, starts, ends = zip(*cuts, strict=True)
+        return self._add("Slice", read, made, starts=starts, ends=ends, axes=axes)
+
+    def _add(self, op_type: str, read: str, made: str, **numbers: Sequence[int]) -> str:
+        name = self._tensors.unique(f"{made}_{op_type.lower()}")
+        self._out.append(self._tensors.node(op_type, [read], made, name, self._shared.opset, wanted="fit", **numbers))
         return made

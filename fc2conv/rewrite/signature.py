@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import field, replace
 
 import msgspec
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import UsageError
@@ -211,13 +211,7 @@ def _leave_map(model: ModelProto, name: str) -> None:
     graph.node.append(pool.node("Reshape", [read], name, node, opset, wanted=f"{name}_map", shape=shape))
     graph.initializer.extend(pool.new)
     graph.input.extend(as_input(tensor) for tensor in pool.new if model.ir_version < OWN_INITIALIZERS)
-    dims = value.type.tensor_type.shape.dim
-    if rank == 2:
-        dims.add(dim_value=1)
-        dims.add(dim_value=1)
-        return
-    length = deepcopy(dims[1])
-    dims[1].CopyFrom(dims[2])
-    dims[2].Clear()
-    dims[2].dim_value = 1
-    dims.add().CopyFrom(length)
+    kind, one = value.type.tensor_type, TensorShapeProto.Dimension(dim_value=1)
+    items, *rest = kind.shape.dim
+    sizes = [*rest, one, one] if rank == 2 else [rest[1], one, rest[0]]
+    kind.shape.CopyFrom(TensorShapeProto(dim=[items, *sizes]))
