@@ -8,10 +8,7 @@ Where the maps have one extent, their spatial forms are joined on the channels i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-
-from onnx import NodeProto
 
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import Branch, FormOf
@@ -30,7 +27,11 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
         return ()
     if layer.arithmetic != Floating() or len(layer.k) > 1 or int_attribute(concat, "axis", 1) % len(view.dims) != k:
         return ()
-    names = list(_parts(ctx, concat, k))
+
+    def plain(name: str) -> bool:
+        return (part := ctx.view(name)) is not None and part.spatial_form is None
+
+    names = list(ctx.graph.joined(concat, k, len(view.dims), plain))
     parts = [(name, found) for name in names if (found := ctx.view(name)) is not None]
     maps = [
         found.spatial_form
@@ -52,18 +53,6 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
     if all(each.spatial_form is None for each in out) or not _agree(ctx, out, k):
         return ()
     return tuple(out) if all(_has_kernel(ctx, layer, each) for each in out) else ()
-
-
-def _parts(ctx: Context, concat: NodeProto, k: int) -> Iterator[str]:
-    """What is put side by side, through every Concat along that dimension that has no spatial form of its own."""
-    for name in concat.input:
-        view = ctx.view(name)
-        plain = view is not None and view.spatial_form is None
-        inner = ctx.graph.concat(name, k, len(view.dims)) if plain and view is not None else None
-        if inner is None:
-            yield name
-        else:
-            yield from _parts(ctx, inner, k)
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:

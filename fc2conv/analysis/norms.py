@@ -117,24 +117,19 @@ def _reductions(
         return ()
     steps = list(before)
 
-    def add(op_type: str, *operands: Operand | int) -> int:
-        steps.append(Step(op_type, operands))
+    def then(step: Step) -> int:
+        steps.append(step)
         return len(steps) - 1
 
-    def cast(of: Operand | int, to: int) -> int:
-        steps.append(Step("Cast", (of,), {"to": to}))
-        return len(steps) - 1
+    def add(op_type: str, *operands: Operand | int, **attributes: object) -> int:
+        return then(Step(op_type, operands, attributes))
 
-    def mean(of: Operand | int) -> int:
-        steps.append(channel_mean(ctx, of))
-        return len(steps) - 1
-
-    x = cast(x, TensorProto.FLOAT) if narrow else x
+    x = add("Cast", x, to=TensorProto.FLOAT) if narrow else x
     centred = "RMS" not in node.op_type and "Simplified" not in node.op_type
-    around = add("Sub", x, mean(x)) if centred else x
-    spread = add("Sqrt", add("Add", mean(add("Mul", around, around)), epsilon))
+    around = add("Sub", x, then(channel_mean(ctx, x))) if centred else x
+    spread = add("Sqrt", add("Add", then(channel_mean(ctx, add("Mul", around, around))), epsilon))
     out = add("Div", around, spread)
-    out = cast(out, kind) if narrow else out
+    out = add("Cast", out, to=kind) if narrow else out
     for op_type, factor in zip(("Mul", "Add"), factors, strict=False):
         assert factor is not None
         out = add(op_type, out, factor)

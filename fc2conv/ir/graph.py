@@ -6,7 +6,7 @@ here mutates the model. (Vocabulary of onnx-ir: producer, uses, const value.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from typing import Any
@@ -205,6 +205,12 @@ class Graph:
         node = self.made_by(name)
         joins = node is not None and op(node) == "Concat" and int_attribute(node, "axis", 1) % rank == axis
         return node if joins else None
+
+    def joined(self, concat: NodeProto, axis: int, rank: int, through: Callable[[str], bool]) -> Iterator[str]:
+        """What is put side by side, through every Concat along that dimension whose result `through` lets pass."""
+        for name in concat.input:
+            inner = self.concat(name, axis, rank) if through(name) else None
+            yield from (name,) if inner is None else self.joined(inner, axis, rank, through)
 
     @cached_property
     def names(self) -> set[str]:

@@ -60,12 +60,11 @@ def find_layer(
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, factors[0 if left else 1]))
-    if any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum):
-        return Reason(Code.WEIGHT_BATCHED, label(node), f"weight of shape {list(shape)}")
-    if 0 in shape:
-        return Reason(Code.NO_ELEMENTS, label(node), f"weight of shape {list(shape)}")
-    if not shape or (operator.matrices and len(shape) != 2):
-        return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)}")
+    batched = any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum)
+    unfit = not shape or (operator.matrices and len(shape) != 2)
+    for code, wrong in ((Code.WEIGHT_BATCHED, batched), (Code.NO_ELEMENTS, 0 in shape), (Code.WEIGHT_SHAPE, unfit)):
+        if wrong:
+            return Reason(code, label(node), f"weight of shape {list(shape)}")
     if left and not operator.either:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{node.op_type} with a constant A")
     found = handler(graph, constants, index, left)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, attribute, label
+from fc2conv.ir.graph import Graph, label, text_attribute
 from fc2conv.ir.stored import Matrix
 from fc2conv.layers.layer import FCLayer
 from fc2conv.reasons import Code, Reason
@@ -24,8 +24,7 @@ ELLIPSIS = "."
 
 def equation(node: NodeProto) -> tuple[list[str], str]:
     """An Einsum's terms and its result, one character a dimension, and one for an ellipsis."""
-    found = attribute(node, "equation")
-    text = found.s.decode("utf-8", "replace").replace(" ", "").replace("...", ELLIPSIS) if found is not None else ""
+    text = text_attribute(node, "equation", "").replace(" ", "").replace("...", ELLIPSIS)
     terms, arrow, result = text.partition("->")
     if not arrow:
         letters = sorted(set(terms) - {","})  # an ellipsis comes before all letters, as it does in the result

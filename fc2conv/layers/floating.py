@@ -65,9 +65,14 @@ def _activation(node: NodeProto) -> Activation | None:
 def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y = alpha * op(A) op(B) over the last two dimensions, with a constant of at most two on either side."""
     node = graph.nodes[index]
-    w, x = (0, 1) if left else (1, 0)
     if int_attribute(node, "transBatchA", 0) or int_attribute(node, "transBatchB", 0):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "transBatchA or transBatchB")
+    return product(node, constants, left)
+
+
+def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) -> FCLayer:
+    """The product of the operands 0 and `second` over their last two dimensions."""
+    w, x = (0, second) if left else (second, 0)
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
     flat, shape = vector(constants, node.input[w]), constants.shape(node.input[w]) or ()
@@ -75,8 +80,8 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
         node=node,
         x=node.input[x],
         weight=node.input[w],
-        matrix=Matrix((-1,), ()) if flat else Matrix((contracted[w],), (-3 - contracted[w],)),
-        k=(contracted[x],),
+        matrix=Matrix((-1,), ()) if flat else Matrix((contracted[not left],), (-3 - contracted[not left],)),
+        k=(contracted[left],),
         m=() if flat else (-2 if left else -1,),
         output=node.output[0],
         alpha=float_attribute(node, "alpha", 1.0),

@@ -16,9 +16,10 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label
 from fc2conv.ir.stored import Matrix
+from fc2conv.layers.floating import product
 from fc2conv.layers.layer import FCLayer, Integer, QLinear
 from fc2conv.layers.opset import lacking
-from fc2conv.layers.weight import outputs, per_channel, per_output, vector
+from fc2conv.layers.weight import outputs, per_channel, per_output
 from fc2conv.reasons import Code, Reason
 
 _QDQ_PER_OUTPUT = 13
@@ -32,26 +33,10 @@ def _operands(node: NodeProto, count: int) -> list[str]:
     return [*node.input, *[""] * count][:count]
 
 
-def _geometry(graph: Graph, constants: Constants, index: int, left: bool, second: int) -> FCLayer:
-    """The layer of a product of the operands 0 and `second`."""
-    node = graph.nodes[index]
-    w, x = (0, second) if left else (second, 0)
-    flat = vector(constants, node.input[w])
-    return FCLayer(
-        node=node,
-        x=node.input[x],
-        weight=node.input[w],
-        matrix=Matrix((-1,), ()) if flat else Matrix((-1,), (-2,)) if left else Matrix((-2,), (-1,)),
-        k=(-2 if left else -1,),
-        m=() if flat else (-2 if left else -1,),
-        output=node.output[0],
-    )
-
-
 def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
     _, sa, za, _, sb, zb, sy, zy = graph.nodes[index].input
-    layer = _geometry(graph, constants, index, left, 3)
+    layer = product(graph.nodes[index], constants, left, 3)
     arithmetic = QLinear(sb, zb, sa, za, sy, zy) if left else QLinear(sa, za, sb, zb, sy, zy)
     return _checked(graph, constants, replace(layer, arithmetic=arithmetic))
 
@@ -61,7 +46,7 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
     node = graph.nodes[index]
     _, sa, za, _, sb, zb, c, sy, zy = _operands(node, 9)
     layer = replace(
-        _geometry(graph, constants, index, left, 3),
+        product(node, constants, left, 3),
         matrix=Matrix((-1,), (-2,)) if int_attribute(node, "transB", 0) else Matrix((-2,), (-1,)),
         k=(-2 if int_attribute(node, "transA", 0) else -1,),
         m=(-1,),
@@ -80,21 +65,21 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
 def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulInteger(A, B, a_zero_point, b_zero_point): int32."""
     _, _, za, zb = _operands(graph.nodes[index], 4)
-    layer = _geometry(graph, constants, index, left, 1)
+    layer = product(graph.nodes[index], constants, left)
     return _checked(graph, constants, replace(layer, arithmetic=Integer(zb, za) if left else Integer(za, zb)))
 
 
 def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
     _, _, sa, sb, za, zb, bias = _operands(graph.nodes[index], 7)
-    layer = _geometry(graph, constants, index, left, 1)
+    layer = product(graph.nodes[index], constants, left)
     return _biased(graph, constants, replace(layer, arithmetic=Integer(za, zb, sa, sb)), bias)
 
 
 def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
     _, _, sb, zb, bias = _operands(graph.nodes[index], 5)
-    layer = _geometry(graph, constants, index, left, 1)
+    layer = product(graph.nodes[index], constants, left)
     return _biased(graph, constants, replace(layer, arithmetic=Integer("", zb, "", sb, quantizes=True)), bias)
 
 

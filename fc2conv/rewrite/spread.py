@@ -9,7 +9,7 @@ the model itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -118,7 +118,7 @@ def _joined(
         return None
     rank = len(own.dims)
     axis = int_attribute(concat, "axis", 1) % rank
-    names = tuple(_leaves(graph, concat, axis, rank))
+    names = tuple(graph.joined(concat, axis, rank, lambda _: True))
     parts = [views[name] for name in names if name in views]
     if len(parts) < len(names):
         return None
@@ -127,16 +127,6 @@ def _joined(
         return None
     ends = accumulate((width.coefficient for width in widths), initial=0)
     return _Chain(tuple(nodes), tuple(operands), axis, rank, tuple(ends), names)
-
-
-def _leaves(graph: Graph, concat: NodeProto, axis: int, rank: int) -> Iterator[str]:
-    """What is put side by side, through every Concat along that dimension."""
-    for name in concat.input:
-        inner = graph.concat(name, axis, rank)
-        if inner is None:
-            yield name
-        else:
-            yield from _leaves(graph, inner, axis, rank)
 
 
 def _operand(constants: Constants, node: NodeProto) -> int | None:

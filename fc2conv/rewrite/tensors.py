@@ -64,8 +64,7 @@ class Tensors(Pool):
 
     def spread(self, name: str, shape: tuple[int, ...]) -> str:
         """A constant of one value per output (or one for all) in a shape that broadcasts along the channels."""
-        array = self.constants.array(name)
-        assert array is not None
+        array = self._values(name)
         if array.size == 1:
             shape = ()
         values, kind = np.ascontiguousarray(array.reshape(shape)), self._stored(name).type
@@ -109,9 +108,7 @@ class Tensors(Pool):
     def values(self, name: str) -> np.ndarray:
         """The values of a constant, whoever has made it."""
         found = self.made(name)
-        array = self.constants.array(name) if found is None else found
-        assert array is not None, f"{name} was planned as a constant"
-        return array
+        return self._values(name) if found is None else found
 
     def bias(self, layer: FCLayer) -> str:
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
@@ -128,8 +125,7 @@ class Tensors(Pool):
         initializer = self.constants.initializer(name)
         if initializer and beta == 1.0 and stored.shape == (count,) and groups == 1:
             return initializer
-        values = self.constants.array(name)
-        assert values is not None
+        values = self._values(name)
         scaled = values if beta == 1.0 else (values.astype(np.float64) * beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         return self._array(flat, stored.type, self._named(name))
@@ -141,6 +137,11 @@ class Tensors(Pool):
         assert stored is not None, f"{name} was planned as a constant"
         return stored
 
+    def _values(self, name: str) -> np.ndarray:
+        array = self.constants.array(name)
+        assert array is not None, f"{name} was planned as a constant"
+        return array
+
     def _plain(self, name: str) -> Stored:
         """A constant whose replayed nodes are computed, but for those of quantization: their products round."""
         stored = self._stored(name)
@@ -149,8 +150,7 @@ class Tensors(Pool):
 
     def _computed(self, name: str) -> Stored:
         """A constant by its values."""
-        array = self.constants.array(name)
-        assert array is not None
+        array = self._values(name)
         return Stored(array, array.shape, base_layout(array.shape), self._stored(name).type)
 
     def _form(self, form: weights.Form | None) -> weights.Form:

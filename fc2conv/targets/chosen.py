@@ -17,18 +17,16 @@ def profile_of(options: Options) -> Profile | None:
     An option replaces the profile's facts of its kind. Raises UsageError for an unknown target.
     """
     base = find(options.target) if options.target is not None else Profile(name="this conversion", title="")
-    conv, prefers = base.conv, preferences(options)
-    if options.max_kernel is not None:
-        side = [Limit(most=options.max_kernel, source=f"--max-kernel {options.max_kernel}")]
-        conv = msgspec.structs.replace(conv, kernel_height=side, kernel_width=side, kernels=[])
-    if options.max_kernel_area is not None:
-        area = [Limit(most=options.max_kernel_area, source=f"--max-kernel-area {options.max_kernel_area}")]
-        conv = msgspec.structs.replace(conv, kernel_area=area)
-    if options.max_channels is not None or options.channel_multiple is not None:
-        inputs, outputs = (_channels(options, facts) for facts in (conv.input_channels, conv.output_channels))
-        conv = msgspec.structs.replace(conv, input_channels=inputs, output_channels=outputs)
+    prefers, changed = preferences(options), dict[str, list[Limit]]()
+    if (most := options.max_kernel) is not None:
+        side = [Limit(most=most, source=f"--max-kernel {most}")]
+        changed |= {"kernel_height": side, "kernel_width": side, "kernels": []}
+    if (most := options.max_kernel_area) is not None:
+        changed["kernel_area"] = [Limit(most=most, source=f"--max-kernel-area {most}")]
+    changed |= {name: _channels(options, getattr(base.conv, name)) for name in ("input_channels", "output_channels")}
     if options.conv_rank == "2d":
-        conv = msgspec.structs.replace(conv, rank=[Limit(allowed=[4], source="--conv-rank 2d")])
+        changed["rank"] = [Limit(allowed=[4], source="--conv-rank 2d")]
+    conv = msgspec.structs.replace(base.conv, **changed)
     if options.target is None and conv == Convolutions() and not prefers.form:
         return None
     return msgspec.structs.replace(base, conv=conv, prefers=prefers)
