@@ -59,16 +59,11 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
     return _among(node, softmax(ctx, node, int_attribute(node, "opset", 13)), [0])
 
 
-@handles("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul")
-def _binary(ctx: Context, node: NodeProto) -> Inferred | None:
-    """QLinearAdd(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point)."""
-    return _among(node, combined(ctx, node, [node.input[0], node.input[3]]), [0, 3])
-
-
-@handles("com.microsoft::QLinearWhere")
-def _where(ctx: Context, node: NodeProto) -> Inferred | None:
-    """QLinearWhere(condition, X, x_scale, x_zero_point, Y, y_scale, y_zero_point, z_scale, z_zero_point)."""
-    return _among(node, combined(ctx, node, [node.input[i] for i in (0, 1, 4)]), [0, 1, 4])
+@handles(*(f"com.microsoft::{name}" for name in ("QLinearAdd", "QLinearMul", "QLinearWhere")))
+def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
+    """QLinearAdd(A, scale, zero point, B, ...), QLinearWhere(condition, X, scale, zero point, Y, ...)."""
+    places = (0, 1, 4) if node.op_type == "QLinearWhere" else (0, 3)
+    return _among(node, combined(ctx, node, [node.input[i] for i in places]), places)
 
 
 @handles("com.microsoft::QLinearConcat")

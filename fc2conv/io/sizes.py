@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto
+from onnx import FunctionProto, GraphProto, ModelProto, TensorShapeProto, TypeProto
 
 
 def declared_size(dim: TensorShapeProto.Dimension) -> int | None:
@@ -14,11 +14,9 @@ def declared_size(dim: TensorShapeProto.Dimension) -> int | None:
 
 def open_sizes(model: ModelProto) -> None:
     """Changes a model so that every size below 1 in a declaration is open; what tensors hold keeps its sizes."""
-    _open_graph(model.graph)
-    for function in model.functions:
-        for value in function.value_info:
-            open_type(value.type)
-        _open_nodes(function.node)
+    for body in (model.graph, *model.functions):
+        for kind in _types(body):
+            open_type(kind)
 
 
 def open_type(kind: TypeProto) -> None:
@@ -34,20 +32,11 @@ def open_type(kind: TypeProto) -> None:
         open_type(kind.map_type.value_type)
 
 
-def _open_graph(graph: GraphProto) -> None:
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        open_type(value.type)
-    _open_nodes(graph.node)
-
-
-def _open_nodes(nodes: Iterable[NodeProto]) -> None:
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _open_graph(attribute.g)
-            for graph in attribute.graphs:
-                _open_graph(graph)
-            if attribute.HasField("tp"):
-                open_type(attribute.tp)
-            for kind in attribute.type_protos:
-                open_type(kind)
+def _types(body: GraphProto | FunctionProto) -> Iterator[TypeProto]:
+    """Every type that a graph or a function declares, and the graphs in its nodes."""
+    ends = (*body.input, *body.output) if isinstance(body, GraphProto) else ()
+    yield from (value.type for value in (*ends, *body.value_info))
+    for attribute in (each for node in body.node for each in node.attribute):
+        yield from ([attribute.tp] if attribute.HasField("tp") else attribute.type_protos)
+        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            yield from _types(graph)

@@ -157,19 +157,20 @@ class _Flow:
 
     def cut(self) -> tuple[int, set[int]]:
         total = 0
-        while (levels := self._levels())[SINK] >= 0:
+        while (levels := self._levels(SOURCE))[SINK] >= 0:
             total += self._blocking_flow(levels)
-        return total, self._reaching_sink()
+        return total, {vertex for vertex, level in enumerate(self._levels(SINK, backwards=1)) if level >= 0}
 
-    def _levels(self) -> list[int]:
+    def _levels(self, start: int, backwards: int = 0) -> list[int]:
+        """How many edges with room lead from a vertex to each (or back from each to it); -1 where none do."""
         levels = [-1] * len(self._heads)
-        levels[SOURCE] = 0
-        queue = deque([SOURCE])
+        levels[start] = 0
+        queue = deque([start])
         while queue:
             at = queue.popleft()
             for edge in self._heads[at]:
                 to = self._to[edge]
-                if self._room[edge] and levels[to] < 0:
+                if self._room[edge ^ backwards] and levels[to] < 0:
                     levels[to] = levels[at] + 1
                     queue.append(to)
         return levels
@@ -204,15 +205,3 @@ class _Flow:
                 following[at] += 1
             else:
                 return total
-
-    def _reaching_sink(self) -> set[int]:
-        seen = {SINK}
-        queue = deque([SINK])
-        while queue:
-            at = queue.popleft()
-            for edge in self._heads[at]:
-                before = self._to[edge]
-                if self._room[edge ^ 1] and before not in seen:
-                    seen.add(before)
-                    queue.append(before)
-        return seen
