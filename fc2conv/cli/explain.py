@@ -14,7 +14,13 @@ from fc2conv.reasons import Code
 @click.argument("code", metavar="[CODE]", type=parameters.reason_code, required=False, shell_complete=parameters.codes)
 def explain(code: Code | None) -> ExitCode:
     """Explain a reason code, or all of them."""
-    from fc2conv.report.explain import as_text
-
-    say(as_text([code] if code else Code))
+    say("\n".join(map(entry, [code] if code else Code)))
     return ExitCode.DONE
+
+
+def entry(code: Code) -> str:
+    """Draw the code, its meaning and its remedy within 80 columns."""
+    import textwrap
+
+    said = [textwrap.fill(f"  {text}", 80, subsequent_indent="  ") for text in (code.meaning, f"Remedy: {code.remedy}")]
+    return "\n".join([code.value, *said, ""])

@@ -7,6 +7,7 @@ stored tensor seen through a layout over its axes, so that a weight stays on dis
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -17,7 +18,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.folding import computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
+from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation, subgraphs
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -278,3 +279,19 @@ class Constants:
         return (
             None if array is None else stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
         )
+
+
+def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]]:
+    """Yields every scope of a model, an outer one before those within it.
+
+    With `freeze` initializers that are inputs are constant.
+    """
+    graph = Graph.of(file.model, freeze=freeze)
+    stack = [(graph, Constants(graph, file))]
+    while stack:
+        graph, constants = stack.pop()
+        yield graph, constants
+        for node in graph.nodes:
+            for name, proto in subgraphs(node):
+                inner = graph.within(node, name, proto)
+                stack.append((inner, Constants(inner, file, constants)))

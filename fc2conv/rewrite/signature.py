@@ -19,9 +19,9 @@ from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
+from fc2conv.ir.constants import scopes
 from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, new_node, onnx_opset, op, opset_versions, walk
 from fc2conv.ir.propagation import propagate
-from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import as_input, inferred
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan

@@ -8,9 +8,8 @@ from onnx import GraphProto, NodeProto, TensorProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.constants import Constants
+from fc2conv.ir.constants import Constants, scopes
 from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, alive, new_node, reads, subgraphs
-from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import as_input
 from fc2conv.rewrite.pool import Pool, unused
 

@@ -9,10 +9,10 @@ import msgspec
 from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
+from fc2conv.ir.constants import scopes
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
-from fc2conv.ir.scopes import scopes
 from fc2conv.ir.shapes import inferred
 from fc2conv.options import Options
 from fc2conv.reasons import Code, Reason
