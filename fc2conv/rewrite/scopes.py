@@ -174,7 +174,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
     if not any(map(_changes, plans)):
-        changed = _without(model, lacks, options)
+        changed = _without(replace(file, model=model), lacks, options)
         return [*plans, *inside], Rewritten(file, model, file.payloads) if changed else None
     payloads = dict(file.payloads)
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
@@ -189,7 +189,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             swapped.append(plan.graph.path)
         elif any(_within(path, plan.graph.path) for path in swapped):
             swap(plan.graph, plan.graph.nodes)
-    _without(model, lacks, options)
+    _without(replace(file, model=model), lacks, options)
     return [*plans, *inside], Rewritten(file, model, payloads, fits)
 
 
@@ -207,13 +207,13 @@ def _within(path: str, outer: str) -> bool:
     return not outer or path.startswith(f"{outer}/")
 
 
-def _without(model: ModelProto, lacks: Collection[str], options: Options) -> bool:
+def _without(file: ModelFile, lacks: Collection[str], options: Options) -> bool:
     """Write the operators that a target lacks in other words; return whether there was one."""
     if not lacks:
         return False
     from fc2conv.rewrite.lacking import without
 
-    return without(model, lacks, options.input_shapes)
+    return without(file, lacks, options.input_shapes)
 
 
 def _changes(plan: Plan) -> bool:
