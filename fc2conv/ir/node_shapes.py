@@ -9,11 +9,10 @@ import onnx
 from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper, shape_inference
 
 from fc2conv.ir.graph import label, subgraphs
+from fc2conv.ir.shapes import REFUSALS
 from fc2conv.ir.subgraph_shapes import Shapes, misread, sizes_of
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
-
-_REFUSALS = (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
 
 
 def at_node(
@@ -73,7 +72,7 @@ def _inferred(
     try:
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
         return dict(shape_inference.infer_node_outputs(schema, node, known, data, opset_imports=imports))
-    except _REFUSALS:
+    except REFUSALS:
         return {}  # the node contradicts itself
 
 

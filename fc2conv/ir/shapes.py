@@ -19,7 +19,7 @@ from fc2conv.errors import InputError, UsageError
 from fc2conv.io.custom_ops import ONNX_DOMAINS, stated_shapes
 from fc2conv.io.forms import checkable
 from fc2conv.ir.arithmetic import MOST
-from fc2conv.ir.graph import new_node, op, opset_versions, reads, scope_path, sort, subgraphs, walk
+from fc2conv.ir.graph import new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
 from fc2conv.ir.subgraph_shapes import Corrections, Shapes, sizes_of
 from fc2conv.sandbox import note
@@ -146,12 +146,10 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         node = NodeProto.FromString(each.SerializeToString())
         for name, inner in subgraphs(node):
             _prepare(inner, scope_path(path, node, name), seen)
-        domain = "" if node.domain in ONNX_DOMAINS else node.domain
-        version = next((seen.opsets[name] for name in ONNX_DOMAINS if name in seen.opsets), 1)
         called = (node.domain, node.op_type, node.overload) in seen.functions
-        schema = None if domain else schema_of(node.op_type, version, "")
-        known = called or (schema is not None and schema.has_type_and_shape_inference_function)
-        if known:
+        own = node.domain in ONNX_DOMAINS
+        schema = schema_of(node.op_type, onnx_opset(seen.opsets), "") if own else None
+        if called or (schema is not None and schema.has_type_and_shape_inference_function):
             out.append(node)
             continue
         from fc2conv.ir.stand_ins import stand_in
@@ -196,7 +194,7 @@ def _overwrite(value: ValueInfoProto, shape: tuple[int, ...]) -> None:
         dims.add(dim_value=size if size > 0 else None)
 
 
-_REFUSALS = (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
+REFUSALS = (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError)
 """What inference raises; the last where it compares an element type with one that is not known."""
 
 
@@ -204,11 +202,11 @@ def _run(model: ModelProto) -> ModelProto:
     note("onnx.shape_inference")
     try:
         return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    except _REFUSALS:
+    except REFUSALS:
         pass  # strict inference stops at the first operator that it does not know
     try:
         return shape_inference.infer_shapes(model, data_prop=True)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"shape inference fails: {line}", "check the model with onnx.checker") from error
 

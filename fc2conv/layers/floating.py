@@ -12,7 +12,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, op
+from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, op, text_attribute
 from fc2conv.ir.stored import Matrix
 from fc2conv.layers.layer import Activation, FCLayer, Floating
 from fc2conv.layers.opset import lacking
@@ -54,12 +54,11 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer 
 
 
 def _activation(node: NodeProto) -> Activation | None:
-    found = attribute(node, "activation")
-    if found is None or not found.s:
+    if not (kind := text_attribute(node, "activation", "")):
         return None
     names = {"alpha": "activation_alpha", "beta": "activation_beta", "gamma": "activation_gamma"}
     given = {key: a.f for key, name in names.items() if (a := attribute(node, name)) is not None}
-    return Activation(found.s.decode("utf-8", "replace"), given)
+    return Activation(kind, given)
 
 
 def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, alive, label, reads, subgraphs
-from fc2conv.ir.propagation import Propagated, propagate
+from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
@@ -80,76 +80,70 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
 
 @dataclass(frozen=True)
 class _Scope:
-    """A scope as its plans see it: its graph, what is known of its values, and the inference that they share."""
+    """A scope as its plans see it: what is known of its values, and the inference that they share.
 
-    graph: Graph
+    `shapes` are those of all scopes.
+    """
+
     constants: Constants
     known: Propagated
     inference: Inference
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A model as all its plans see it: its outermost scope, and the shapes of all scopes."""
-
-    outermost: _Scope
     shapes: Mapping[str, Shapes]
 
 
-def _opened(file: ModelFile, options: Options, costs: Costs) -> _Opened:
+def _opened(file: ModelFile, options: Options, costs: Costs) -> _Scope:
+    """The outermost scope of a model."""
     graph = Graph.of(file.model, freeze=options.freeze_initializers)
     shapes = inferred(file.model, options.input_shapes, graph.overridable)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
-    known = propagate(graph, constants, shapes.get("", {}))
-    return _Opened(_Scope(graph, constants, known, inference_for(graph, constants, known, options, {}, costs)), shapes)
+    return _scope(constants, shapes, NOTHING, {}, options, costs)
 
 
-def _in_scope(model: _Opened, options: Options, given: Refused, costs: Costs) -> list[Plan]:
+def _scope(
+    constants: Constants,
+    shapes: Mapping[str, Shapes],
+    around: Propagated,
+    outer: Mapping[str, View],
+    options: Options,
+    costs: Costs,
+) -> _Scope:
+    graph = constants.graph
+    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+    return _Scope(constants, known, inference_for(graph, constants, known, options, outer, costs), shapes)
+
+
+def _in_scope(model: _Scope, options: Options, given: Refused, costs: Costs) -> list[Plan]:
     """The plans, without the layers that are refused.
 
     A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
     the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
     """
-    plans = _plans(model, options, given, costs)
+    plans = list(_plans(model, options, given, costs))
     if options.scope == "all" or options.max_added_transposes is not None:
         return plans
     reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
     refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
     if len(refused) == sum(why is not None for why in reasons.values()):
         return plans
-    wide = _plans(model, replace(options, scope="all"), refused, costs)
+    wide = list(_plans(model, replace(options, scope="all"), refused, costs))
     fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
     return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
 
 
-def _plans(model: _Opened, options: Options, refused: Refused, costs: Costs) -> list[Plan]:
-    plans: list[Plan] = []
-    _plan_scope(model.outermost, model.shapes, options, costs, refused, {}, plans)
-    return plans
-
-
-def _plan_scope(
-    scope: _Scope,
-    shapes: Mapping[str, Shapes],
-    options: Options,
-    costs: Costs,
-    refused: Refused,
-    outer: Mapping[str, View],
-    plans: list[Plan],
-) -> None:
-    graph, constants = scope.graph, scope.constants
+def _plans(
+    scope: _Scope, options: Options, refused: Refused, costs: Costs, outer: Mapping[str, View] | None = None
+) -> Iterator[Plan]:
+    """Yields the plan of a scope, and those of the scopes within; `outer` are the views of values around it."""
+    constants, graph = scope.constants, scope.constants.graph
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
     plan = make_plan(scope.inference, options, here, costs)
-    plans.append(plan)
+    yield plan
     for node in graph.nodes:
-        for name, inner_proto in subgraphs(node):
-            inner = graph.within(node, name, inner_proto)
-            visible = {**outer, **plan.facts.views}
-            within = Constants(inner, constants.file, constants, expand=constants.expand)
-            known = propagate(inner, within, shapes.get(inner.path, {}), scope.known)
-            inference = inference_for(inner, within, known, options, visible, costs)
-            body = _Scope(inner, within, known, inference)
-            _plan_scope(body, shapes, options, costs, refused, visible, plans)
+        for name, proto in subgraphs(node):
+            inner = Constants(graph.within(node, name, proto), constants.file, constants, expand=constants.expand)
+            visible = {**(outer or {}), **plan.facts.views}
+            body = _scope(inner, scope.shapes, scope.known, visible, options, costs)
+            yield from _plans(body, options, refused, costs, visible)
 
 
 def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:

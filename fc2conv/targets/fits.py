@@ -49,6 +49,10 @@ class Span:
         return self.size > self.stop - self.start
 
 
+_ONE = (Span(0, 1, 1),)
+"""A side of a kernel that is 1."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A layer's convolution as the target takes it.
@@ -171,7 +175,7 @@ def _as_map(layer: Geometry, profile: Profile) -> list[tuple[Geometry, Fit]]:
     if layer.rank is None or all(limit.takes(layer.rank) for limit in ranks) or any(not r.takes(4) for r in ranks):
         return [(layer, plain)]
     if layer.rank == 3:
-        spans = ((Span(0, 1, 1),), *plain.kernel)
+        spans = (_ONE, *plain.kernel)
         lifted = replace(layer, rank=4, kernel=(1, *layer.kernel), spatial=(1, *layer.spatial))
         return [(lifted, replace(plain, kernel=spans, read=(0, 0, 1, -1), back=(0, 0, -1)))]
     outer, last = layer.spatial[:-1], layer.spatial[-1]
@@ -180,8 +184,7 @@ def _as_map(layer: Geometry, profile: Profile) -> list[tuple[Geometry, Fit]]:
     known = [size for size in layer.spatial[1:] if size is not None]
     cells = None if layer.spatial[0] is None else prod(size or 1 for size in outer)
     flat = replace(layer, rank=4, kernel=(1, 1), spatial=(cells, last))
-    spans = ((Span(0, 1, 1),), (Span(0, 1, 1),))
-    return [(flat, Fit(spans, (), (), read=(0, 0, -1, known[-1]), back=(0, 0, -1, *known)))]
+    return [(flat, Fit((_ONE, _ONE), (), (), read=(0, 0, -1, known[-1]), back=(0, 0, -1, *known)))]
 
 
 def _as_point(layer: Geometry, conv: Convolutions) -> list[tuple[Geometry, Fit]]:
@@ -192,8 +195,7 @@ def _as_point(layer: Geometry, conv: Convolutions) -> list[tuple[Geometry, Fit]]
         return []
     flat = replace(layer, rank=4, kernel=(1, 1), inputs=inputs, spatial=(1, 1))
     back = () if layer.rank == 4 else (0, -1, *(1 for _ in layer.kernel))
-    spans = ((Span(0, 1, 1),), (Span(0, 1, 1),))
-    return [(flat, Fit(spans, (), (), point=True, read=(0, -1, 1, 1), back=back))]
+    return [(flat, Fit((_ONE, _ONE), (), (), point=True, read=(0, -1, 1, 1), back=back))]
 
 
 def _cut(layer: Geometry, form: Fit, profile: Profile, means: Means) -> Fit | None:
