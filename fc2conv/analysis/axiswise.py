@@ -189,8 +189,7 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
         if summed_up(ctx, node.output[0]):
             spatial_form = made
         data, move = found.operand(node.input[0]), moved(made, spatial_form)
-        opaque = ctx.opaque(node, result.dims).views[0] if -1 in places else result
-        assert opaque is not None
+        opaque = ctx.opaque(node, result.dims).first if -1 in places else result
         result, places = replace(opaque, spatial_form=spatial_form), [found.at]
     elif -1 in places or view.spatial_form is None:
         return ctx.opaque(node, result.dims)
@@ -240,11 +239,8 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     # A list of indices keeps the dimension, so that the result has the rank of a spatial form.
     made, spatial_form = found.replaced(new[0] if new else (), ctx.rank)
     operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
-    (whole,) = inferred.views
-    assert whole is not None
-    return Inferred(
-        (replace(whole, spatial_form=spatial_form),), Remap(operands, {"axis": found.at}, moved(made, spatial_form))
-    )
+    whole = replace(inferred.first, spatial_form=spatial_form)
+    return Inferred((whole,), Remap(operands, {"axis": found.at}, moved(made, spatial_form)))
 
 
 @handles("LpNormalization", "CumSum", "CumProd")

@@ -34,6 +34,12 @@ class Inferred:
     views: tuple[View | None, ...]
     recipe: Recipe | None = None
 
+    @property
+    def first(self) -> View:
+        """The view of the first result, whose rank is known."""
+        assert self.views[0] is not None
+        return self.views[0]
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -51,8 +51,6 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     found, view = _shape_keeping(ctx, node), ctx.data(node)
     if len([name for name in node.output if name]) > 1:
         return found
-    result = found.views[0]
-    assert result is not None
     if dimension_of(node, len(view.dims), -1) != len(view.dims) - 1:
         return found
     if view.spatial_form is None:
@@ -62,7 +60,7 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
         return found
     if view.spatial_form[1] != view.dims[-1]:
         return found
-    mapped = replace(result, spatial_form=view.spatial_form)
+    mapped = replace(found.first, spatial_form=view.spatial_form)
     scale, bias = node.input[1], node.input[2] if len(node.input) > 2 else ""
     steps = _reductions(ctx, node, mapped, FormOf(node.input[0]), scale, bias) if ctx.norms else ()
     if steps:

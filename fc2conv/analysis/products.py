@@ -49,16 +49,10 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     batch = [()] * (len(left.dims) - len(other)) + other[:-2]
     leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
     inferred = ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
-    (result,) = inferred.views
+    result = inferred.first
     wanted = ctx.requested.get(node.output[0])
     sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
-    if (
-        result is None
-        or wanted is None
-        or right.spatial_form is None
-        or sizes[0] != sizes[1]
-        or not same_axes(wanted, result.dims)
-    ):
+    if wanted is None or right.spatial_form is None or sizes[0] != sizes[1] or not same_axes(wanted, result.dims):
         return inferred
     weights, features = _transposed(left.dims), _transposed(right.dims)
     origin = ctx.views.get(left.origin)

@@ -71,9 +71,7 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
     [N, C, H, W], H = 4 x 7 -> Reshape [N, C, 4, 7, W] -> the reduction of dimension 2 -> [N, C, 7, W]
     """
     inferred = ctx.opaque(node, dims)
-    (result,) = inferred.views
     assert view.spatial_form is not None
-    assert result is not None
     both = refine(view.spatial_form, tuple((axis,) for axis in summed))
     if both is None:
         return inferred
@@ -90,7 +88,7 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
         return inferred
     ctx.remember(made)
     data = FormOf(node.input[0], (view.spatial_form, tuple(apart)))
-    return Inferred((replace(result, spatial_form=made),), _runs(ctx, node, data, places, keep=0))
+    return Inferred((replace(inferred.first, spatial_form=made),), _runs(ctx, node, data, places, keep=0))
 
 
 def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:

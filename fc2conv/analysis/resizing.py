@@ -32,15 +32,13 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     found, view, wanted = _resized(ctx, node), ctx.data(node), ctx.requested.get(node.output[0])
     if found is None or wanted is None or view.spatial_form is None or len(view.spatial_form) != len(wanted):
         return found
-    result = found.views[0]
     pairs = list(zip(view.spatial_form, wanted, strict=True))
     sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
-    if result is None or not same_axes(result.dims, wanted) or any(old and old != new for old, new in pairs):
-        return found
-    if not all(size.known for size in sizes):
+    apart = not same_axes(found.first.dims, wanted) or any(old and old != new for old, new in pairs)
+    if apart or not all(size.known for size in sizes):
         return found
     shape = NewInts(tuple(size.coefficient for size in sizes))
-    return Inferred((replace(result, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
+    return Inferred((replace(found.first, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
 
 
 def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
@@ -148,8 +146,8 @@ def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
     found, view, shape = _resized(ctx, node), ctx.data(node), ctx.shapes.get(node.output[0])
     if found is None or view.spatial_form is None or view.free or shape is None:
         return found
-    old, new = found.views[0], view
-    if old is None or len(shape) != len(view.dims):
+    old, new = found.first, view
+    if len(shape) != len(view.dims):
         return found
     places: dict[int, int] = {}
     for i, (dim, other) in enumerate(zip(view.dims, old.dims, strict=True)):

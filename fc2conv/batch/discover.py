@@ -41,11 +41,9 @@ def _apart(items: Iterable[Item]) -> Iterator[Item]:
     seen: Counter[str] = Counter()
     for item in items:
         seen[item.name] += 1
-        count = seen[item.name]
-        if count == 1:
-            yield item
-        else:
-            yield replace(item, name=f"{item.name} ({count})", problem="has the name of a model before it")
+        again = f"{item.name} ({seen[item.name]})"
+        first = seen[item.name] == 1
+        yield item if first else replace(item, name=again, problem="has the name of a model before it")
 
 
 def of_shard(items: list[Item], shard: Shard | None) -> list[Item]:

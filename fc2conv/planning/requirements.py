@@ -80,10 +80,14 @@ class Requirements:
         That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
         the one further up, so that those nodes are removed.
         """
+        return self.framed(*self._frame(index))
+
+    def _frame(self, index: int) -> tuple[str, Layout]:
+        """What a layer reads, and the frame in which it is convolved."""
         layer = self.facts.nodes[index].layer
         assert layer is not None
         assert layer.contraction is not None
-        return self.framed(layer.layer.x, layer.contraction.frame)
+        return layer.layer.x, layer.contraction.frame
 
     def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
         """The same for any value and frame."""
@@ -102,13 +106,10 @@ class Requirements:
     def frame_prices(self, index: int) -> tuple[int, int]:
         """What the frame of a layer costs, made of a value and made of that value's spatial form."""
         source, steps = self.reframed(index)
-        layer, spatial_form = self.facts.nodes[index].layer, self.facts.views[source].spatial_form
-        assert layer is not None
-        assert layer.contraction is not None
-        own = self.costs.price(steps)
+        spatial_form, own = self.facts.views[source].spatial_form, self.costs.price(steps)
         if spatial_form is None or source not in self.graph.producer:
             return own, INFINITE
-        return own, self.costs.price(conversion(spatial_form, layer.contraction.frame))
+        return own, self.costs.price(conversion(spatial_form, self._frame(index)[1]))
 
     def originals_read(self, on_spatial_forms: Collection[int], framed: Collection[int]) -> set[str]:
         """Values whose original form is read: by a node that stays as it is, or outside.

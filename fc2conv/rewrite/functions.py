@@ -109,12 +109,7 @@ def _id(function: FunctionProto) -> _Id:
 def _holding(functions: dict[_Id, FunctionProto]) -> set[_Id]:
     """The functions that hold a layer, themselves or in a function that they call."""
     holding = {key for key, function in functions.items() if any(op(node) in LAYER_OPERATORS for node in function.node)}
-    while True:
-        more = {
-            key
-            for key, function in functions.items()
-            if key not in holding and any((node.domain, node.op_type) in holding for node in function.node)
-        }
-        if not more:
-            return holding
+    calls = {key: {(node.domain, node.op_type) for node in function.node} for key, function in functions.items()}
+    while more := {key for key, called in calls.items() if called & holding} - holding:
         holding |= more
+    return holding
