@@ -2,14 +2,13 @@
 
 onnx.checker is no gate: it passes models that crash the runtime, and does not say what to do. These checks are linear
 in the size of the skeleton. They read names and references, and no values; what a tensor holds is checked by the
-reader (onnxfile/), and what an operator's definition requires of a node by definitions.py. What they do not know (types
+reader, and what an operator's definition requires of a node by schema.py. What they do not know (types
 that are no tensors, domains of others, unknown fields) they leave alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
 
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
@@ -52,12 +51,7 @@ class _Scope:
     function: bool = False
 
 
-@dataclass
-class _Functions:
-    """The functions of a model, and how many nodes each becomes when it is inlined."""
-
-    by_id: dict[tuple[str, str, str], FunctionProto]
-    expanded: dict[tuple[str, str, str], int] = field(default_factory=dict)
+_Functions = dict[tuple[str, str, str], FunctionProto]
 
 
 def check_model(model: ModelProto) -> None:
@@ -67,7 +61,7 @@ def check_model(model: ModelProto) -> None:
     """
     _check_versions(model)
     opsets = _imports(model.opset_import, "the model")
-    functions = _Functions(_by_id(model.functions))
+    functions = _by_id(model.functions)
     _check_graph(model.graph, _Scope(opsets, set()))
     for function in model.functions:
         _check_function(function)
@@ -188,8 +182,8 @@ def _check_attributes(node: NodeProto, scope: _Scope) -> None:
 # ------------------------------------------------------------------ functions
 
 
-def _by_id(functions: Iterable[FunctionProto]) -> dict[tuple[str, str, str], FunctionProto]:
-    found: dict[tuple[str, str, str], FunctionProto] = {}
+def _by_id(functions: Iterable[FunctionProto]) -> _Functions:
+    found: _Functions = {}
     for function in functions:
         name = _name(function.name, "a function", empty=False)
         key = _name(function.domain, "a function"), name, function.overload
@@ -211,33 +205,32 @@ def _check_function(function: FunctionProto) -> None:
 
 def _check_expansion(model: ModelProto, functions: _Functions) -> None:
     """Refuses functions that call themselves, or become too many nodes when they are inlined, as runtimes do."""
+    known: dict[tuple[str, str, str], int] = {}
+
+    def expanded(nodes: Iterable[NodeProto], path: tuple[tuple[str, str, str], ...]) -> int:
+        count = 0
+        for node in nodes:
+            key = (node.domain, node.op_type, node.overload)
+            count += called(key, path) if key in functions else 1
+            count += sum(expanded(inner.node, path) for _, inner in subgraphs(node))
+        return count
+
+    def called(key: tuple[str, str, str], path: tuple[tuple[str, str, str], ...]) -> int:
+        if key in path:
+            raise InputError(f"function {quoted(key[1])} calls itself", _EXPORT)
+        if key not in known:
+            if len(path) >= MAX_DEPTH:
+                raise InputError(f"function {quoted(key[1])} is called {len(path)} functions deep", _EXPORT)
+            known[key] = expanded(functions[key].node, (*path, key))
+        return known[key]
+
     nodes = sum(len(function.node) for function in model.functions) + len(model.graph.node)
-    expanded = _expanded(model.graph.node, functions, ())
     most = MAX_EXPANDED + MAX_EXPANSION * nodes
-    if model.functions and expanded > most:
+    if functions and expanded(model.graph.node, ()) > most:
         what = f"the model has {nodes} nodes, and more than {most} nodes once its functions are inlined"
         raise InputError(what, "it is broken or hostile: inline its functions by another tool")
-    for key in functions.by_id:
-        _expanded_function(key, functions, ())
-
-
-def _expanded(nodes: Sequence[NodeProto], functions: _Functions, path: tuple[tuple[str, str, str], ...]) -> int:
-    count = 0
-    for node in nodes:
-        key = (node.domain, node.op_type, node.overload)
-        count += _expanded_function(key, functions, path) if key in functions.by_id else 1
-        count += sum(_expanded(inner.node, functions, path) for _, inner in subgraphs(node))
-    return count
-
-
-def _expanded_function(key: tuple[str, str, str], functions: _Functions, path: tuple[tuple[str, str, str], ...]) -> int:
-    if key in path:
-        raise InputError(f"function {quoted(key[1])} calls itself", _EXPORT)
-    if key not in functions.expanded:
-        if len(path) >= MAX_DEPTH:
-            raise InputError(f"function {quoted(key[1])} is called {len(path)} functions deep", _EXPORT)
-        functions.expanded[key] = _expanded(functions.by_id[key].node, functions, (*path, key))
-    return functions.expanded[key]
+    for key in functions:
+        called(key, ())
 
 
 # ------------------------------------------------------------------ names

@@ -134,13 +134,13 @@ class Pool:
 
     def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
         """A tensor of the model with other dimensions and the same elements, wherever they are."""
-        return self.once(("reshaped", tensor.name, tuple(dims)), lambda: self._reshaped(tensor, dims))
 
-    def _reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
-        new = deepcopy(tensor)
-        new.dims[:] = dims
-        new.name = self.unique(f"{tensor.name}_flat")
-        return self._place(new)
+        def make() -> str:
+            new = deepcopy(tensor)
+            new.dims[:], new.name = dims, self.unique(f"{tensor.name}_flat")
+            return self._place(new)
+
+        return self.once(("reshaped", tensor.name, tuple(dims)), make)
 
     def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
         """A constant of some values."""

@@ -150,7 +150,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     """Plans a copy of the model and carries the plans out; None where no layer is converted.
 
     A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
-    specialised for every call, by inlining it, if that converts any. The model is valid, see `definitions.py`.
+    specialised for every call, by inlining it, if that converts any. The model is valid, see `ir/schema.py`.
     """
     model = deepcopy(file.model)
     plans, fits = fit_model(replace(file, model=model), options)
