@@ -106,34 +106,25 @@ def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
 
 def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """The result of a broadcasting node, in the axes of its first operand that is not constant, or that is a map."""
-    views = {name: ctx.view(name) for name in names if not ctx.constants.is_constant(name)}
-    if not views or any(view is None for view in views.values()):
+    views, shapes = _views(ctx, names), _shapes(ctx, names)
+    if not views or shapes is None:
         return None
     # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
-    plain = {name: view for name, view in views.items() if view is not None and not view.spatial_form}
-    scalars = {name for name, view in plain.items() if not any(view.dims)}
-    if len(scalars) == len(views):
-        scalars = set()
-    activations = [view for name in names if name not in scalars and (view := views.get(name)) is not None]
+    scalars = {name for name, view in views.items() if not view.spatial_form and not any(view.dims)}
+    scalars = scalars if len(scalars) < len(views) else set()
+    activations = [views[name] for name in names if name in views and name not in scalars]
     lead = max(activations, key=ctx.has_cells)
-    live: list[View] = []
-    for view in activations:
-        aligned = view if view is lead else align(lead, view)
-        if aligned is None:
-            return None
-        live.append(aligned)
-    dims = broadcast_layouts([view.dims for view in live], right=True)
-    shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
-    if dims is None or any(shape is None for shape in shapes):
+    live = [found for view in activations if (found := view if view is lead else align(lead, view)) is not None]
+    dims = broadcast_layouts([view.dims for view in live], right=True) if len(live) == len(activations) else None
+    if dims is None:
         return None
     provenance, blocked_by = provenance_of(live)
     same = dims == lead.dims or set(axes_of(dims)) == set(axes_of(lead.dims))
     origin = lead.origin if same else node.output[0]
     # A scalar of more dimensions than the others, all of size 1, gives the result as many.
-    ranks = [(1,) * len(view.dims) for name in scalars if (view := views[name]) is not None]
-    wider = _widened(node, dims, [*ranks, *(shape for shape in shapes if shape is not None)])
+    wider = _widened(node, dims, [*((1,) * len(views[name].dims) for name in scalars), *shapes])
     if wider != dims:
-        return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), scalars | set(views))
+        return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), set(views))
     if any(view.spatial_form is None for view in live):
         _request(ctx, names)
         return Inferred((View(dims, None, provenance, origin, blocked_by),))
@@ -141,16 +132,24 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     result = View(dims, form, provenance, origin, blocked_by)
     if form is None:
         return Inferred((result,))
-    moves = iter(moved)
-    operands: list[Operand | None] = []
-    for name in names:
-        if name in scalars:
-            operands.append(AsIs(name))
-        else:
-            operands.append(operand(ctx, name, result, next(moves) if name in views else None))
-    if any(each is None for each in operands):
-        return ctx.opaque(node, dims)
-    return Inferred((result,), Remap(tuple(each for each in operands if each is not None)))
+    moves = dict(zip((name for name in names if name in views and name not in scalars), moved, strict=True))
+    operands = [AsIs(name) if name in scalars else operand(ctx, name, result, moves.get(name)) for name in names]
+    ready = tuple(each for each in operands if each is not None)
+    return Inferred((result,), Remap(ready)) if len(ready) == len(operands) else ctx.opaque(node, dims)
+
+
+def _views(ctx: Context, names: Sequence[str]) -> dict[str, View]:
+    """The views of operands that are not constant; nothing where one of them is not known."""
+    views = {name: ctx.view(name) for name in names if not ctx.constants.is_constant(name)}
+    known = {name: view for name, view in views.items() if view is not None}
+    return known if len(known) == len(views) else {}
+
+
+def _shapes(ctx: Context, names: Sequence[str]) -> list[tuple[int, ...]] | None:
+    """The shapes of operands that are constant; None where one of them is not known."""
+    shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
+    known = [shape for shape in shapes if shape is not None]
+    return known if len(known) == len(shapes) else None
 
 
 def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
