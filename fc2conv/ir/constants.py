@@ -228,12 +228,9 @@ class Constants:
             if not -rank <= axis < rank:
                 return None
             dim = stored.layout[axis]
-            if block and self.expand:
-                return None  # computed in floating point
-            if block and scale.shape != blocks_of(stored.shape, axis % rank, block):
-                return None
-            if not block and (len(scale.shape) != 1 or scale.shape[0] != stored.shape[axis]):
-                return None
+            fits = blocks_of(stored.shape, axis % rank, block) if block else (stored.shape[axis],)
+            if scale.shape != fits or (block and self.expand):
+                return None  # with `expand` it is computed in floating point
         default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
         if kind == "QuantizeLinear" and zero_point is not None:
             default = zero_point.type
