@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 
 from onnx import NodeProto
 
@@ -24,6 +24,7 @@ from fc2conv.analysis.facts import Drop, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_layer
 from fc2conv.analysis.lifted import IMAGE_RANK, KERNELS, as_map
 from fc2conv.analysis.reshapes import shape_on_spatial_form
+from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
@@ -42,6 +43,7 @@ SEED = -1
 """What is known before the first node, in the place of a node's position."""
 
 
+@dataclass(eq=False)
 class Inference:
     """One scope's inference, repeated until no further spatial form is asked for.
 
@@ -51,39 +53,29 @@ class Inference:
     With `grouping`, spatial forms hold spatial axes together where the tensor does (tokens), else apart as maps do.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        constants: Constants,
-        shapes: Shapes,
-        numbers: Mapping[str, Numbers],
-        *,
-        grouping: bool = False,
-        conv_rank: int | None = None,
-        norms: bool = False,
-        outer: Mapping[str, View] | None = None,
-    ) -> None:
-        self.graph = graph
-        self.constants = constants
-        self.shapes = shapes
-        self.numbers = numbers
-        self.grouping = grouping
-        self.rank = conv_rank or own_rank(graph, constants)
-        self.norms = norms
-        self.lifts = conv_rank == 2
-        self.outer = outer or {}
+    graph: Graph
+    constants: Constants
+    shapes: Shapes
+    numbers: Mapping[str, Numbers]
+    grouping: bool = False
+    conv_rank: int | None = None
+    norms: bool = False
+    outer: Mapping[str, View] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        graph, constants, shapes = self.graph, self.constants, self.shapes
+        self.rank = self.conv_rank or own_rank(graph, constants)
+        self.lifts = self.conv_rank == 2
         self.batch = _batch(graph, constants, shapes)
         self._contexts: dict[frozenset[tuple[str, int]], Context] = {}
-        self._given = {name: each for name, each in numbers.items() if name not in graph.producer}
+        self._given = {name: each for name, each in self.numbers.items() if name not in graph.producer}
         self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(node)]
 
         def rank(name: str) -> int | None:
-            shape = shapes.get(name)
-            return None if shape is None else len(shape)
+            return len(shapes[name]) if name in shapes else None
 
-        self.found = {
-            i: found for i in range(len(graph.nodes)) if (found := find_layer(graph, constants, i, rank)) is not None
-        }
+        found = ((i, find_layer(graph, constants, i, rank)) for i in range(len(graph.nodes)))
+        self.found = {i: each for i, each in found if each is not None}
 
     def _constant(self, node: NodeProto) -> bool:
         return all(self.constants.is_constant(name) for name in node.output if name)

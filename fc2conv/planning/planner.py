@@ -168,14 +168,9 @@ def _forced(layer: LayerFacts, maps: frozenset[str]) -> bool:
 
 def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
     """Layers that are out of the question whatever the layout: left out by the caller, or of a type without Conv."""
-    out: dict[int, Reason] = {}
-    for i, layer in inference.found.items():
-        if not isinstance(layer, FCLayer):
-            continue
-        reason = _excluded(layer, options) or _type(inference.constants, layer, options)
-        if reason is not None:
-            out[i] = reason
-    return out
+    layers = ((i, each) for i, each in inference.found.items() if isinstance(each, FCLayer))
+    reasons = ((i, _excluded(each, options) or _type(inference.constants, each, options)) for i, each in layers)
+    return {i: reason for i, reason in reasons if reason is not None}
 
 
 def _excluded(layer: FCLayer, options: Options) -> Reason | None:
