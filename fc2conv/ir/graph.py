@@ -165,9 +165,14 @@ class Graph:
         return onnx_opset(self.opsets)
 
     @property
+    def around(self) -> tuple[Graph, ...]:
+        """This scope and those around it, from the inside out."""
+        return (self, *(() if self.outer is None else self.outer.around))
+
+    @property
     def outermost(self) -> Graph:
         """The scope around all others, whose inputs are the model's."""
-        return self if self.outer is None else self.outer.outermost
+        return self.around[-1]
 
     @cached_property
     def outputs(self) -> list[str]:

@@ -5,6 +5,7 @@ Flatten(x)  ->  Reshape(x, [0, -1])
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Mapping
 
 from onnx import NodeProto
@@ -28,7 +29,8 @@ def without(file: ModelFile, lacks: Collection[str], input_shapes: Mapping[str, 
     shapes = inferred(file.model, of_open_inputs(input_shapes, declared_shapes(file.model)))
     changed = False
     for graph, _, pool in pooled(file, freeze=True):
-        known, replaced = shapes.get(graph.path, {}), dict[int, list[NodeProto]]()
+        known = ChainMap(*(shapes.get(each.path, {}) for each in graph.around))
+        replaced: dict[int, list[NodeProto]] = {}
         for i, node in enumerate(graph.nodes):
             if op(node) not in gone:
                 continue

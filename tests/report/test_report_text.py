@@ -10,7 +10,7 @@ import pytest
 from fc2conv.io.escape import one_line
 from fc2conv.report.render import rendered
 from fc2conv.report.terminal import Look
-from fc2conv.report.text import to_text, headline, report_text
+from fc2conv.report.text import headline, report_text, to_text
 from fc2conv.report.types import Comparison, Counts, OutputDifference, Report, Verdict, Verification
 
 WIDE = 80

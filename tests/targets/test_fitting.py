@@ -296,3 +296,13 @@ def test_what_a_target_lacks_becomes_a_reshape(target: str) -> None:
     assert ("Flatten" in operators) == (target == "axelera")
     assert report.operators["Unsqueeze"].before == 1
     assert report.operators["Unsqueeze"].after == 0
+    assert "a" not in {tensor.name for tensor in model.graph.initializer}
+
+
+def test_what_a_target_lacks_in_a_branch_is_exchanged_by_the_shapes_around_it() -> None:
+    text = """graph (float[N,4,3,3] x, bool c) => (float[N,6] y, float[N,36] z) <float[36,6] w>
+    { r = Relu (x)  f = Flatten (r)  [fc] y = Gemm (f, w)
+      z = If (c) <then_branch = t () => (float[N,36] u) { u = Flatten (r) },
+                  else_branch = e () => (float[N,36] v) { n = Neg (r)  v = Flatten (n) }> }"""
+    _, report = converted(parse(text), Options(target="dla"))
+    assert report.operators["Flatten"].after == 0
