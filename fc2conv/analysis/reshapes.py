@@ -47,10 +47,9 @@ def _is_map(dims: Layout) -> bool:
 
 
 def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
-    """The spatial form with the cells of its map in the order of the tokens, where one dimension holds them all in
-    another.
+    """The spatial form with the cells of its map in the order in which one dimension, the tokens, holds them all.
 
-    So a network that sorts its tokens once (by windows that it pools later) does so once on spatial forms as well.
+    A network that sorts its tokens once (by windows that it pools later) then does so once on spatial forms as well.
     """
     roots = {axis.root for dim in spatial_form[2:] for axis in dim}
     together = any(dim and {axis.root for axis in dim} == roots for dim in dims)
@@ -67,8 +66,7 @@ def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
 
 
 def grouped_like(spatial_form: Layout, dims: Layout) -> Layout:
-    """The spatial form with its spatial axes in the dimensions in which the tensor holds them, where their order is the
-    same.
+    """The spatial form with its spatial axes grouped as the tensor's dimensions do, where their order is the same.
 
     So tokens ((n), (h w), (c)) have the spatial form (n, c, h w), one transpose away, and a map has (n, c, h, w).
     """
@@ -113,8 +111,7 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
-    """The shape of a value by that of its spatial form: the batch from there, all other sizes known; None for other
-    values.
+    """The shape of a value, with its batch from the spatial form; None where another size is not known.
 
     So the original is not made for its shape alone.
     """

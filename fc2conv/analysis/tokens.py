@@ -1,8 +1,7 @@
-"""Nodes along the tokens of a map: on spatial forms the tokens are one spatial dimension for them, and a picture again
-behind.
+"""Nodes along the tokens of a map: on spatial forms the tokens are one dimension for them, and behind them a picture.
 
-    [N, L, C] -> Concat(class token), Slice, Gather(0)      on spatial forms: [N, C, H, W] -> Reshape [N, C, 1, L] ->
-    the node
+    [N, L, C] -> Concat(class token), Slice, Gather(0)
+    on spatial forms: [N, C, H, W] -> Reshape [N, C, 1, L] -> the node
 
 A dimension that the spatial form holds as it is needs no Reshape.
 """

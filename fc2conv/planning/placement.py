@@ -207,10 +207,9 @@ class Placement(Requirements):
                 self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
 
     def _read_past(self, index: int) -> bool:
-        """Whether a layout node dies where its readers run on spatial forms: layers that take their frames from further
-        up.
+        """Whether a layout node goes where its readers run on spatial forms: layers with frames of a value before it.
 
-        It is then paid for by those that do not, whether it stays for them or its spatial form is brought back.
+        It is then paid for by readers that do not, whether it stays for them or its spatial form is brought back.
         """
         if not self.own_price(index):
             return False

@@ -74,8 +74,7 @@ class Requirements:
         return layer is not None and layer.contraction is not None
 
     def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """Where a layer whose frame is not its input's spatial form takes it from, and by which conversion (None: by
-        none).
+        """The value from which a layer takes a frame that is not its input's spatial form, and the conversion, if any.
 
         That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
         the one further up, so that those nodes are removed.
