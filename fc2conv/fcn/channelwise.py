@@ -18,8 +18,6 @@ from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
 Array = NDArray[Any]
-_STEPS = 10
-"""From this opset Slice has steps."""
 _PER_DIMENSION = 13
 """From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
 

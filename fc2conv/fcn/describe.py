@@ -185,14 +185,26 @@ class Describer:
             if each in seen:
                 continue
             seen.add(each)
-            steps = [self.made.get(axis, {}).get(each) for axis in axes]
-            own = self.sizes.get(each)
-            read = [name for step in steps if step is not None for name in step.read]
-            whole = any(step is None or step.cuts for step in steps) or not all(name in self.sizes for name in read)
-            if whole or (own is not None and each in self.named and ends(own)):
+            own, read = self.sizes.get(each), self._read(each, axes)
+            if read is None or (own is not None and each in self.named and ends(own)):
                 found.append(each)
             else:
                 todo += read
+        return found
+
+    def _read(self, name: str, axes: Sequence[int]) -> list[str] | None:
+        """The maps that a map is made of; None where it, or what lies between, reads padding or all cells."""
+        steps = [self.made.get(axis, {}).get(name) for axis in axes]
+        if name not in self.sizes and not any(steps):
+            return []  # it comes from no image
+        if any(step is None or step.cuts for step in steps):
+            return None
+        found: list[str] = []
+        for each in dict.fromkeys(read for step in steps if step is not None for read in step.read):
+            behind = [each] if each in self.sizes else self._read(each, axes)
+            if behind is None:
+                return None
+            found += behind
         return found
 
     def _feature(self, name: str, output: str, axes: Sequence[int], of: str) -> Feature | None:
@@ -207,7 +219,8 @@ class Describer:
             step = pair[output].stride / pair[name].stride
             if step.denominator != 1 or step < 1:
                 return None
-            steps[axis] = int(step)
+            if not pair[name].single:  # one cell is read as it is
+                steps[axis] = int(step)
         forms = self.forms.items()
         values = [Feature(name, v, form.layout, form.sizes, steps) for v, form in forms if form.name == name]
         values = [each for each in values if each.original in self.original]

@@ -63,7 +63,7 @@ def pad_heads(slider: Slider) -> dict[int, int]:
 
 
 def _collapses(step: Step, sizes: Mapping[str, Sequence[int]], axis: int) -> bool:
-    return step.made in sizes and sizes[step.made][axis] == 1 and step.extent > 1
+    return step.made in sizes and sizes[step.made][axis] == 1 and not step.everywhere
 
 
 def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:

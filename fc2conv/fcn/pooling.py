@@ -84,7 +84,7 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     made = node.output[0]
     within = made in slider.inner or CHANNELS in axes or not axes & form.free
     choice = "keep" if within else slider.options.global_pool
-    sizes = _pooled(form, axes)
+    sizes = tuple(1 if axis in axes else size for axis, size in enumerate(form.sizes))
     if choice == "error":
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
@@ -94,18 +94,18 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
             kind = "MaxPool"
         # Axes that do not slide are pooled as they were: their extent is the same for every image.
         kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))
-        name = _at_each_cell(slider, node, form, form.name, before, kernel)
+        read = _at_each_cell(slider, node, form, before, kernel)
         cells = slider.tensors.unique(f"{made}_pooled") if behind else made
-        slider.nodes.append(new_node(kind, [name], [cells], node.name, kernel_shape=kernel))
-        slider.trace(cells, [replace(form, name=name)], {a: Step(cells, (name,), kernel[a - SPACE]) for a in axes})
-        _at_each_cell(slider, node, form, cells, behind, kernel, made)
-        slider.forms[made] = replace(form, name=made, layout=layout, sizes=sizes)
+        slider.nodes.append(new_node(kind, [read.name], [cells], node.name, kernel_shape=kernel))
+        slider.trace(cells, [read], {a: Step(cells, (read.name,), kernel[a - SPACE]) for a in axes})
+        slider.forms[cells] = replace(form, name=cells, layout=layout, sizes=sizes)
+        _at_each_cell(slider, node, slider.forms[cells], behind, kernel, made)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
     if node.op_type in ("AveragePool", "MaxPool"):
         slider.put(node, f"Global{node.op_type}", [form.name])
     elif "Reduce" in node.op_type:
-        _reduced(slider, node, form, axes)
+        slider.put(node, op(node), [form.name], axes=sorted(axes), keepdims=1)
     else:
         slider.emit(node)
     steps = {axis: Step(made, (form.name,), everywhere=True) for axis in axes}
@@ -116,31 +116,20 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
 
 
 def _at_each_cell(
-    slider: Slider, node: NodeProto, form: Form, name: str, operators: Sequence[str], kernel: Shape, last: str = ""
-) -> str:
+    slider: Slider, node: NodeProto, form: Form, operators: Sequence[str], kernel: Shape, last: str = ""
+) -> Form:
     """What some operators make of each cell of a map; the result of the last may have a name."""
     for i, operator in enumerate(operators, start=1):
-        operands = [name]
-        if operator == "square":
-            operands = [name, name]
-        elif operator == "count":
+        operands = [form.name, form.name] if operator == "square" else [form.name]
+        if operator == "count":
             dtype = helper.tensor_dtype_to_np_dtype(slider.kind(node.output[0]))
-            operands = [name, slider.tensors.value(np.array(prod(kernel), dtype), "cells")]
+            operands.append(slider.tensors.value(np.array(prod(kernel), dtype), "cells"))
         made = last if i == len(operators) else ""
         kind = "Mul" if len(operands) > 1 else operator
         made = slider.add(kind, operands, f"{node.output[0]}_{operator.lower()}", made=made)
-        slider.trace(made, [replace(form, name=name)])
-        name = made
-    return name
-
-
-def _reduced(slider: Slider, node: NodeProto, form: Form, axes: set[int]) -> None:
-    """The reduction itself, over axes of the map."""
-    slider.put(node, op(node), [form.name], axes=sorted(axes), keepdims=1)
-
-
-def _pooled(form: Form, axes: set[int]) -> Shape:
-    return tuple(1 if axis in axes else size for axis, size in enumerate(form.sizes))
+        slider.trace(made, [form])
+        form = slider.forms[made] = replace(form, name=made)
+    return form
 
 
 def spread_pools(slider: Slider) -> frozenset[str]:

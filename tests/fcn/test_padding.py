@@ -11,6 +11,7 @@ from onnx import ModelProto
 from sliding_judge import CLOSE, apart, geometry, image, slid
 from sliding_networks import Load
 from sliding_within import WHOLE, within
+from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
@@ -109,6 +110,15 @@ def test_a_value_of_fewer_dimensions_beside_the_map_is_no_head() -> None:
     original = within(WHOLE["a convolution along the channels"])
     same, given = slid(original, padding="same"), image(original, {2: 11, 3: 12})
     assert run(same, given)[0].shape[2:] == (11, 12)
+
+
+def test_a_head_that_reads_the_last_cell_gets_no_padding() -> None:
+    text = """g (float[1,2,8,8] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,4] w, int64[1] last = {-1}>
+        { c = Conv (x, k)  l = Gather <axis = 2> (c, last)  m = Gather <axis = 3> (l, last)  f = Flatten (m)
+          y = Gemm <transB = 1> (f, w) }"""
+    report = fc2conv.plan(parse(text), Options(sliding=SlidingOptions(padding="same"))).sliding
+    assert report is not None
+    assert [each.code for each in report.obstacles] == ["FC512"]
 
 
 def test_what_reads_the_whole_image_has_no_inner_cells(fixture: Load) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -235,3 +236,27 @@ def test_a_head_is_found_behind_whatever_the_conversion_has_moved(name: str) -> 
     assert report.verification is not None
     compared = {each.output for each in report.verification.outputs}
     assert "y (windows)" in compared
+
+
+BEHIND_PADDING = {
+    "a norm": "f = ReduceL2 <axes = [2, 3], keepdims = 0> (c)  y = Gemm <transB = 1> (f, w4)",
+    "numbers beside the image": """p = GlobalAveragePool (c)  q = Flatten (p)  f = Concat <axis = 1> (q, v)
+        y = Gemm <transB = 1> (f, w6)""",
+    "the mean and a mean of squares": """m = ReduceMean <axes = [2, 3]> (c)  d = Sub (c, m)  e = Mul (d, d)
+        s = ReduceMean <axes = [2, 3], keepdims = 0> (e)  q = Flatten (m)  f = Concat <axis = 1> (q, s)
+        y = Gemm <transB = 1> (f, w8)""",
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"output_stride": 1}])
+@pytest.mark.parametrize("name", BEHIND_PADDING)
+def test_a_head_of_several_nodes_and_values_is_compared(name: str, options: dict[str, Any]) -> None:
+    model = parse(
+        f"""g (float[1,2,8,8] x, float[1,2] v) => (float[1,5] y)
+        <float[4,2,3,3] k, float[5,4] w4, float[5,6] w6, float[5,8] w8>
+        {{ c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, k)  {BEHIND_PADDING[name]} }}""",
+        opset=13,
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(**options))).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
