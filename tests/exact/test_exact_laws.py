@@ -159,6 +159,17 @@ def test_a_border_that_no_element_is_below_is_padding_of_a_pool(front: str, valu
     assert compared(one, other).proved == same
 
 
+@pytest.mark.parametrize("border", [2, 3])
+def test_a_border_of_a_pool_with_holes_is_padding_as_far_as_its_windows_reach(border: int) -> None:
+    pooled = """graph (float[N,2,6,6] x) => (float[N,2,h,h] y) {{ r = Relu(x)
+        p = Pad<pads = [0, 0, {0}, {0}, 0, 0, {0}, {0}]>(r)
+        y = MaxPool<kernel_shape = [2, 2], dilations = [2, 2], pads = [{1}, {1}, {1}, {1}]>(p) }}"""
+    one, other = (text(pooled.format(border - pads, pads), opset=10) for pads in (0, 1))
+    inputs = feeds(one, {"N": 2})
+    assert np.array_equal(*(run(each, inputs)[0] for each in (one, other)))
+    assert compared(one, other).proved == (border == 2)
+
+
 @pytest.mark.parametrize(
     ("nodes", "clip", "same"),
     [

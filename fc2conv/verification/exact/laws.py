@@ -158,14 +158,17 @@ def _unpadded(term: Term) -> Term:
         return term
     (border, widths), source, given = padding, first.inputs[0], term.op.attributes
     kernel = given["kernel_shape"]
-    plain = {"auto_pad": b"NOTSET", "ceil_mode": 0, "dilations": [1] * len(kernel)}
+    plain = {"auto_pad": b"NOTSET", "ceil_mode": 0}
     lowest = float(np.finfo(np.float32).min) if term.kind == TensorProto.FLOAT else -inf
     below = border <= lowest or (border <= 0 and not_negative(source))
     if not below or widths[:2] != [(0, 0)] * 2 or any(given.get(name, value) != value for name, value in plain.items()):
         return term
     own, around = given.get("pads", [0] * 2 * len(kernel)), [*zip(*widths[2:], strict=True)]
     pads = [a + b for a, b in zip(own, [*around[0], *around[1]], strict=True)]
-    if min(map(min, widths)) < 0 or any(pad >= size for pad, size in zip(pads, [*kernel, *kernel], strict=True)):
+    steps = given.get("dilations", [1] * len(kernel))
+    reach = [(size - 1) * step for size, step in zip(kernel, steps, strict=True)]
+    over = source is None or source.shape is None or any(a < b for a, b in zip(source.shape[2:], steps, strict=True))
+    if over or min(map(min, widths)) < 0 or any(pad > most for pad, most in zip(pads, [*reach, *reach], strict=True)):
         return term  # some window would hold nothing else
     return made(term, "MaxPool", term.op.version, {**given, "pads": pads}, source)
 
