@@ -18,8 +18,10 @@ from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutati
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
+_QLINEAR = [f"com.microsoft::QLinear{name}" for name in ("LeakyRelu", "Sigmoid", "Add", "Mul", "Where")]
 
-@handles(*UNARY, "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
+
+@handles(*UNARY, *_QLINEAR[:2], "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     for name in node.input[1:]:
         if name in slider.forms:
@@ -63,7 +65,7 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     slider.result(node, form)
 
 
-@handles(*BROADCAST, "PRelu", narrow=True)
+@handles(*BROADCAST, *_QLINEAR[2:], "PRelu", narrow=True)
 def _broadcast(slider: Slider, node: NodeProto) -> None:
     if slider.graph.opset < 7 and op(node) not in ("Sum", "Max", "Min", "Mean"):
         _before_numpy(slider, node)

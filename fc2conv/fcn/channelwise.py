@@ -24,14 +24,15 @@ _PER_DIMENSION = 13
 
 _ALONG = {
     **dict.fromkeys("ArgMax ArgMin Split".split(), 0),
-    **dict.fromkeys("Hardmax LogSoftmax LpNormalization Softmax TopK".split(), -1),
+    **dict.fromkeys("Hardmax LogSoftmax LpNormalization Softmax TopK com.microsoft::QLinearSoftmax".split(), -1),
 }
 """Operators that work along one dimension, and the one that they work along by default."""
 
 
 @handles(*_ALONG)
 def _along(slider: Slider, node: NodeProto) -> None:
-    if slider.graph.opset < _PER_DIMENSION and op(node) in ("Softmax", "LogSoftmax", "Hardmax"):
+    opset = int_attribute(node, "opset", slider.graph.opset)
+    if opset < _PER_DIMENSION and op(node).endswith(("Softmax", "Hardmax")):
         _flattening(slider, node)
         return
     if slider.form(node, apart=True).parts is not None:
@@ -116,17 +117,19 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     slider.result(node, form)
 
 
-@handles("Concat", narrow=True)
+@handles("Concat", "com.microsoft::QLinearConcat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
     """Values one behind the other along the channels or a part of them, or along a dimension that they have none in."""
-    maps = [slider.forms[name] for name in node.input if name in slider.forms]
+    places = range(len(node.input)) if op(node) == "Concat" else range(2, len(node.input), 3)
+    names = [node.input[place] for place in places]
+    maps = [slider.forms[name] for name in names if name in slider.forms]
     dim = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
     first = max((_along_dim(form, dim) for form in maps), key=_growing)
     plain = first.parts is None and first.axes([dim]) <= {CHANNELS}
-    if not plain and len(maps) < len(node.input):
+    if not plain and len(maps) < len(names):
         raise Stuck(Code.NOT_SLIDING, node, "it joins cells, or parts of the channels, with what comes from no image")
     forms: list[Form] = []
-    for name in node.input:
+    for name in names:
         beside = slider.forms[name] if name in slider.forms else constant_map(slider, node, name, first)
         forms.append(_as_large(slider, node, adopted(slider, node, _along_dim(beside, dim), first), first))
     first, *_ = whole = [apart(form, node, "it joins more than channels") for form in (first, *forms)]
@@ -135,7 +138,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     met = meeting(node, [taken(form, {dim: np.array(0)}) for form in whole])
     turned = [form.transposed([dim, *(i for i in range(len(form.layout)) if i != dim)]) for form in whole[1:]]
     joined = [in_order(slider, form, node.output[0]) for form in turned]
-    slider.put(node, "Concat", [form.name for form in joined], axis=CHANNELS)
+    operands = dict(enumerate(node.input)) | {place: form.name for place, form in zip(places, joined, strict=True)}
+    slider.emit(node, list(operands.values()), axis=CHANNELS)
     slider.trace(node.output[0], joined)
     channels = sum(form.sizes[CHANNELS] for form in joined)
     order = np.arange(channels).reshape(sum(form.shape[0] for form in turned), *met.order.shape)

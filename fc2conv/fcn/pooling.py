@@ -26,6 +26,7 @@ _WINDOWED = {
     "MaxPool": "MaxPool",
     "ReduceMean": "AveragePool",
     "ReduceMax": "MaxPool",
+    "com.microsoft::QLinearGlobalAveragePool": "QLinearAveragePool",
 }
 """Pooling over the whole map, and the same with a kernel."""
 
@@ -96,7 +97,9 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))
         read = _at_each_cell(slider, node, form, before, kernel)
         cells = slider.tensors.unique(f"{made}_pooled") if behind else made
-        slider.nodes.append(new_node(kind, [read.name], [cells], node.name, kernel_shape=kernel))
+        scales = node.input[1:] if kind.startswith("QLinear") else []
+        slider.nodes.append(new_node(kind, [read.name, *scales], [cells], node.name, kernel_shape=kernel))
+        slider.nodes[-1].domain = node.domain if scales else ""
         slider.trace(cells, [read], {a: Step(cells, (read.name,), kernel[a - SPACE]) for a in axes})
         slider.forms[cells] = replace(form, name=cells, layout=layout, sizes=sizes)
         _at_each_cell(slider, node, slider.forms[cells], behind, kernel, made)

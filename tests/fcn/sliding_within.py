@@ -19,6 +19,12 @@ WITHIN: dict[str, str] = {
     "shuffle by Reshape, quantized": """q = Reshape (c, apart)  a = QuantizeLinear (q, step, zp)
         b = DequantizeLinear (a, step, zp)  t = Transpose <perm = [0, 2, 1, 3, 4]> (b)  d = QuantizeLinear (t, step, zp)
         e = DequantizeLinear (d, step, zp)  r = Reshape (e, whole)""",
+    "onnxruntime's quantized operators": """a = QuantizeLinear (c, step, zp)
+        b = com.microsoft.QLinearLeakyRelu <alpha = 0.1> (a, step, zp, step, zp)
+        d = com.microsoft.QLinearAdd (a, step, zp, b, step, zp, step, zp)
+        e = com.microsoft.QLinearConcat <axis = 1> (step, zp, b, step, zp, d, step, zp)
+        f = com.microsoft.QLinearSoftmax <axis = 1, opset = 13> (e, step, zp, step, zp)
+        r = DequantizeLinear (f, step, zp)""",
     "maxout of neighbours": "q = Reshape (c, apart)  r = ReduceMax <axes = [2], keepdims = 0> (q)",
     "maxout of halves": "q = Reshape (c, apart)  r = ReduceMax <axes = [1], keepdims = 0> (q)",
     "maxout by Slice": "a = Slice (c, zero, two, one)  b = Slice (c, two, four, one)  r = Max (a, b)",
@@ -125,6 +131,9 @@ POOLING: dict[str, str] = {
     "sum and minimum": "a = ReduceSum (c, axes)  b = ReduceMin <axes = [2, 3]> (c)",
     "norms": "a = ReduceL1 <axes = [2, 3]> (c)  b = ReduceL2 <axes = [2, 3]> (c)",
     "squares": "a = ReduceSumSquare <axes = [2, 3]> (c)  b = GlobalMaxPool (c)",
+    "a quantized mean": """d = QuantizeLinear (c, step, zp)
+        e = com.microsoft.QLinearGlobalAveragePool <channels_last = 0> (d, step, zp, step, zp)
+        a = DequantizeLinear (e, step, zp)  b = GlobalMaxPool (c)""",
     "generalized mean": """d = Clip (c, scale)  e = Pow (d, scale)  f = GlobalAveragePool (e)  a = Pow (f, root)
         b = Identity (a)""",
 }
@@ -178,6 +187,6 @@ def channels(name: str) -> int:
     """How many channels the map `r` has."""
     if name.startswith("maxout"):
         return 2
-    if name == "pooled beside the map, expanded":
+    if name in ("pooled beside the map, expanded", "onnxruntime's quantized operators"):
         return 8
     return 6 if name in ("mean of groups", "pooled beside the map") else 4
