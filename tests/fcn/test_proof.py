@@ -242,6 +242,8 @@ BEHIND_PADDING = {
     "a norm": "f = ReduceL2 <axes = [2, 3], keepdims = 0> (c)  y = Gemm <transB = 1> (f, w4)",
     "numbers beside the image": """p = GlobalAveragePool (c)  q = Flatten (p)  f = Concat <axis = 1> (q, v)
         y = Gemm <transB = 1> (f, w6)""",
+    "the best classes": """p = GlobalAveragePool (c)  q = Flatten (p)  f = Gemm <transB = 1> (q, w4)
+        y, i = TopK (f, three)""",
     "the mean and a mean of squares": """m = ReduceMean <axes = [2, 3]> (c)  d = Sub (c, m)  e = Mul (d, d)
         s = ReduceMean <axes = [2, 3], keepdims = 0> (e)  q = Flatten (m)  f = Concat <axis = 1> (q, s)
         y = Gemm <transB = 1> (f, w8)""",
@@ -252,8 +254,8 @@ BEHIND_PADDING = {
 @pytest.mark.parametrize("name", BEHIND_PADDING)
 def test_a_head_of_several_nodes_and_values_is_compared(name: str, options: dict[str, Any]) -> None:
     model = parse(
-        f"""g (float[1,2,8,8] x, float[1,2] v) => (float[1,5] y)
-        <float[4,2,3,3] k, float[5,4] w4, float[5,6] w6, float[5,8] w8>
+        f"""g (float[1,2,8,8] x, float[1,2] v) => (float[1,M] y)
+        <float[4,2,3,3] k, float[5,4] w4, float[5,6] w6, float[5,8] w8, int64[1] three = {{3}}>
         {{ c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, k)  {BEHIND_PADDING[name]} }}""",
         opset=13,
     )

@@ -99,8 +99,9 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         starts, ends = listed("starts", 1), listed("ends", 2)
         for axis, *both in zip(listed("axes", 3) or range(len(starts)), starts, ends, strict=False):
             yield from ((axis % rank, n) for n in both if abs(n) < _FAR)
-    elif node.op_type in ("Split", "Gather"):
-        yield from ((given.get("axis", [0])[0] % rank, n) for n in listed("split", 1))
+    elif node.op_type in ("Split", "Gather", "TopK"):
+        axis = given.get("axis", [-1 if node.op_type == "TopK" else 0])[0]
+        yield from ((axis % rank, n) for n in listed("k" if node.op_type == "TopK" else "split", 1))
     elif node.op_type == "Compress":
         yield -1, len(listed("", 1))
     elif node.op_type == "Trilu":
