@@ -59,7 +59,7 @@ def _along_part(slider: Slider, node: NodeProto) -> None:
             end = first + slider.shape(name, node)[dim]
             put_together(slider, node, taken(form, {dim: np.arange(first, end)}), i)
             first = end
-    elif op(node) not in ("Softmax", "LogSoftmax", "Hardmax") or form.layout[dim] != (CHANNELS,):
+    elif op(node) not in ("Softmax", "LogSoftmax", "Hardmax") or form.filled(dim) != (CHANNELS,):
         raise kept_apart(form)
     else:
         form, parted = in_dimensions(slider, form, made)

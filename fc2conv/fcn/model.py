@@ -33,6 +33,7 @@ from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
 from fc2conv.fcn.geometry import Step, of_mixed_strides
 from fc2conv.fcn.modes import placed_beside, replaced
+from fc2conv.fcn.parts import join_outputs
 from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.training import Training, at_training_size
@@ -200,6 +201,7 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
             slider.images[name] = replace(image, shape=training.shapes.get(name, ()))
             _enter(slider, name, slider.images[name])
         slider.run()
+        join_outputs(slider)
         more = spread_pools(slider)
         level = frozenset(last_of(slider, slider.whole, _mixed_stride_values(slider, slider.images)))
         if more <= inner and level <= beside:

@@ -55,6 +55,22 @@ def put_together(slider: Slider, node: NodeProto, form: Form, index: int = 0) ->
     slider.forms[made] = form
 
 
+def join_outputs(slider: Slider) -> None:
+    """Puts the channels of each output in one part; an output that has cells between them is an obstacle."""
+    for name in dict.fromkeys(slider.graph.outputs):
+        form = slider.forms.get(name)
+        if form is None or form.parts is None:
+            continue
+        axes = [axis for dim in form.layout for axis in dim if form.sizes[axis] > 1 or axis in (BATCH, CHANNELS)]
+        first = axes.index(CHANNELS) if CHANNELS in axes else 0
+        if CHANNELS in axes[first + axes.count(CHANNELS) :]:
+            slider.obstacles.append(kept_apart(form).reason)
+            continue
+        rest = (axis for axis in range(form.rank) if axis not in axes)
+        layout = tuple((axis,) for axis in (*dict.fromkeys(axes), *rest))
+        slider.forms[name] = replace(in_order(slider, form, name), layout=layout, parts=None)
+
+
 def _completed(form: Form) -> Layout:
     """The layout with the axes of one element for every image, which no size tells apart, in empty dimensions first."""
     there = {
@@ -79,8 +95,8 @@ def regroup(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
     layout = tuple(tuple(axis for axis, _ in dim) for dim in pieces)
     if form.parts is None and len(flat) == len(set(flat)):
         return replace(form, layout=layout)
-    if form.parts is None and (not form.free or any(form.sizes[axis] == 1 for axis in form.free)):
-        raise stuck  # an axis that grows must be seen to stay where it is
+    if form.parts is None and not form.free:
+        raise stuck
     form = apart(form, node, detail)
     order = form.order.reshape([size for dim in pieces for axis, size in dim if axis == CHANNELS])
     if all(flat.count(axis) == 1 for axis in flat if axis != CHANNELS):

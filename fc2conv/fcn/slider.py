@@ -127,8 +127,7 @@ class Slider:
                 self.nodes.append(node)
             else:
                 self._slide(node)
-        ends = self._lost | {name: kept_apart(form).reason for name, form in self.forms.items() if form.parts}
-        for reason in dict.fromkeys(ends[name] for name in self.graph.outputs if name in ends):
+        for reason in dict.fromkeys(self._lost[name] for name in self.graph.outputs if name in self._lost):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
 

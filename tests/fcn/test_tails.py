@@ -7,6 +7,7 @@ import pytest
 from execute import run
 from sliding_judge import CLOSE, at_crops, at_training_size, image, slid, with_outputs
 from sliding_networks import network
+from textmodel import parse
 
 TAILS = {
     "softmax": ("y = Softmax <axis = 1> (s)", (8, 11, 13, 17)),
@@ -58,3 +59,25 @@ def test_the_best_class_is_that_of_every_cell() -> None:
     (best,), scores = run(sliding, given), run(with_outputs(sliding, "s_s"), given)[1]
     assert best.shape == (1, 1, 3, 3)
     assert np.array_equal(best[:, 0], scores.argmax(1))
+
+
+GRIDS = {
+    "boxes": "y = Reshape (s, grid)",
+    "boxes in another order": "q = Reshape (s, grid)  y = Transpose <perm = [0, 2, 1]> (q)",
+    "a softmax of each": "q = Reshape (s, grid)  y = Softmax <axis = 2> (q)",
+    "the largest of each": "q = Reshape (s, grid)  y = ReduceMax <axes = [2]> (q)",
+    "all of them": "q = Reshape (s, grid)  p = Softmax <axis = 2> (q)  y = ReduceSum (p, axes)",
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_scores_in_several_dimensions_are_the_channels_of_a_map(name: str) -> None:
+    original = parse(
+        f"""g (float[N,2,8,8] x) => (float[A,B,C] y) <float[4,2,3,3] k, float[6,36] w, int64[3] grid = {{-1, 2, 3}},
+            int64[2] axes = {{1, 2}}>
+        {{ c = Conv <strides = [2, 2]> (x, k)  f = Flatten (c)  [fc] s = Gemm <transB = 1> (f, w)  {GRIDS[name]} }}""",
+        opset=13,
+    )
+    sliding = slid(original)
+    assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (12, 14)) < CLOSE
