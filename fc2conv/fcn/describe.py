@@ -163,6 +163,7 @@ class Describer:
             every={axis: window.every for axis, window in known.items()},
             features=tuple(followed) if windowed and len(followed) == len(cut) else (),
             padded=self._padded(form.name, sorted(form.free)),
+            dense=bool(self.slider.apart),
         )
 
     def _cut(self, name: str, axes: Sequence[int]) -> list[str]:
@@ -221,9 +222,12 @@ class Describer:
                 return None
             if not pair[name].single:  # one cell is read as it is
                 steps[axis] = int(step)
-        forms = self.forms.items()
-        values = [Feature(name, v, form.layout, form.sizes, steps) for v, form in forms if form.name == name]
-        values = [each for each in values if each.original in self.original]
+        holes = {axis: int(self.slider.apart.get(axis, {}).get(name, 1)) for axis in axes}
+        there = {v: form for v, form in self.forms.items() if form.name == name and v in self.original}
+        values = []
+        for v, form in there.items():
+            sizes = tuple((size - 1) // holes.get(axis, 1) + 1 for axis, size in enumerate(form.sizes))
+            values.append(Feature(name, v, form.layout, sizes, steps, holes))
         return next((each for each in values if not self._reads_image(of, each.original)), next(iter(values), None))
 
     def _reads_image(self, output: str, value: str) -> bool:

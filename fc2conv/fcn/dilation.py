@@ -38,11 +38,10 @@ _DILATED = {"MaxPool": 10, "LpPool": 18}
 _STEPS = 10
 
 
-def dilate(slider: Slider, wanted: int) -> Mapping[int, Mapping[str, Fraction]]:
+def dilate(slider: Slider, wanted: int) -> None:
     """Changes the nodes and the steps of a pass so that its maps have the wanted stride; notes what is in the way.
 
-    Returns how many cells those of before are apart, by axis and map. Raises UsageError for a stride that does not
-    divide that of every map.
+    Raises UsageError for a stride that does not divide that of every map.
     """
     strides = {}
     fed = {axis: images for axis in sorted(slider.steps) if (images := slider.fed(axis))}
@@ -57,17 +56,16 @@ def dilate(slider: Slider, wanted: int) -> Mapping[int, Mapping[str, Fraction]]:
             if read is not None:
                 holes.setdefault(step.made, {})[axis] = hole_of(step, read, wanted)
     _Dilation(slider, holes).run()
-    apart = {
+    slider.apart = {
         axis: {name: stride / gcd(int(stride), wanted) for name, stride in known.items() if stride.denominator == 1}
         for axis, known in strides.items()
     }
     for node, counted in slider.counting:
-        if any(known.get(counted, Fraction(1)) > 1 for known in apart.values()):
+        if any(known.get(counted, Fraction(1)) > 1 for known in slider.apart.values()):
             slider.obstacles.append(Stuck(Code.NOT_DILATED, node, "it counts the cells of the map").reason)
-    slider.forms.update({name: spread(form, apart) for name, form in slider.forms.items()})
+    slider.forms.update({name: spread(form, slider.apart) for name, form in slider.forms.items()})
     if not slider.obstacles:
         align(slider, fed)
-    return apart
 
 
 def spread(form: Form, apart: Mapping[int, Mapping[str, Fraction]]) -> Form:

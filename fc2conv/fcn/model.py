@@ -103,8 +103,8 @@ def slide(
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
-        apart = dilate(slider, sliding.output_stride)
-        cams = None if cams is None else [replace(cam, form=spread(cam.form, apart)) for cam in cams]
+        dilate(slider, sliding.output_stride)
+        cams = None if cams is None else [replace(cam, form=spread(cam.form, slider.apart)) for cam in cams]
         slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider)
     made = ends.finish(slider, sliding, cams)
     if slider.obstacles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -82,7 +83,7 @@ class Slider:
     `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the place of a
     mean with holes. `counts` are the values that pool a whole map, `counting` the nodes with a number that depends on
     a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes with a
-    number of a window.
+    number of a window. `apart` says how many cells those of before are apart, by axis and map (--output-stride).
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Slider:
         self.counts: dict[str, Count] = {}
         self.counting: list[tuple[NodeProto, str]] = []
         self.relaid: dict[tuple[str, Pieces, int], str] = {}
+        self.apart: Mapping[int, Mapping[str, Fraction]] = {}
 
     # ------------------------------------------------------------------ the walk
 

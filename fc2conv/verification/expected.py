@@ -8,6 +8,7 @@ the sliding model's own in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -45,7 +46,7 @@ class _Window:
     """What one cell reads: a part of the value `name` of the sliding model, which the original has as `original`.
 
     The part has these `sizes`; `steps` has, for each axis of the map, the dimension along which the windows of two
-    neighbours are apart, and by how much. The original holds it in `layout`.
+    neighbours are apart, and by how much. The original holds it in `layout`. With `holes` it is every so many cells.
     """
 
     name: str
@@ -53,12 +54,17 @@ class _Window:
     layout: Layout
     sizes: Shape
     steps: Mapping[int, tuple[int, int | Fraction]]
+    holes: Mapping[int, int] = field(default_factory=dict)
 
     def fits(self, axis: int, size: Shape) -> tuple[int, bool]:
         """Return how many windows lie along an axis on which they move, and whether they end where the value does."""
         dim, step = self.steps[axis]
-        room = size[dim] - self.sizes[dim]
+        room = size[dim] - self.reach(dim)
         return int(room // step) + 1, room % step == 0
+
+    def reach(self, dim: int) -> int:
+        """Return how many cells lie from the first to the last one along a dimension."""
+        return (self.sizes[dim] - 1) * self.holes.get(dim, 1) + 1
 
 
 def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expected:
@@ -72,7 +78,8 @@ def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expe
         copy = wanted.copied(output, given, "")
         given[output] = copy
         wanted.give(name, copy if claim is None else wanted.as_map(copy, claim.layout, claim.sizes))
-        found.give(name, output if claim is None else claim.name)
+        first = dict.fromkeys(claim.windowed, (0, 1, 1)) if claim is not None and claim.dense else {}
+        found.give(name, output if claim is None else found.sliced(claim.name, first))
     return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1), [*outputs, *known])
 
 
@@ -168,7 +175,8 @@ def drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str]
 
 def _features(claim: MapClaim) -> Iterator[_Window]:
     for f in claim.features:
-        yield _Window(f.name, f.original, f.layout, f.sizes, {axis: (axis, step) for axis, step in f.steps.items()})
+        steps = {axis: (axis, step) for axis, step in f.steps.items()}
+        yield _Window(f.name, f.original, f.layout, f.sizes, steps, f.holes)
 
 
 def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
@@ -199,7 +207,7 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     """What the original reads for one place; along an axis without windows that is the first of as many cells."""
     starts = {dim: round(place[axis] * step) for axis, (dim, step) in window.steps.items() if axis in place}
     bounds = {
-        dim: (starts.get(dim, 0), starts.get(dim, 0) + cells, 1)
+        dim: (starts.get(dim, 0), starts.get(dim, 0) + window.reach(dim), window.holes.get(dim, 1))
         for dim, cells in enumerate(window.sizes)
         if (dim or dim in starts) and cells != size[dim]
     }

@@ -38,7 +38,7 @@ class Feature:
 
     `name` is the map in the sliding model, `original` the value in the original that holds a window of it in `layout`.
     `sizes` are those of the map at the training size, and `steps` by how many of its cells two neighbours of the result
-    are apart, along each axis on which windows lie.
+    are apart, along each axis on which windows lie. With `holes` a window has every so many cells, by axis.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Feature:
     layout: Layout
     sizes: tuple[int, ...]
     steps: Mapping[int, int]
+    holes: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class MapClaim:
 
     `sizes` are those of the map at the training size, `windowed` its axes with one cell there, along which it slides.
     An image that moves by `periods` pixels moves the map by `every` cells, by axis: where a backbone upsamples, the
-    cells between show other crops. With no `features` there is no head that could be compared.
+    cells between show other crops. With no `features` there is no head that could be compared. A `dense` map may have
+    more cells at the training size, of which the first is that of the original.
     """
 
     name: str
@@ -66,6 +68,7 @@ class MapClaim:
     every: Mapping[int, int] = field(default_factory=dict)
     features: tuple[Feature, ...] = ()
     padded: bool = True
+    dense: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from execute import run
 from onnx import ModelProto
+from proving import made, node, nothing, shown, with_attribute
 from sliding_judge import CLOSE, apart, at_crops, geometry, image, slid
 from sliding_networks import Load, pooled
 from textmodel import parse
@@ -131,9 +132,9 @@ def test_the_last_window_of_any_image_is_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", ["GlobalAveragePool", "GlobalMaxPool", "ReduceMean of opset 18", "tokens"])
 def test_pooling_with_holes(name: str) -> None:
     original = pooled(name)
-    for node in original.graph.node:
-        if node.op_type == "Conv":
-            node.attribute.append(onnx.helper.make_attribute("strides", [2, 2]))
+    for each in original.graph.node:
+        if each.op_type == "Conv":
+            each.attribute.append(onnx.helper.make_attribute("strides", [2, 2]))
     if name == "tokens":
         original.graph.initializer[[t.name for t in original.graph.initializer].index("rows")].CopyFrom(
             onnx.numpy_helper.from_array(np.array([0, 4, 9]), "rows")
@@ -211,3 +212,22 @@ def test_maps_that_meet_with_other_numbers_of_cells(opset: int) -> None:
     assert conversion.report.verification is not None
     assert conversion.report.verification.verdict.accepted
     assert at_crops(original, conversion.model, (20, 22)) < CLOSE
+
+
+def test_maps_of_two_strides_are_proved_behind_padding() -> None:
+    """Without --output-stride there is no such network (FC510), so that its own windows have holes."""
+    original = parse(
+        """g (float[1,2,16,16] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,4,3,3] k4, float[5,80] w>
+        { a = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, k)
+          b = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (a, k4)
+          p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (b)
+          f = Flatten (b)  g = Flatten (p)  c = Concat <axis = 1> (f, g)  y = Gemm <transB = 1> (c, w) }""",
+        opset=13,
+    )
+    dense = made(original, output_stride=1)
+    assert {check.verdict for check in shown(original, dense, nothing).checks} == {"proved"}
+
+    def fault(model: ModelProto) -> None:
+        with_attribute(node(model, "Conv"), "dilations", [4, 3])
+
+    assert "differs" in {check.verdict for check in shown(original, dense, fault).checks}
