@@ -46,8 +46,8 @@ def dilate(slider: Slider, wanted: int) -> None:
     strides = {}
     fed = {axis: images for axis in sorted(slider.steps) if (images := slider.fed(axis))}
     for axis, images in fed.items():
-        found = windows(slider.steps[axis], next(iter(images)))
-        strides[axis] = {name: window.stride for name, window in found.items() if not window.single}
+        found = (windows(slider.steps[axis], image).items() for image in images)
+        strides[axis] = {name: window.stride for each in found for name, window in each if not window.single}
     _check(slider, wanted, strides)
     holes: dict[str, dict[int, Hole]] = {}
     for axis, known in strides.items():

@@ -99,7 +99,8 @@ def slide(
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     sliding = options.sliding
-    slider.obstacles += _stride_obstacles(slider) if sliding.output_stride is None else []
+    for each in _stride_obstacles(slider):  # of one image, --output-stride brings them to one stride
+        slider.obstacles += [each] if sliding.output_stride is None or each.remedy else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:

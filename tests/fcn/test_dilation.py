@@ -231,3 +231,14 @@ def test_maps_of_two_strides_are_proved_behind_padding() -> None:
         with_attribute(node(model, "Conv"), "dilations", [4, 3])
 
     assert "differs" in {check.verdict for check in shown(original, dense, fault).checks}
+
+
+def test_all_images_get_the_stride() -> None:
+    original = parse(
+        """g (float[1,2,11,11] x, float[1,2,11,11] z) => (float[1,5] y) <float[4,2,3,3] k, float[5,100] w>
+        { a = Conv <strides = [2, 2]> (x, k)  b = Conv <strides = [2, 2]> (z, k)  c = Sub (a, b)  d = Abs (c)
+          f = Flatten (d)  y = Gemm <transB = 1> (f, w) }"""
+    )
+    report = fc2conv.convert(original, options=Options(sliding=SlidingOptions(output_stride=1))).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"

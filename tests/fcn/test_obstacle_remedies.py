@@ -36,14 +36,16 @@ def test_what_is_in_the_way_along_one_axis_leaves_the_other(name: str) -> None:
     assert run(sliding, image(sliding, {2: 11}))[0].shape == (1, 5, 1, 4)
 
 
-def test_images_of_two_sizes_need_one() -> None:
+@pytest.mark.parametrize("stride", [None, 1])
+def test_images_of_two_sizes_need_one(stride: int | None) -> None:
     """No --output-stride gives the maps of two images one stride."""
     model = parse(
-        """g (float[1,2,8,8] x, float[1,2,16,16] z) => (float[1,5] y) <float[4,2,3,3] k, float[5,144] w>
-        { p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (z)  a = Add (x, p)  c = Conv (a, k)  f = Flatten (c)
+        """g (float[1,2,16,16] z, float[1,2,8,8] x) => (float[1,5] y)
+        <float[4,2,3,3] k, float[2,2,3,3] l, float[5,144] w>
+        { p = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (z, l)  a = Add (x, p)  c = Conv (a, k)  f = Flatten (c)
           [fc] y = Gemm <transB = 1> (f, w) }"""
     )
-    report = fc2conv.plan(model, SLIDING).sliding
+    report = fc2conv.plan(model, Options(sliding=SlidingOptions(output_stride=stride))).sliding
     assert report is not None
     assert report.obstacles[0].code == "FC510"
     assert report.obstacles[0].remedy.startswith("Export the network with a Resize in front")
