@@ -239,8 +239,15 @@ def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
         found.give(f"{output} (whole image)", output)
     for cam in claims.cams:
         scores = _pooled(wanted, cam)
-        if cam.then:
-            scores = wanted.add(cam.then, [scores], **({} if cam.then == "Sigmoid" else {"axis": 1}))
+        if cam.then == "Sigmoid":
+            scores = wanted.add(cam.then, [scores])
+        elif cam.then and not cam.kernel:
+            scores = wanted.add(cam.then, [scores], axis=1)
+        elif cam.then:  # with the channels last, as before opset 13 it flattens what is behind its axis
+            rank = SPACE + len(cam.kernel)
+            turned = wanted.transposed(scores, [0, *range(SPACE, rank), 1])
+            scores = wanted.add(cam.then, [turned], axis=rank - 1)
+            scores = wanted.transposed(scores, [0, rank - 1, *range(1, rank - 1)])
         wanted.give(f"{cam.output} (mean)", scores)
         found.give(f"{cam.output} (mean)", cam.scores)
 

@@ -202,3 +202,16 @@ def test_one_answer_for_the_image_is_the_mean_of_its_map() -> None:
     sliding = slid(original, cam=True, global_pool="keep")
     scores, activations = run(sliding, image(original, {2: 10, 3: 11}))
     assert np.allclose(softmax(activations.mean((2, 3), keepdims=True)), scores, atol=1e-6)
+
+
+def test_a_softmax_that_flattens_is_that_of_each_cell() -> None:
+    """Before opset 13 a Softmax works on all dimensions from its axis on, and a map has more of them than scores."""
+    model = parse(
+        """g (float[1,2,8,8] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,4] w>
+        { c = Conv (x, k)  p = GlobalAveragePool (c)  f = Flatten (p)  s = Gemm <transB = 1> (f, w)
+          y = Softmax <axis = 1> (s) }""",
+        opset=11,
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(cam=True))).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"

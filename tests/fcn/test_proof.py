@@ -262,3 +262,14 @@ def test_a_head_of_several_nodes_and_values_is_compared(name: str, options: dict
     report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(**options))).report
     assert report.verification is not None
     assert report.verification.verdict == "proved"
+
+
+def test_what_reads_the_whole_image_is_compared_where_it_is_padded_as_at_the_training_size() -> None:
+    model = parse(
+        """g (float[1,2,9,9] x) => (float[1,5] y) <float[4,2,3,3] k, float[5,4] w>
+        { c = Conv <strides = [2, 2], auto_pad = "SAME_UPPER"> (x, k)  p = GlobalAveragePool (c)  f = Flatten (p)
+          y = Gemm <transB = 1> (f, w) }"""
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(global_pool="keep"))).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
