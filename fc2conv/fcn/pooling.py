@@ -45,6 +45,8 @@ _AGAIN = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
 def _global(slider: Slider, node: NodeProto) -> None:
     form = slider.map_of(node)
+    if int_attribute(node, "channels_last", 0):
+        raise Stuck(Code.SIZES_MIXED, node, "its channels are last")
     whole_map(slider, node, form, set(range(SPACE, form.rank)), form.layout)
 
 

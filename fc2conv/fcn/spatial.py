@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import replace
 from math import prod
 
 from onnx import NodeProto
 
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, identity, widened
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity
 from fc2conv.fcn.geometry import Step, packed, unpacked
 from fc2conv.fcn.pooling import whole_map
 from fc2conv.fcn.slider import Slider, Stuck, handles
@@ -19,29 +17,29 @@ from fc2conv.layout.axes import Axis, Size
 from fc2conv.reasons import Code
 
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
+_WEIGHTS = {"Conv": 1, "ConvInteger": 1, "com.microsoft::FusedConv": 1, "QLinearConv": 3}
+"""Convolutions, and the operand that is the weight of each."""
 
 
-@handles("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv", "com.microsoft::QLinearAveragePool", *_POOLS)
+@handles(*_WEIGHTS, *_POOLS, "com.microsoft::QLinearAveragePool")
 def _window(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
-    units: tuple[int, ...] = ()
+    layout = identity(form.rank)
     if not form.is_map:
-        node, form = _over_all_cells(slider, node, form)
-    if not form.is_map:
-        node, form, units = _without_units(slider, node, form)
-    if not form.is_map and _along_channels(slider, node, form):
-        return
-    if not form.is_map:
-        raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
+        if _along_channels(slider, node, form):
+            return
+        node, layout = _on_its_map(slider, node, form)
+    if int_attribute(node, "channels_last", 0):
+        raise Stuck(Code.SIZES_MIXED, node, "its channels are last")
     indices = next(iter(node.output[1:]), "")
     if indices in slider.graph.outputs or indices in slider.graph.uses:
         raise Stuck(Code.NOT_SLIDING, node, "its indices count cells of a map of one size")
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its kernel is computed from the image")
     shape = slider.shape(node.output[0], node)
-    sizes = tuple(size for dim, size in enumerate(shape) if dim not in units)
-    layout = widened(identity(form.rank), units)
-    kernel = _kernel(slider, node, form)
+    firsts = {axes[0]: size for axes, size in zip(layout, shape, strict=True) if axes}
+    sizes = tuple(firsts.get(axis, 1) for axis in range(form.rank))
+    kernel = _kernel(slider, node, form.rank)
     whole = node.op_type in ("AveragePool", "MaxPool") and _is_whole(node, form, kernel, sizes)
     if whole and node.op_type == "MaxPool" and node.output[0] not in slider.inner | slider.beside:
         slider.whole.add(node.output[0])  # a window as others are, unless its result is spread over the map again
@@ -73,61 +71,54 @@ def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
     return True
 
 
-def _over_all_cells(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form]:
-    """A layer over a flattened map that was converted as one over channels: its kernel is that map's."""
-    weight = node.input[1] if op(node) == "Conv" else ""
-    shape = slider.constants.shape(weight) or ()
-    row = tuple(axis for axis in range(CHANNELS, form.rank) if form.sizes[axis] > 1)
-    plain = not any(a.name in ("pads", "auto_pad", "group") for a in node.attribute if a.name != "group" or a.i != 1)
-    if not plain or len(shape) != form.rank or len(form.layout) != form.rank or prod(shape[SPACE:]) != 1:
-        return node, form
-    if sorted(form.filled(1)) != list(row) or form.axes([0]) - {BATCH} or shape[1] != form.size(1):
-        return node, form
-    axes = [Axis("out", Size(shape[0])), *(Axis(str(i), Size(form.sizes[i])) for i in range(CHANNELS, form.rank))]
-    source = ((axes[0],), tuple(axes[axis] for axis in form.filled(1)), *[()] * (form.rank - SPACE))
-    target = tuple((axis,) if axis.size.coefficient > 1 or i == 0 else () for i, axis in enumerate(axes))
-    new = changed(node, kernel_shape=form.sizes[SPACE:], strides=None, dilations=None)
-    new.input[1] = slider.tensors.relaid(weight, source, target)
-    return new, replace(form, layout=identity(form.rank))
+def _on_its_map(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Layout]:
+    """A node on a value that holds a map in other dimensions, as one on that map; and the layout of its result.
 
-
-def _without_units(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Form, tuple[int, ...]]:
-    """A node on a map to which an Unsqueeze gave dimensions: the same on the map, and the places of those dimensions.
-
-    So is 1-D pooling exported as 2-D. Where such a dimension is padded, nothing changes.
+    Dimensions that an Unsqueeze has made, as for 1-D pooling exported as 2-D, are left out. Spatial dimensions may be
+    in another order, and a kernel over channels that hold whole axes is as large as those.
     """
-    units = tuple(dim for dim in range(SPACE, len(form.layout)) if not form.layout[dim])
-    rank = len(form.layout) - SPACE
-    if rank <= len(units):
-        raise Stuck(Code.NOT_SLIDING, node, f"its input has {len(form.layout)} dimensions")
-    new = deepcopy(node)
-    for a in new.attribute:
-        if a.name in ("kernel_shape", "strides", "dilations", "pads"):
-            here = [value for i, value in enumerate(a.ints) if i % rank + SPACE in units]
-            if any(value != (a.name != "pads") for value in here if a.name in ("kernel_shape", "pads")):
-                return node, form, ()
-            kept = [value for i, value in enumerate(a.ints) if i % rank + SPACE not in units]
-            a.ints[:] = kept
-    if node.op_type == "Conv":
-        weight = slider.graph.initializers.get(node.input[1])
-        if weight is None or any(weight.dims[dim] != 1 for dim in units):
-            return node, form, ()
-        kept = [size for dim, size in enumerate(weight.dims) if dim not in units]
-        new.input[1] = slider.tensors.reshaped(weight, kept)
-        new = changed(new, kernel_shape=kept[SPACE:])
-    elif node.op_type not in _POOLS:
-        return node, form, ()
-    layout = tuple(axes for dim, axes in enumerate(form.layout) if dim not in units)
-    return new, replace(form, layout=layout), units
+    rank, space, row = len(form.layout) - SPACE, range(SPACE, form.rank), form.filled(1)
+    held = [form.filled(dim) or form.layout[dim][:1] for dim in range(SPACE, len(form.layout))]
+    at = {axes[0]: i for i, axes in enumerate(held) if axes and axes[0] >= SPACE}
+    kernel, pads = _kernel(slider, node, len(form.layout)), ints_attribute(node, "pads") or [0] * (2 * rank)
+    units = set(range(rank)) - {*at.values()}
+    weight = node.input[_WEIGHTS[op(node)]] if op(node) in _WEIGHTS else ""
+    whole = weight and int_attribute(node, "group", 1) == 1 and BATCH not in row
+    if (
+        not space
+        or form.axes([0]) - {BATCH}
+        or any(len(axes) > 1 or (axes and axes[0] < SPACE and form.sizes[axes[0]] > 1) for axes in held)
+        or any(kernel[i] != 1 or pads[i] or pads[i + rank] for i in units)
+        or not (whole or set(row) <= {CHANNELS})
+        or (weight and not slider.constants.is_constant(weight))
+    ):
+        raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
+    sizes = {axis: kernel[at[axis]] if axis in at else form.sizes[axis] if axis in row else 1 for axis in space}
+    listed: dict[str, list[int]] = {"kernel_shape": list(sizes.values())}
+    for name, none in (("strides", 1), ("dilations", 1), ("pads", 0)):
+        given = ints_attribute(node, name) or []
+        parts = [given[i : i + rank] for i in range(0, len(given), rank)]
+        listed |= {name: [part[at[axis]] if axis in at else none for part in parts for axis in space]} if given else {}
+    new = changed(node, **listed)
+    if weight:
+        outputs, channels, *_ = slider.shape(weight, node)
+        sizes[CHANNELS] = channels // prod(sizes[axis] for axis in row if axis != CHANNELS)
+        every = {axis: (Axis(str(axis), Size(size)),) if size > 1 else () for axis, size in sizes.items()}
+        source = [tuple(each for axis in row for each in every[axis])]
+        source += [every[axes[0]] if axes and axes[0] in at else () for axes in held]
+        out = (Axis("out", Size(outputs)),)
+        target = [every[axis] for axis in (CHANNELS, *space)]
+        new.input[_WEIGHTS[op(node)]] = slider.tensors.relaid(weight, (out, *source), (out, *target))
+    rest = [axis for axis in space if axis not in at]
+    return new, ((BATCH,), (CHANNELS, *rest), *(axes if axes and axes[0] in at else () for axes in held))
 
 
-def _kernel(slider: Slider, node: NodeProto, form: Form) -> Sequence[int]:
+def _kernel(slider: Slider, node: NodeProto, rank: int) -> Sequence[int]:
     given = ints_attribute(node, "kernel_shape")
     if given is not None:
         return given
-    weight = node.input[3 if node.op_type == "QLinearConv" else 1]
-    shape = slider.shape(weight, node)
-    if len(shape) != form.rank:
+    shape = slider.shape(node.input[_WEIGHTS[op(node)]], node)
+    if len(shape) != rank:
         raise Stuck(Code.NOT_SLIDING, node, "the kernel has another rank than the map")
     return shape[SPACE:]
 

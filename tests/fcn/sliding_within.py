@@ -60,6 +60,8 @@ WITHIN: dict[str, str] = {
 """Along the channels: a cell is the original on its crop."""
 
 CUTS: dict[str, str] = {
+    "rows as columns, pooled": "t = Transpose <perm = [0, 1, 3, 2]> (c)  r = MaxPool <kernel_shape = [3, 1]> (t)",
+    "rows as columns, convolved": "t = Transpose <perm = [0, 1, 3, 2]> (c)  r = Conv <strides = [1, 2]> (t, tall)",
     "the middle": "r = Slice (c, ones, fives, axes)",
     "the first": "r = Slice (c, zeros, threes, axes)",
     "the last": "r = Slice (c, backs, ends, axes)",
@@ -149,7 +151,7 @@ _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, 
     int64[2] ones = {1, 1}, int64[2] fives = {5, 4},
     int64[2] zeros = {0, 0}, int64[2] threes = {3, 4}, int64[2] backs = {-2, -3}, int64[2] axes = {2, 3},
     int64[2] ends = {100, 6}, int64 index = {3}, int64[2] steps = {2, 1}, float[4,2] w1,
-    float[2,4] w2, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
+    float[2,4] w2, float[4,4,3,1] tall, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
     int64[2] places = {3, 4}, float[1,2,1,1,1] halves, int64[5] behind = {-1, %(n)d, %(n)d, 2, 2},
     int64[4] last_whole = {-1, %(n)d, %(n)d, 4}, int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1},
     int64[3] pairs = {1, 2, 2}"""

@@ -39,7 +39,16 @@ def test_poolings_side_by_side_slide_together(name: str, joined: str) -> None:
     assert at_crops(original, sliding, (10, 13)) < CLOSE
 
 
-_CELLS = {"the middle": 12, "the first": 12, "the last": 6, "up to the last": 12, "one row": 3, "every second": 6}
+_CELLS = {
+    "rows as columns, pooled": 24,
+    "rows as columns, convolved": 12,
+    "the middle": 12,
+    "the first": 12,
+    "the last": 6,
+    "up to the last": 12,
+    "one row": 3,
+    "every second": 6,
+}
 
 
 @pytest.mark.parametrize("name", CUTS)
