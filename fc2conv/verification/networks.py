@@ -25,8 +25,6 @@ from fc2conv.verification.pair import outputs_of, sizes_of, skipped
 from fc2conv.verification.spec import Claims, Sizes
 from fc2conv.verification.trials import NAME, run_models
 
-_STRIDE = 32
-"""An image that grows by as many pixels is padded as before where the padding goes by the rest modulo a stride."""
 _STEPS = 2
 """How many cells a map grows by on a larger image."""
 
@@ -36,11 +34,15 @@ Values = Mapping[str, Term]
 
 @dataclass
 class Network:
-    """A sliding network with what is claimed of it; `shapes` are those of inputs that a caller gives."""
+    """A sliding network with what is claimed of it; `shapes` are those of inputs that a caller gives.
+
+    Images without windows grow by multiples of `step` pixels.
+    """
 
     file: ModelFile
     claims: Claims
     shapes: Mapping[str, Shape]
+    step: int = 1
 
     def given(self, images: Images) -> dict[str, Shape]:
         """Return the shapes of inputs as a caller gives them; an open batch stays open."""
@@ -84,7 +86,7 @@ class Network:
             every = {(claim.periods[axis], claim.every[axis]) for claim in self.claims.maps
                      if axis in claim.windowed and axis in claim.periods}  # fmt: skip
             if not every:
-                return self.runs(name, axis).above(size + (size // 2 // _STRIDE + 1) * _STRIDE + odd)
+                return self.runs(name, axis).above(size - -(size // 2) // self.step * self.step + odd)
             period = lcm(*(period for period, _ in every))
             single = len(every) == 1 and min(cells for _, cells in every) == 1
             more = _STEPS if single and not odd else 1

@@ -31,6 +31,8 @@ from fc2conv.verification.trials import run_models
 _GEOMETRY = "fc2conv.geometry."
 """What the keys of metadata_props begin with that say where the cells of an output lie."""
 _MOST_TRIED = 1 << 12
+_STRIDE = 32
+"""An image that grows by so many pixels is padded as before, where padding goes by the rest modulo a stride."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -89,7 +91,8 @@ class _Proof:
         named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items() for what in kinds}
         self.options = replace(options, per_output=named, load_inputs=())
         self.original, self.sliding, self.claims = models.original, models.sliding, models.claims
-        self.network = Network(self.sliding, self.claims, options.input_shapes)
+        self.by_size = _pads_by_size(self.original.model)
+        self.network = Network(self.sliding, self.claims, options.input_shapes, _STRIDE if self.by_size else 1)
         self.key = repr((identity(self.original), identity(self.sliding))).encode()
         self.maps = [claim.original for claim in self.claims.maps]
         self.outputs: list[OutputDifference] = []
@@ -145,7 +148,7 @@ class _Proof:
         alone = self._pairs("windows", pair.compared)
         alone.add(pair, images)
         if not alone.check().verdict.accepted:
-            if found.compared.issuperset(pair.compared) and _pads_by_size(self.original.model):
+            if found.compared.issuperset(pair.compared) and self.by_size:
                 return []  # it was the same on an image that is padded as that of the training size
             found.fault(Verdict.INCONCLUSIVE, ["nothing compared: the original makes another map of a larger image"])
             return []
