@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onnx import NodeProto
+import numpy as np
+from onnx import NodeProto, helper, numpy_helper
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn.beside import measured, relaid
@@ -12,7 +13,7 @@ from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, Form, identity, widened
 from fc2conv.fcn.parts import meeting, put_together, regroup, spread_out
-from fc2conv.fcn.slider import Slider, Stuck, handles, left
+from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles, left
 from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -148,6 +149,34 @@ def _squeeze(slider: Slider, node: NodeProto) -> None:
         gone = [dim for dim, size in enumerate(form.shape) if size == 1]
         layout = left(node, form.layout, gone if axes is None else [axis % len(form.layout) for axis in axes])
     put_together(slider, node, replace(form, layout=layout))
+
+
+_NAMING = ("Identity", "Squeeze", "Unsqueeze")
+
+
+@handles("If")
+def _if(slider: Slider, node: NodeProto) -> None:
+    """An If that only asks whether a dimension has one element, as exporters write a squeeze of unknown shape.
+
+    y = If (Shape (x) [1] == 1) then Squeeze (x, 1) else x   ->   the branch that is taken at the training size
+    """
+    condition = slider.values(node.input[0])
+    if condition is None or condition.size != 1:
+        raise Stuck(Code.NOT_SLIDING, node, "its condition is computed")
+    branch = attribute(node, "then_branch" if condition.all() else "else_branch")
+    nodes = list(branch.g.node) if branch is not None else []
+    constants = {
+        each.output[0]: numpy_helper.to_array(value.t) for each in nodes if (value := attribute(each, "value"))
+    }
+    (inner, *more) = [each for each in nodes if each.output[0] not in constants] or [None]
+    axes = [constants.get(name, slider.values(name)) for name in inner.input[1:]] if inner is not None else []
+    if inner is None or more or op(inner) not in _NAMING or any(each is None for each in axes):
+        raise Stuck(Code.NOT_SLIDING, node, "its branch does more than to name dimensions")
+    new = NodeProto(op_type=inner.op_type, name=node.name, input=inner.input[:1], output=node.output[:1])
+    new.attribute.extend(inner.attribute)
+    for each in axes:
+        new.attribute.append(helper.make_attribute("axes", np.asarray(each).reshape(-1).tolist()))
+    HANDLERS[op(new)](slider, new)
 
 
 @handles("Shape", "Size")

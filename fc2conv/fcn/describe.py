@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from fractions import Fraction
 
 import msgspec
 
@@ -13,15 +12,16 @@ from fc2conv.dataclass import dataclass
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, SPACE, Form
 from fc2conv.fcn.geometry import Window, on_the_way, windows
-from fc2conv.fcn.lattice import sizes_of
+from fc2conv.fcn.lattice import middle, sizes_of
 from fc2conv.fcn.outputs import End
+from fc2conv.fcn.scores import LAID_OUT
 from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
-from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput
-from fc2conv.verification.spec import Claims, Feature, MapClaim
+from fc2conv.options import SlidingOptions
+from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput, SlidingReport
+from fc2conv.verification.spec import Cells, Claims, Feature, MapClaim, Placement
 
-_LAID_OUT = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 _CHOICES = ("ArgMax", "ArgMin", "TopK")
 
 
@@ -113,7 +113,6 @@ class Describer:
                 continue
             window, runs, size = found[form.name], self.runs[name][axis], self.images[name].sizes[axis]
             slides = axis in form.free and not window.stretched
-            middle = Fraction(size - 1, 2) + window.stride * (shift - Fraction(form.sizes[axis] - 1, 2))
             return AxisGeometry(
                 input=name,
                 dim=self.images[name].dims[axis],
@@ -125,7 +124,7 @@ class Describer:
                 period=window.period if slides else None,
                 offset=float(window.offset) if slides and window.field is not None else None,
                 field=None if window.field is None or not slides else float(window.field),
-                center=float(middle) if slides else None,
+                center=float(middle(form, axis, size, window.stride, shift)) if slides else None,
             )
         return None
 
@@ -140,7 +139,7 @@ class Describer:
         """The map of scores that an output chooses the best class from; None where it does something else."""
         graph = self.slider.graph
         node = graph.made_by(name)
-        while node is not None and op(node) in (*_LAID_OUT, *_CHOICES):
+        while node is not None and op(node) in (*LAID_OUT, *_CHOICES):
             name = node.input[0]
             if op(node) in _CHOICES:
                 return name if name in self.forms and name in self.original else None
@@ -258,3 +257,47 @@ def metadata(output: SlidingOutput) -> str:
         del axis["every"]  # 1 in a file, and for a report alone
     fields = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+# ------------------------------------------------------------------ cells beside those of the plain network
+
+
+def placed_beside(
+    plain: SlidingReport, made: SlidingReport, ends: Sequence[End], options: SlidingOptions
+) -> tuple[Placement, ...]:
+    """How the maps of a model are made of those of the plain one."""
+    known = {output.output: output for output in plain.outputs}
+    there = {output.output: output for output in made.outputs}
+    found = []
+    for end in ends:
+        before, now = known.get(end.output), there[end.output]
+        if before is None or end.kind not in ("map", "cam"):
+            continue
+        pairs = enumerate(zip(before.axes, now.axes, strict=True), start=SPACE)
+        cells = {axis: _cells(one, other, end, axis, options) for axis, (one, other) in pairs if other.stride}
+        found.append(Placement(end.form.name, end.output, end.output, cells, bool(end.upsampled)))
+    return tuple(found)
+
+
+def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options: SlidingOptions) -> Cells:
+    assert plain.stride is not None
+    assert made.stride is not None
+    assert made.center is not None
+    assert plain.center is not None
+    shift = round((made.center - plain.center) / made.stride)
+    covers = options.padding == "same" and end.kind == "map" and end.form.sizes[axis] == 1
+    return Cells(made.input, made.dim, round(plain.stride), round(made.stride), shift, made.center, covers)
+
+
+def replaced(report: SlidingReport, placements: Sequence[Placement]) -> SlidingReport:
+    """The report with how many cells lie from one of the plain network's to the next."""
+    known = {placement.output: placement.axes for placement in placements}
+    outputs = []
+    for output in report.outputs:
+        cells = known.get(output.output, {})
+        axes = [
+            msgspec.structs.replace(each, every=cells[axis].stride // cells[axis].made) if axis in cells else each
+            for axis, each in enumerate(output.axes, start=SPACE)
+        ]
+        outputs.append(msgspec.structs.replace(output, axes=axes))
+    return msgspec.structs.replace(report, outputs=outputs)

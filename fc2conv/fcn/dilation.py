@@ -12,7 +12,7 @@ gives on its own crop of the image, as shift-and-stitch has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import gcd, prod
@@ -21,7 +21,6 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.errors import UsageError
-from fc2conv.fcn.alignment import align
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Hole, Step, hole_of, windows
 from fc2conv.fcn.padding import weigh
@@ -33,8 +32,6 @@ from fc2conv.rewrite.pool import TO_THE_END
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv")
 _DILATED = {"MaxPool": 10, "LpPool": 18}
 """Pooling with dilations, and the operator set that has them."""
-
-
 _STEPS = 10
 
 
@@ -159,7 +156,8 @@ class _Dilation:
         rank = self._rank(node)
         dilations, strides, pads = self._windows(node, holes, rank)
         counted = bool(int_attribute(node, "count_include_pad", 0))
-        if counted and any(ints_attribute(node, "pads") or []) and any(map(_beyond, self._steps(holes))):
+        beyond = any(_beyond(hole.step) for hole in holes.values())
+        if counted and any(ints_attribute(node, "pads") or []) and beyond:
             raise Stuck(Code.NOT_DILATED, node, "a mean over padding and over a window that is not full")
         kernel = ints_attribute(node, "kernel_shape") or []
         kind = helper.tensor_dtype_to_np_dtype(self.slider.kind(node.output[0]))
@@ -170,7 +168,7 @@ class _Dilation:
         windows = {"kernel_shape": kernel, "dilations": dilations, "strides": strides, "pads": pads}
         new = new_node("Conv", [node.input[0], ones], [total], node.name, group=channels, **windows)
         self.slider.means.add(result)
-        if any(pads) and (not counted or any(map(_beyond, self._steps(holes)))):
+        if any(pads) and (not counted or beyond):
             self.weighed.append(new)
         self.slider.nodes.append(new)
         self.slider.add("Div", [total, count], total, made=result)
@@ -193,10 +191,6 @@ class _Dilation:
     def _extend(self, hole: Hole, axis: int, more: int) -> None:
         step = replace(hole.step, after=hole.step.after + more)
         self.holes = {**self.holes, step.made: {**self.holes[step.made], axis: replace(hole, step=step)}}
-
-    @staticmethod
-    def _steps(holes: Mapping[int, Hole]) -> list[Step]:
-        return [hole.step for hole in holes.values()]
 
     # ------------------------------------------------------------------ cells by their place
 
@@ -271,3 +265,51 @@ _HANDLERS: dict[str, Callable[[_Dilation, NodeProto, Mapping[int, Hole]], None]]
     "Pad": _Dilation.pad,
     "Slice": _Dilation.cut,
 }
+
+
+# ------------------------------------------------------------------ maps that meet
+
+
+def align(slider: Slider, training: Mapping[int, Mapping[str, int]]) -> None:
+    """Cuts maps at their ends where they meet; `training` has the sizes of the images by axis.
+
+    a = AveragePool <strides = [2, 2]> (x) and b = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x) both have 8 cells of
+    16. With dilations a has 15 and b has 16, of which the last one is at no place that a has.
+    """
+    crops: dict[tuple[str, str], dict[int, int]] = {}  # cells left out, by what reads a map, the map, and the axis
+    for axis, images in training.items():
+        for (made, name), more in _differences(slider.steps.get(axis, ()), images).items():
+            crops.setdefault((made, name), {})[axis] = more
+    makers = {name: node for node in slider.nodes for name in node.output}
+    known = {form.name: form for form in slider.forms.values()}
+    for (made, name), cells in crops.items():
+        node = makers.get(made)
+        if node is None or name not in node.input:
+            continue
+        ends = [-more for more in cells.values()]
+        cut = slider.add("Slice", [name], f"{name}_cut", starts=[0] * len(cells), ends=ends, axes=list(cells))
+        index = next(i for i, each in enumerate(slider.nodes) if each is node)
+        slider.nodes.insert(index, slider.nodes.pop())
+        for i, each in enumerate(node.input):
+            node.input[i] = cut if each == name else each
+        slider.forms[cut] = replace(known[name], name=cut, parts=None)
+        for axis, steps in slider.steps.items():
+            at = next((i for i, step in enumerate(steps) if step.made == made), None)
+            if at is not None:
+                reads = tuple(cut if each == name else each for each in steps[at].read)
+                steps[at : at + 1] = [Step(cut, (name,), after=-cells.get(axis, 0)), replace(steps[at], read=reads)]
+
+
+def _differences(steps: Sequence[Step], images: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """By how many cells a map has more than the least of those that it meets."""
+    counts, single, found = dict(images), set[str](), dict[tuple[str, str], int]()
+    for step in steps:
+        reads = {name: counts[name] for name in step.read if name in counts}
+        several = {name: count for name, count in reads.items() if name not in single}
+        if step.everywhere or (reads and not several):
+            single.add(step.made)
+        if reads:
+            least = min((several or reads).values())
+            found.update(((step.made, name), count - least) for name, count in several.items() if count > least)
+            counts[step.made] = int(step.cells(np.array([least]))[0])
+    return found

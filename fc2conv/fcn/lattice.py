@@ -6,6 +6,7 @@ from collections.abc import Set
 from fractions import Fraction
 
 from fc2conv.dataclass import dataclass
+from fc2conv.fcn.forms import Form
 from fc2conv.fcn.geometry import sizes, windows
 from fc2conv.fcn.slider import Slider
 from fc2conv.verification.spec import Sizes
@@ -47,3 +48,8 @@ def place(slider: Slider, name: str, axis: int) -> Place | None:
 def sizes_of(slider: Slider, image: str, axis: int, wanted: Set[str]) -> Sizes:
     """On which sizes of an image all wanted maps have cells."""
     return sizes(slider.steps.get(axis, ()), slider.fed(axis), image, wanted)
+
+
+def middle(form: Form, axis: int, size: int, stride: Fraction, shift: int) -> Fraction:
+    """The pixel in the middle of cell 0: so many cells behind the first of those around the middle of an image."""
+    return Fraction(size - 1, 2) + stride * (shift - Fraction(form.sizes[axis] - 1, 2))

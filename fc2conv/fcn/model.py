@@ -10,29 +10,25 @@ import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
 # The handlers register themselves.
-import fc2conv.fcn.branches
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.cutting
 import fc2conv.fcn.fixed
-import fc2conv.fcn.norms
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
-import fc2conv.fcn.spreading
-import fc2conv.fcn.transposed  # noqa: F401
+import fc2conv.fcn.spreading  # noqa: F401
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import along_others
-from fc2conv.fcn.describe import Describer
+from fc2conv.fcn.describe import Describer, placed_beside, replaced
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
 from fc2conv.fcn.geometry import Step, of_mixed_strides
-from fc2conv.fcn.modes import placed_beside, replaced
 from fc2conv.fcn.parts import join_outputs
 from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider, Stuck
@@ -102,7 +98,7 @@ def slide(
     for each in _stride_obstacles(slider):  # of one image, --output-stride brings them to one stride
         slider.obstacles += [each] if sliding.output_stride is None or each.remedy else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
-    cams = ends.first_cams(slider) if sliding.cam and moved and not slider.obstacles else None
+    cams = ends.activation_maps(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
         dilate(slider, sliding.output_stride)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, slider.apart)) for cam in cams]

@@ -76,8 +76,7 @@ def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None =
         if options.reduce != "none" and floats:
             ends.append(_pooled(slider, name, ends[-1].form, options.reduce))
     if options.cam and not slider.obstacles:
-        if cams is None:
-            cams = _cams(slider, {e.of: e.form.name for e in ends if e.kind == "map" and kinds[e.of] in _SCORED})
+        cams = activation_maps(slider) if cams is None else cams
         ends += [_inner_cam(slider, cam, kept) for cam in cams] if options.padding == "valid" else cams
     return ends
 
@@ -153,19 +152,14 @@ def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int
 # ------------------------------------------------------------------ class activation maps
 
 
-def first_cams(slider: Slider) -> list[End]:
-    """Makes the class activation maps of all outputs, before other modes change the pooling that they are read from."""
-    kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
-    names = [name for name in dict.fromkeys(slider.graph.outputs) if name in slider.forms and kinds[name] in _SCORED]
-    return _cams(slider, {name: slider.forms[name].name for name in names})
-
-
-def _cams(slider: Slider, maps: Mapping[str, str]) -> list[End]:
+def activation_maps(slider: Slider) -> list[End]:
     """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles.
 
-    `maps` are the names of the outputs' maps.
+    Where other modes change the pooling that they are read from, they are made before.
     """
-    found = [(of, activation_map(slider, of, shown, f"{of}_cam")) for of, shown in maps.items()]
+    kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
+    names = [name for name in dict.fromkeys(slider.graph.outputs) if name in slider.forms and kinds[name] in _SCORED]
+    found = [(of, activation_map(slider, of, slider.forms[of].name, f"{of}_cam")) for of in names]
     made = [(of, each) for of, each in found if isinstance(each, Activation)]
     slider.obstacles += [each for _, each in found if isinstance(each, Reason) and not made]
     return [

@@ -14,7 +14,7 @@ from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.options import ScoreMap
 
 _ENDS = ("Softmax", "Sigmoid", "LogSoftmax")
-_PASSED = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
+LAID_OUT = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
 _LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 _POOLS = ("GlobalAveragePool", "AveragePool", "ReduceMean", "GlobalMaxPool", "MaxPool", "ReduceMax")
 
@@ -66,7 +66,7 @@ def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
     """The node that makes an output, before nodes that only lay it out; are there any?"""
     given = name
     makers = {made: node for node in graph.node for made in node.output}
-    while (node := makers.get(name)) is not None and node.op_type in _PASSED:
+    while (node := makers.get(name)) is not None and node.op_type in LAID_OUT:
         name = node.input[0]
     return node, name != given
 
@@ -97,7 +97,7 @@ def _are_scores(graph: GraphProto, name: str) -> bool:
         if op(node) in (*LAYER_OPERATORS, *_POOLS, "Conv", "com.microsoft::FusedConv"):
             return not any(a.name == "activation" for a in node.attribute)
         computed = [each for each in node.input if each in makers and makers[each].op_type != "Constant"]
-        if node.op_type not in (*_PASSED, *_LINEAR) or len(computed) != 1:
+        if node.op_type not in (*LAID_OUT, *_LINEAR) or len(computed) != 1:
             return False
         name = computed[0]
     return False

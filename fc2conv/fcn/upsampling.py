@@ -15,7 +15,7 @@ from onnx import NodeProto
 
 from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form
-from fc2conv.fcn.lattice import Place, place
+from fc2conv.fcn.lattice import Place, middle, place
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.reasons import Code
 
@@ -36,7 +36,7 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int])
     has it half a pixel off both, the mean of two neighbours is it: the map is linear between them.
     """
     places = {axis: _placed(slider, output, form, axis) for axis in sorted(form.free)}
-    middles = {axis: _middle(form, axis, place, shifts) for axis, place in places.items()}
+    middles = {axis: middle(form, axis, at.size, at.stride, shifts.get(axis, 0)) for axis, at in places.items()}
     between = any((middles[axis] - (place.stride - 1) / 2).denominator > 1 for axis, place in places.items())
     fine = _resized(slider, output, form, places, "asymmetric" if between else "half_pixel")
     before, after, starts, kernel = [0] * form.rank, [0] * form.rank, [], [1] * (form.rank - SPACE)
@@ -65,11 +65,6 @@ def _placed(slider: Slider, output: str, form: Form, axis: int) -> Place:
         detail = "its cells lie at no whole number of pixels from one another"
         raise Stuck(Code.NOT_PLACED, NodeProto(name=output), detail)
     return found
-
-
-def _middle(form: Form, axis: int, place: Place, shifts: Mapping[int, int]) -> Fraction:
-    """The pixel in the middle of cell 0; the cells of the training size lie around the middle of the image."""
-    return Fraction(place.size - 1, 2) + place.stride * (shifts.get(axis, 0) - Fraction(form.sizes[axis] - 1, 2))
 
 
 def _resized(slider: Slider, output: str, form: Form, places: Mapping[int, Place], mode: str) -> str:
