@@ -163,6 +163,7 @@ class Describer:
             features=tuple(followed) if windowed and len(followed) == len(cut) else (),
             padded=self._padded(form.name, sorted(form.free)),
             dense=bool(self.slider.apart),
+            parts=form.order.shape if form.parts is not None else (),
         )
 
     def _cut(self, name: str, axes: Sequence[int]) -> list[str]:

@@ -56,19 +56,10 @@ def put_together(slider: Slider, node: NodeProto, form: Form, index: int = 0) ->
 
 
 def join_outputs(slider: Slider) -> None:
-    """Puts the channels of each output in one part; an output that has cells between them is an obstacle."""
+    """Puts the channels that outputs hold in several dimensions in the order of those."""
     for name in dict.fromkeys(slider.graph.outputs):
-        form = slider.forms.get(name)
-        if form is None or form.parts is None:
-            continue
-        axes = [axis for dim in form.layout for axis in dim if form.sizes[axis] > 1 or axis in (BATCH, CHANNELS)]
-        first = axes.index(CHANNELS) if CHANNELS in axes else 0
-        if CHANNELS in axes[first + axes.count(CHANNELS) :]:
-            slider.obstacles.append(kept_apart(form).reason)
-            continue
-        rest = (axis for axis in range(form.rank) if axis not in axes)
-        layout = tuple((axis,) for axis in (*dict.fromkeys(axes), *rest))
-        slider.forms[name] = replace(in_order(slider, form, name), layout=layout, parts=None)
+        if name in slider.forms and slider.forms[name].parts is not None:
+            slider.forms[name] = in_order(slider, slider.forms[name], name)
 
 
 def _completed(form: Form) -> Layout:

@@ -134,15 +134,16 @@ class Draft:
             return value
         return self.add("Slice", [value, *map(self.constant, (starts, ends, list(bounds), steps))])
 
-    def as_map(self, value: str, layout: Layout, sizes: Shape) -> str:
+    def as_map(self, value: str, layout: Layout, sizes: Shape, parts: Shape = ()) -> str:
         """Bring a value of the original to the order [N, C, *S] of its map; the batch is what is left.
 
-        Axes of one cell need not be in the layout, as the channels of a sound [N, L] are not.
+        Axes of one cell need not be in the layout, as the channels of a sound [N, L] are not. The channels may be there
+        in several `parts`.
         """
-        axes = [axis for dim in layout for axis in dim]
-        split = self._reshaped(value, [-1 if axis == 0 else sizes[axis] for axis in axes])
-        moved = self.transposed(split, [int(i) for i in np.argsort(axes)])
-        if len(axes) == len(sizes):
+        axes, channels = [axis for dim in layout for axis in dim], iter(parts or sizes[1:])
+        split = self._reshaped(value, [-1 if i == 0 else next(channels) if i == 1 else sizes[i] for i in axes])
+        moved = self.transposed(split, [int(i) for i in np.argsort(axes, kind="stable")])
+        if sorted(axes) == list(range(len(sizes))):
             return moved
         return self._reshaped(moved, [(-1 if axis == 0 else n) if axis in axes else 1 for axis, n in enumerate(sizes)])
 

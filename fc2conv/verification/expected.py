@@ -77,7 +77,7 @@ def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expe
         claim, name = known.get(output), f"{output} (training size)"
         copy = wanted.copied(output, given, "")
         given[output] = copy
-        wanted.give(name, copy if claim is None else wanted.as_map(copy, claim.layout, claim.sizes))
+        wanted.give(name, copy if claim is None else wanted.as_map(copy, claim.layout, claim.sizes, claim.parts))
         first = dict.fromkeys(claim.windowed, (0, 1, 1)) if claim is not None and claim.dense else {}
         found.give(name, output if claim is None else found.sliced(claim.name, first))
     return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1), [*outputs, *known])
@@ -113,7 +113,7 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
             place = dict(zip(places, at, strict=True))
             parts = {w.original: _cut(wanted, w, place, sizes[w.name]) for w in (*windows, *images)}
             value = wanted.copied(claim.original, {**rest, **parts}, wanted.fresh())
-            grid[at] = wanted.as_map(value, claim.layout, claim.sizes)
+            grid[at] = wanted.as_map(value, claim.layout, claim.sizes, claim.parts)
         name = f"{claim.original} (windows)"
         wanted.give(name, wanted.joined(grid, list(places)))
         found.give(name, found.sliced(claim.name, _bounds(claim, places, windows, sizes)))
@@ -152,7 +152,9 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
                 continue
             if name not in cells:
                 copy = wanted.copied(name, given, prefix)
-                wanted.give(f"{name} (windows)", copy if claim is None else wanted.as_map(copy, claim.layout, size))
+                wanted.give(
+                    f"{name} (windows)", copy if claim is None else wanted.as_map(copy, claim.layout, size, claim.parts)
+                )
                 found.give(f"{name} (windows)", name if claim is None else claim.name)
             cells[name] = prod(size[SPACE:])
             compared.append(output)

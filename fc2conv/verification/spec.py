@@ -56,7 +56,8 @@ class MapClaim:
     `sizes` are those of the map at the training size, `windowed` its axes with one cell there, along which it slides.
     An image that moves by `periods` pixels moves the map by `every` cells, by axis: where a backbone upsamples, the
     cells between show other crops. With no `features` there is no head that could be compared. A `dense` map may have
-    more cells at the training size, of which the first is that of the original.
+    more cells at the training size, of which the first is that of the original. The layout may have the channels in
+    several `parts` of these sizes.
     """
 
     name: str
@@ -69,6 +70,7 @@ class MapClaim:
     features: tuple[Feature, ...] = ()
     padded: bool = True
     dense: bool = False
+    parts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from sliding_judge import CLOSE, at_crops, at_training_size, image, slid, with_o
 from sliding_networks import network
 from textmodel import parse
 
+import fc2conv
+from fc2conv import Options, SlidingOptions
+
 TAILS = {
     "softmax": ("y = Softmax <axis = 1> (s)", (8, 11, 13, 17)),
     "softmax of the last": ("y = Softmax <axis = -1> (s)", (11, 13)),
@@ -81,3 +84,16 @@ def test_scores_in_several_dimensions_are_the_channels_of_a_map(name: str) -> No
     sliding = slid(original)
     assert at_training_size(original, sliding) < CLOSE
     assert at_crops(original, sliding, (12, 14)) < CLOSE
+
+
+def test_channels_on_both_sides_of_the_cells_are_those_of_a_map() -> None:
+    original = parse(
+        """g (float[1,2,8,8] x) => (float[1,2,6,6,3] y) <float[6,2,3,3] k, int64[5] grid = {1, 2, 3, 6, 6}>
+        { c = Conv (x, k)  q = Reshape (c, grid)  t = Transpose <perm = [0, 1, 3, 4, 2]> (q)  y = Sigmoid (t) }"""
+    )
+    found = fc2conv.convert(original, options=Options(sliding=SlidingOptions()))
+    assert found.report.verification is not None
+    assert found.report.verification.verdict == "proved"
+    given = image(original, {})
+    (wanted,), (cells,) = run(original, given), run(found.model, given)
+    assert np.array_equal(cells, wanted.transpose(0, 1, 4, 2, 3).reshape(cells.shape))
