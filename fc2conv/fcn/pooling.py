@@ -105,7 +105,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         cells = slider.tensors.unique(f"{made}_pooled") if behind else made
         scales = node.input[1:] if kind.startswith("QLinear") else []
         slider.nodes.append(new_node(kind, [read.name, *scales], [cells], node.name, kernel_shape=kernel))
-        slider.nodes[-1].domain = node.domain if scales else ""
+        if scales:
+            slider.nodes[-1].domain = node.domain
         slider.trace(cells, [read], {a: Step(cells, (read.name,), kernel[a - SPACE]) for a in axes})
         slider.forms[cells] = replace(form, name=cells, layout=layout, sizes=sizes)
         _at_each_cell(slider, node, slider.forms[cells], behind, kernel, made)
