@@ -110,10 +110,8 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     back = (0, rank - 1, *range(1, rank - 1))
     made = node.output[0]
     turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
-    new = slider.emit(node, [turned, *node.input[1:]], **attributes)
-    del new.output[1:]
-    new.output[0] = slider.tensors.unique(f"{made}_turned")
-    slider.add("Transpose", [new.output[0]], f"{made}_channels_first", made=made, perm=back)
+    turned = slider.between(node, [turned, *node.input[1:]], f"{made}_turned", **attributes)
+    slider.add("Transpose", [turned], f"{made}_channels_first", made=made, perm=back)
     slider.result(node, form)
 
 

@@ -129,8 +129,7 @@ def _one_hot(slider: Slider, node: NodeProto) -> None:
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its depth or its values are computed from the image")
     dim = int_attribute(node, "axis", -1) % (len(form.layout) + 1)
-    made = slider.tensors.unique(f"{node.output[0]}_channels")
-    slider.emit(node, axis=CHANNELS).output[0] = made
+    made = slider.between(node, [form.name, *node.input[1:]], f"{node.output[0]}_channels", axis=CHANNELS)
     _new_channels(slider, node, form, dim, slider.add("Squeeze", [made], f"{node.output[0]}_one_hot", axes=(SPACE,)))
 
 
@@ -144,8 +143,7 @@ def _looked_up(slider: Slider, node: NodeProto) -> None:
         slider.emit(node)
         slider.result(node, form)
         return
-    made = slider.tensors.unique(f"{node.output[0]}_rows")
-    slider.emit(node).output[0] = made
+    made = slider.between(node, [node.input[0], form.name], f"{node.output[0]}_rows")
     perm = [0, form.rank, *range(SPACE, form.rank), CHANNELS]
     turned = slider.add("Transpose", [made], f"{made}_map", perm=perm)
     name = slider.add("Squeeze", [turned], f"{made}_looked_up", axes=(form.rank,))

@@ -23,12 +23,12 @@ from fc2conv.reasons import Code
 
 @handles(FIXED)
 def _fixed(slider: Slider, node: NodeProto) -> None:
-    names = [slider.forms[name].name for name in node.input if name in slider.forms]
+    read = [slider.forms[name] for name in node.input if name in slider.forms]
     slider.emit(node, [value_of(slider, slider.forms[name]) if name in slider.forms else name for name in node.input])
     for name in filter(None, node.output):
         shape = slider.shapes[name]
         slider.forms[name] = Form(name, identity(len(shape)), shape, frozenset())
-        slider.follow(name, names)
+        slider.trace(name, read)
 
 
 def value_of(slider: Slider, form: Form) -> str:
@@ -52,7 +52,7 @@ def _laid_out(slider: Slider, form: Form, target: Sequence[Dim]) -> str:
             name = slider.add("Transpose", [name], f"{form.name}_value", perm=step.perm)
         else:
             name = slider.add("Reshape", [name], f"{form.name}_value", shape=step.target)
-        slider.follow(name, [form.name])
+        slider.trace(name, [form])
     return name
 
 

@@ -197,6 +197,5 @@ def _in_groups(slider: Slider, node: NodeProto, name: str, groups: int) -> None:
     made = node.output[0]
     shape = slider.add("Shape", [name], f"{made}_shape")
     flat = slider.add("Reshape", [name], f"{made}_groups", shape=(0, groups, -1))
-    new = slider.emit(node, [flat, *node.input[1:]])
-    new.output[0] = slider.tensors.unique(f"{made}_normed")
-    slider.add("Reshape", [new.output[0], shape], f"{made}_map", made=made)
+    normed = slider.between(node, [flat, *node.input[1:]], f"{made}_normed")
+    slider.add("Reshape", [normed, shape], f"{made}_map", made=made)

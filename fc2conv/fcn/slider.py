@@ -253,6 +253,11 @@ class Slider:
         self.nodes.append(new)
         return new
 
+    def between(self, node: NodeProto, inputs: Sequence[str], wanted: str, **attributes: object) -> str:
+        """Adds such a copy whose one result has a name of its own; returns that."""
+        self.emit(node, inputs, **attributes).output[:] = [made := self.tensors.unique(wanted)]
+        return made
+
     def add(self, op_type: str, inputs: Sequence[str], wanted: str, *, made: str = "", **attributes: object) -> str:
         """Adds a node of ONNX's own; returns the name of its result, which is free unless it is `made`."""
         made, name = made or self.tensors.unique(wanted), self.tensors.unique(f"{wanted}_node")
@@ -294,11 +299,6 @@ class Slider:
             names = tuple(dict.fromkeys(form.name for form in operands if axis < form.rank or not form.free))
             if names:
                 self.steps.setdefault(axis, []).append((steps or {}).get(axis, Step(made, names)))
-
-    def follow(self, made: str, names: Sequence[str]) -> None:
-        """Notes a value that is computed from maps of one size for every image, along the axes of all maps."""
-        for axis in self.steps:
-            self.steps[axis].append(Step(made, tuple(dict.fromkeys(names))))
 
     def extent(self, form: Form, *channels: int) -> str:
         """The shape of a map with so many channels, or parts of them, as the image gives it: [N, *channels, *S]."""

@@ -64,9 +64,9 @@ def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
     if any(size != 1 for sizes in rest for size in sizes) or any(pads[1:rank]) or any(pads[rank + 1 :]):
         return False
     made = node.output[0]
-    new = slider.emit(node, [slider.add("Unsqueeze", [form.name], f"{made}_wide", axes=(CHANNELS,))])
-    new.output[0] = slider.tensors.unique(f"{made}_pooled")
-    slider.add("Squeeze", [new.output[0]], made, made=made, axes=(CHANNELS,))
+    wide = slider.add("Unsqueeze", [form.name], f"{made}_wide", axes=(CHANNELS,))
+    pooled = slider.between(node, [wide], f"{made}_pooled")
+    slider.add("Squeeze", [pooled], made, made=made, axes=(CHANNELS,))
     slider.result(node, form, sizes=form.sizes_of(shape[SPACE]))
     return True
 
