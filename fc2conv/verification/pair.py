@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 
 import msgspec
 from onnx import ModelProto
@@ -26,7 +27,7 @@ from fc2conv.verification.runtime import use_libraries
 from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable
 from fc2conv.verification.trials import NAME, OTHER_BATCH, Trial, run_models
 
-_ITEMS = (2, 3, 5, 9, 17, 33, MOST_ITEMS + 1)
+_ITEMS = (2, 3, 5, 6, 7, 9, 17, 33, MOST_ITEMS + 1)
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
 _MOST_SIZES = 16
 _STEPS = (1, 32)
@@ -240,16 +241,16 @@ def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]
     groups = feeds.other_places(original.model, given)
     every = [place for group in feeds.open_places(original.model, given) for place in group]
 
-    def setting(more: int, groups: Iterable[Iterable[feeds.Place]]) -> feeds.Setting:
-        chosen = {place for group in groups for place in group}
-        fixed = {(name, i): sizes[least][name][i] + (more if (name, i) in chosen else 0) for name, i in every}
+    def setting(more: int, groups: Iterable[Iterable[feeds.Place]], apart: int = 0) -> feeds.Setting:
+        steps = {place: more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
+        fixed = {(name, i): sizes[least][name][i] + steps.get((name, i), 0) for name, i in every}
         return replace(next(feeds.settings()), fixed=fixed)
 
-    for step in _STEPS if sizes[least] else ():
+    for step, apart in product(_STEPS, (1, 0)) if sizes[least] else ():  # a difference of two is to grow as well
         free = [group for group in groups if fits(original, setting(step, [group]), given)]
-        if free and all(fits(original, setting(step * n, free), given) for n in (1, _ITEMS[-1] - least)):
+        if free and all(fits(original, setting(step * n, free, apart), given) for n in (1, _ITEMS[-1] - least)):
             return {
-                n: feeds.shapes(original.model, setting(step * (n - least), free), given)
+                n: feeds.shapes(original.model, setting(step * (n - least), free, apart), given)
                 for n in (least, *_ITEMS)
                 if n >= least
             }

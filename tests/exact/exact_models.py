@@ -15,7 +15,7 @@ from fc2conv.verification.exact.check import Exact, check_exact
 
 Array = npt.NDArray[np.generic]
 DOMAINS = {"com.microsoft": 1}
-ITEMS = (2, 3, 5, 9, 17, 33, 65)
+ITEMS = (2, 3, 5, 6, 7, 9, 17, 33, 65)
 
 
 def text(graph: str, opset: int = 17) -> ModelProto:

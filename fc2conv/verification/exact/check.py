@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from math import ceil, floor
 
 from msgspec.structs import replace as replaced
-from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
+from fc2conv.verification.exact.growth import Beyond, Growth, beyond
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS, Scaled, bends, item_of, outputs_of, positions, scaled
+from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.terms import Shape
-from fc2conv.verification.nodes import in_order, label
+from fc2conv.verification.nodes import label
 
 NAME = "exact"
 _TRIES = 3
@@ -118,24 +117,28 @@ def _wider(
         wider.walk(settled=False)
     if _stopped(prover, wider):
         return found, on
-    position, node = _beyond(prover, wider, (least, second))
-    more = min((n for n in sizes if n > position), default=0)
+    found_beyond = _beyond(prover, wider, (least, second))
+    position, node = found_beyond.position, found_beyond.node
+    ordered = sorted(sizes)
+    more = {*ordered[2 : found_beyond.sizes], *[n for n in ordered if n > position][: position > 0]}
+    short = found_beyond.sizes > len(ordered) or position >= ordered[-1]
     where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
-        check = found.check if more else replaced(found.check, detail=f"{found.check.detail}; {where}")
-        return replace(found, check=check, position=position, unseen=found.unseen or not more), on
+        check = replaced(found.check, detail=f"{found.check.detail}; {where}") if short else found.check
+        return replace(found, check=check, position=position, unseen=found.unseen or short), on
     on = [*on[:-1], said([least, second])]
     found = _result(wider, on)
-    if node is not None and more and found.proved:
-        on = [*on[:-1], said([least, second, more])]
-        found = _result(_run(replace(prover, shapes=sizes[more], primes=2, earlier=0.0), seed), on)
-    elif node is not None and found.proved:
+    if node is not None and short and found.proved:
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
         check = Check(
             name=NAME, verdict=Verdict.INCONCLUSIVE, detail=f"{where}, and {MOST_ITEMS} items are the most that is run"
         )
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
-        found = replace(found, check=check, outputs=verdicts, parting=place, residues={})
+        return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position), on
+    for i, n in enumerate(sorted(more)):
+        if found.proved:
+            on = [*on[:-1], said([least, second, *sorted(more)[: i + 1]])]
+            found = _result(_run(replace(prover, shapes=sizes[n], primes=2, earlier=0.0), seed), on)
     return replace(found, position=position), on
 
 
@@ -147,7 +150,7 @@ def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:
     few, many = (Prover(original, converted, sizes[n], Blobs(original, converted).name) for n in (least, second))
     few.walk(settled=False)
     many.walk(settled=False)
-    return _beyond(few, many, (least, second))[0]
+    return _beyond(few, many, (least, second)).position
 
 
 def _run(prover: Prover, seed: int) -> Prover:
@@ -173,46 +176,13 @@ def _seeded(prover: Prover, seed: int) -> Prover:
     return prover
 
 
-_Uses = dict[bytes, tuple[int, NodeProto]]
-"""What uses one number on the way to the same outputs: for each value the item from which it differs, and its node."""
-
-
-def _unmatched(one: _Uses, other: _Uses) -> list[tuple[int, NodeProto]]:
-    """Return the uses in one model alone: where both have as many, the values may have other layouts."""
-    return [] if len(one) == len(other) else [(one | other)[key] for key in one.keys() ^ other.keys()]
-
-
-def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[int, NodeProto | None]:
-    """Return the last position on an open axis behind two sizes that one model alone names, and its node; 0: none."""
-    places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
-    uses: list[dict[object, _Uses]] = [{}, {}]
-    scales: tuple[list[Scaled], list[Scaled]] = ([], [])
+def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> Beyond:
+    """Return what lies behind two sizes."""
     pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
     least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
-    for side, walk, later in zip((1, 2), few.walks, many.walks, strict=True):
-        for key in walk.scopes.keys() & later.scopes.keys():
-            scope, others = walk.scopes[key], later.scopes[key].values
-            own, values, nodes = scope.own, scope.values, in_order(scope.graph.node)
-            makers = {name: node for node in nodes for name in node.output}
-            shared = {name for name, term in values.items() if term.sides == 3 or term.key in few.same}
-            scales[side - 1].append(scaled(nodes, values, others, shared, ends[1]))
-            bent = list(bends(nodes, values, others, (least, *ends)))
-            ways = outputs_of(nodes, [value.name for value in scope.graph.output]) if bent else {}
-            for name, how, n in bent:
-                uses[side - 1].setdefault((how, ways.get(name)), {})[own[name].key] = n, makers[name]
-            for node in nodes:
-                if any(name in own and own[name].sides == side for name in node.output):
-                    for n, pair in positions(node, values, others):
-                        known = places.setdefault(pair, {})
-                        known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
-    found = [use for what in uses[0] | uses[1] for use in _unmatched(*(each.get(what, {}) for each in uses))]
-    if sum((each.numbers for each in scales[0]), Counter()) != sum((each.numbers for each in scales[1]), Counter()):
-        found += [value for each in (*scales[0], *scales[1]) for value in each.values]
-    for pair, known in places.items():  # x[i] and x[-j] are one item of i + j
-        item = item_of(sum(n for n, _ in known.values()), pair, ends)
-        found.append((item, max(known.values(), key=lambda each: each[0])[1]))
-    worst = max(found, key=lambda each: each[0], default=(0, None))
-    return worst if worst[0] >= ends[1] else (0, None)
+    both = zip(few.walks, many.walks, strict=True)
+    one, other = (Growth(walk, later, few.same, (least, *ends)) for walk, later in both)
+    return beyond(one, other, ends)
 
 
 def _stopped(few: Prover, many: Prover) -> bool:

@@ -32,8 +32,8 @@ class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
     `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
-    results, by name. `values` are the terms by name. `scopes` are all graphs that were walked, by the path of calls and
-    their count there.
+    results, by name. `values` are the terms by name. `nodes` are those of all graphs, in the order in which their
+    terms were made; the `place` of a graph is its path of calls and its count there.
     """
 
     file: ModelFile
@@ -45,7 +45,7 @@ class Walk:
     defaults: frozenset[str] = frozenset()
     stated: Mapping[str, shape_rules.Kind] = field(default_factory=dict)
     values: dict[str, Term] = field(default_factory=dict)
-    scopes: dict[tuple[str, int], Scope] = field(default_factory=dict)
+    nodes: list[tuple[Scope, NodeProto]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> dict[str, Term]:
@@ -81,11 +81,12 @@ class Scope:
     depth: int = 0
     part_of: str = ""
     path: str = ""
+    place: tuple[str, int] = ("", 0)
     own: dict[str, Term] = field(default_factory=dict)
     values: dict[str, Term] = field(default_factory=dict)
 
     def run(self) -> dict[str, Term]:
-        self.walk.scopes[self.path, self.walk.counts[self.path]] = self
+        self.place = self.path, self.walk.counts[self.path]
         self.walk.counts[self.path] += 1
         for proto in self.graph.initializer:
             term = self._add(stored.tensor(self.walk.file, proto, proto.name, self.walk.blob))
@@ -100,6 +101,7 @@ class Scope:
                     self.own[name] = term
                     known = self.main or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if known else term
+            self.walk.nodes.append((self, node))
         self.values = {name: term for name, term in self.known.items() if term is not None}
         return self.values
 

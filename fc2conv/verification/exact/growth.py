@@ -1,0 +1,223 @@
+"""What a model does with the sizes of open axes, which a proof at two sizes may not show.
+
+- It names positions, that lie behind both sizes.
+- It makes numbers of the sizes which do not grow evenly: rounded ones, remainders, the larger of two.
+- It sums over open axes, and scales by numbers that grow, so that a value is a polynomial of a size: one of degree d is
+  the same as another if it is so at d + 1 sizes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from onnx import NodeProto
+
+from fc2conv.dataclass import dataclass
+from fc2conv.verification.exact.numbers import STRAIGHT, bent, content, depends
+from fc2conv.verification.exact.positions import even, item_of, positions
+from fc2conv.verification.exact.terms import Term, digest
+from fc2conv.verification.exact.walk import Scope, Walk
+from fc2conv.verification.nodes import captured, in_order
+
+_LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+"""Operators that give the same numbers in another layout."""
+_ELEMENTS = {
+    **dict.fromkeys(
+        """CenterCropPad Expand Gather GatherElements GatherND Pad Reshape Resize Slice Split Squeeze Tile TopK
+        Unsqueeze Upsample""".split(),
+        (0,),
+    ),
+    "ConstantOfShape": (),
+    "Range": (0, 2),
+}
+"""The operands whose elements are in a result, of operators that have others which say where, or how many."""
+_ADDED = frozenset("Add Sub Sum ReduceSum".split())
+"""Operators of which a quotient of one size and of another has both sizes below the line."""
+_SUMS = frozenset(
+    """ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceProd ReduceSumSquare MatMul
+MatMulInteger Gemm Einsum GlobalAveragePool GlobalLpPool""".split()
+)
+"""Operators that sum over the axes which a result has not."""
+_ALONG = {
+    **dict.fromkeys("Softmax LogSoftmax".split(), (2, 1, -1)),
+    **dict.fromkeys("LpNormalization RMSNormalization SimplifiedLayerNormalization".split(), (3, 1, -1)),
+    "LayerNormalization": (6, 4, -1),
+    "InstanceNormalization": (6, 4, 2),
+    "GroupNormalization": (6, 4, 1),
+    "CumSum": (1, 1, 0),
+}
+"""How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
+_POWERS = {"ReduceSumSquare": 2, "ReduceL2": 2}
+
+_BOTH = 3
+
+Values = Mapping[str, Term]
+Place = tuple[str, int]
+Uses = dict[bytes, tuple[int, NodeProto]]
+"""What uses one number on the way to the same outputs: for each value the item from which it differs, and its node."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The last position behind two sizes that matters, its node, and at how many sizes two models must be the same."""
+
+    position: int = 0
+    node: NodeProto | None = None
+    sizes: int = 2
+
+
+class Growth:
+    """What one model does with open sizes, by its walks at few items and at many, apart from what is `same` in both.
+
+    `uses` are those of numbers that may be others at other sizes, `places` the positions by the sizes of their axis.
+    `degree` is the largest of a value as a polynomial of a size, and `node` makes that.
+    """
+
+    def __init__(self, few: Walk, many: Walk, same: Collection[bytes], sizes: tuple[float, int, int]) -> None:
+        self.uses: dict[object, Uses] = {}
+        self.places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
+        self.degree, self.node = 0, NodeProto()
+        self._side, self._same, self._sizes = few.side, same, sizes
+        self._degrees: dict[bytes, int] = {}
+        self._numbers: dict[tuple[Place, str], int] = {}
+        self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
+        self._grow: dict[tuple[bytes, bytes], int] = {}
+        others, ways = {scope.place: scope.values for scope, _ in many.nodes}, {}
+        for scope, node in few.nodes:
+            for name, how, item in self._taken(scope, node, others[scope.place]) if scope.place in others else ():
+                if scope.place not in ways:
+                    ways[scope.place] = _outputs_of(scope)
+                use = how, ways[scope.place].get(name)
+                self.uses.setdefault(use, {})[scope.own[name].key] = item, node
+
+    def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, int]]:
+        """Take one node in, and yield its results that use a number which may be another one."""
+        values, place = scope.values, scope.place
+        if any(name in scope.own and scope.own[name].sides == self._side for name in node.output):
+            for n, pair in positions(node, values, others):
+                known = self.places.setdefault(pair, {})
+                known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
+        names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
+        pairs = [(values[name], others[name]) for name in names]
+        numbers = [(one.value, other.value) for one, other in pairs]
+        grown = [self._degree_of(place, name, *pair) for name, pair in zip(names, pairs, strict=True)]
+        scales = [each for name, each in zip(names, grown, strict=True) if _in_result(node, name)]
+        gives = {name: values[name] for name in node.output if name in values and values[name].value is not None}
+        behind = [self._bent[place, name] for name in names if (place, name) in self._bent]
+        if gives:
+            degree = (max if node.op_type in STRAIGHT else sum)([0, *scales])
+            self._numbers |= {(place, name): degree for name in gives if degree > 1}
+        else:
+            self._scaled(node, [values[n] for n in node.output if n in values], others, pairs, scales)
+        made = [term.value for term in gives.values()]
+        grows = sum(map(bool, grown)) if gives else 0
+        worst = max([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
+        if not worst or even(node, values, others):
+            return
+        if node.op_type in _LAYOUT and gives and (place, node.input[0]) in self._bent:
+            self._bent |= {(place, name): self._bent[place, node.input[0]] for name in gives}
+            return
+        attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
+        read = [
+            self._bent[place, name][1] if (place, name) in self._bent else content(*each)
+            for name, each in zip(names, numbers, strict=True)
+        ]
+        how = digest(node.op_type, attributes, read)
+        for i, name in enumerate(node.output):
+            if name in gives:
+                self._bent[place, name] = worst, digest(how, i)
+            elif name and node.op_type != "Reshape":
+                yield name, how, worst
+
+    def _degree_of(self, place: Place, name: str, one: Term, other: Term) -> int:
+        """How often an open size is a factor of a value, or of a number that is known."""
+        if one.value is None:
+            return self._degrees.get(one.key, 0)
+        if (place, name) in self._numbers:
+            return self._numbers[place, name]
+        pair = one.key, other.key
+        if pair not in self._grow:
+            self._grow[pair] = int(depends(one.value, other.value))
+        return self._grow[pair]
+
+    def _scaled(
+        self,
+        node: NodeProto,
+        made: Sequence[Term],
+        others: Values,
+        pairs: Sequence[tuple[Term, Term]],
+        scales: list[int],
+    ) -> None:
+        """Note how often an open size is a factor of what a node gives, if it is not the same in both models."""
+        own = [term for term in made if term.sides != _BOTH and term.key not in self._same]
+        if not own or any(term.key in self._degrees for term in made):
+            return  # a call has its body's
+        times, sums, start = _ALONG.get(node.op_type, (_POWERS.get(node.op_type, 1), 0, 0))
+        opened = [_opened(*pair) for pair in pairs]
+        if node.op_type in _ALONG and opened:
+            start = next((int(a.i) for a in node.attribute if a.name == "axis"), start)
+            rank = len(pairs[0][0].shape or ())
+            sums = sums if any(axis >= start % max(rank, 1) for axis, _ in opened[0]) else 0
+        elif node.op_type in _SUMS:
+            left = Counter(pair for _, pair in _opened(made[0], others[node.output[0]]))
+            sums = int(any(Counter(pair for _, pair in each) - left for each in opened))
+        if node.op_type == "Pow" and len(pairs) > 1 and pairs[1][0].value is not None and pairs[1][0].size == 1:
+            times = max(1, int(abs(float(pairs[1][0].value.reshape(-1)[0]))))
+        alone = node.op_type in STRAIGHT and node.op_type not in _ADDED
+        degree = (max if alone else sum)([0, *scales]) * times + sums
+        self._degrees |= dict.fromkeys((term.key for term in own), degree)
+        if degree > self.degree:
+            self.degree, self.node = degree, node
+
+
+def beyond(one: Growth, other: Growth, ends: tuple[int, int]) -> Beyond:
+    """Return what two models do, or one alone, that two sizes do not show."""
+    found = [
+        use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
+    ]
+    for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
+        ends_of = [each.places.get(pair, {}) for each in (one, other)]
+        known = [
+            max((each[back] for each in ends_of if back in each), key=_item)
+            for back in (False, True)
+            if any(back in each for each in ends_of)
+        ]
+        item = item_of(sum(n for n, _ in known), pair, ends)
+        found.append((item, max(known, key=_item)[1]))
+    position, node = max(found, key=_item, default=(0, None))
+    steep = max((one, other), key=lambda each: each.degree)
+    if position < ends[1]:
+        position, node = 0, None
+    return Beyond(position, node or (steep.node if steep.degree > 1 else None), max(2, steep.degree + 1))
+
+
+def _item(use: tuple[int, NodeProto]) -> int:
+    return use[0]
+
+
+def _unmatched(one: Uses, other: Uses) -> list[tuple[int, NodeProto]]:
+    """Return the uses in one model alone: where both have as many, the values may have other layouts."""
+    return [] if len(one) == len(other) else [(one | other)[key] for key in one.keys() ^ other.keys()]
+
+
+def _opened(one: Term, other: Term) -> list[tuple[int, tuple[int, int]]]:
+    """The axes of a value that grow, with their sizes."""
+    shapes = (one.shape or (), other.shape or ())
+    return [(axis, pair) for axis, pair in enumerate(zip(*shapes, strict=False)) if pair[0] != pair[1]]
+
+
+def _in_result(node: NodeProto, name: str) -> bool:
+    """Whether elements of an operand are in the result, or scale it: those that say where or how many do not."""
+    picked = _ELEMENTS.get(node.op_type)
+    return picked is None or name in [node.input[i] for i in picked if i < len(node.input)] or name not in node.input
+
+
+def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:
+    """Return the outputs that each value of a graph is on the way to."""
+    found = {value.name: frozenset([value.name]) for value in scope.graph.output}
+    for node in reversed(in_order(scope.graph.node)):
+        there = frozenset[str]().union(*(found.get(name, frozenset()) for name in node.output))
+        for name in (*node.input, *captured(node)):
+            found[name] = found.get(name, frozenset()) | there
+    return found
