@@ -22,6 +22,14 @@ QUOTIENT = (
 CUT = "s = Constant<value_ints = [0]>() e = Constant<value_ints = [{}]>() a = Constant<value_ints = [1]>() "
 PAIR = "graph (float[N,4] x, float[M,4] z) => (float[A,4] y) {{ {} }}"
 ORDER = "o = Constant<value_ints = [{}]>() d = Shape(x) e = Gather(d, o) y = Reshape(x, e)"
+NORM = (
+    " q0 = Mul(c, c) v = ReduceMean<axes = [1]>(q0) k = Constant<value_float = 0.5>() e = Add(v, k) s = Sqrt(e) "
+    "y = Div(c, s)"
+)
+RESIZE = (
+    "r = Constant<value_floats = [1.0, 1.0, 2.0, 2.0]>() "
+    'y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(x, {})'
+)
 POOL = "y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]{}>(x)"
 
 SIZE = (
@@ -52,6 +60,33 @@ SIZES = {
                                              "q = Mul(p, f1) y = Add(x, q)",
     "a square of a value by a factor": ROOTS + "m = Mul(a, b) e = Cast<to = 1>(m) p = Mul(x, e) q = Mul(p, p) "
                                        "y = Add(x, q)",
+}  # fmt: skip
+ROWS_OF_ONES = "z1 = Sub(x, x) o1 = Constant<value_float = 1.0>() ones = Add(z1, o1) "
+VANISHING = (
+    "l2 = Constant<value_float = 2.0>() l3 = Constant<value_float = 3.0>() "
+    "v2 = Sub(c1, l2) v3 = Sub(c1, l3) v = Mul(v2, v3) y = Add(x, v)"
+)
+POWERS = "q = Mul(x, x) c = Mul(q, x) f4 = Mul(q, q) " + " ".join(
+    f"p{i} = ReduceSum({each}, z)" for i, each in enumerate(["x", "q", "c", "f4"], start=1)
+)
+COUNTS = {
+    "as many rows as a sum of ones": f"{ROWS_OF_ONES} c1 = ReduceSum(ones, z) {VANISHING}",
+    "the places of rows as running sums": f"{ROWS_OF_ONES} p0 = Constant<value_int = 0>() b1 = CumSum(ones, p0) "
+        f"c1 = Add(b1, o1) {VANISHING}",
+    "as many rows as a sum has means": "a1 = ReduceSum(x, z) b1 = ReduceMean<axes = [0]>(x) c1 = Div(a1, b1) "
+        f"{VANISHING}",
+    "as many rows as a product has": f"{ROWS_OF_ONES} t1 = Transpose(ones) a1 = MatMul(t1, ones) "
+        f"c1 = ReduceMean<axes = [0]>(a1) {VANISHING}",
+    "rows of a Softmax": f"{ROWS_OF_ONES} a1 = Softmax<axis = 0>(z1) c1 = Reciprocal(a1) {VANISHING}",
+    "rows of a constant": "w1 = Constant<value_ints = [3000]>() a1 = Concat<axis = 0>(n, w1) "
+        "b1 = ConstantOfShape<value = float[1] {1.0}>(a1) d1 = ReduceSum(b1, z) e1 = Constant<value_ints = [4]>() "
+        f"i1 = Constant<value_ints = [1]>() c1 = Slice(d1, z, e1, i1) {VANISHING}",
+    "products of four rows": f"{POWERS} k3 = Constant<value_float = 3.0>() k6 = Constant<value_float = 6.0>() "
+        "k8 = Constant<value_float = 8.0>() a1 = Mul(p1, p1) a2 = Mul(a1, a1) b1 = Mul(a1, p2) b2 = Mul(b1, k6) "
+        "c1 = Mul(p2, p2) c2 = Mul(c1, k3) d1 = Mul(p1, p3) d2 = Mul(d1, k8) e1 = Mul(p4, k6) s1 = Sub(a2, b2) "
+        "s2 = Add(s1, c2) s3 = Add(s2, d2) s4 = Sub(s3, e1) y = Add(x, s4)",
+    "places in eight bits": "e = Squeeze(n) o = Constant<value_int = 0>() i = Constant<value_int = 1>() "
+        "r = Range(o, e, i) b = Cast<to = 3>(r) k = Cast<to = 7>(b) y = Gather(x, k)",
 }  # fmt: skip
 REST = "m{0} = Mod(n, d{0}) e{0} = Equal(m{0}, z) c{0} = Cast<to = 1>(e{0}) {1} = Add(x, c{0}) "
 RESTS = (
@@ -108,7 +143,12 @@ FAULTS = {
         PAIR.format("c = Concat<axis = 0>(x, z) e = Constant<value_ints = [-1, 8]>() r = Reshape(c, e) "
                     "f = Constant<value_ints = [-1, 4]>() y = Reshape(r, f)"),
     ),
-    **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in SIZES.items()},
+    **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in (SIZES | COUNTS).items()},
+    "a height that is less than the width by one": (
+        MAPS.format("y = Identity(x)"),
+        MAPS.format("n = Shape(x) i = Constant<value_int = 2>() j = Constant<value_int = 3>() h = Gather(n, i) "
+                    "w = Gather(n, j) o = Constant<value_int = 1>() d = Sub(w, h) e = Sub(d, o) f = Cast<to = 1>(e) "
+                    "y = Add(x, f)")),
     "a size that is a number": (
         ROWS.format("t = Constant<value_floats = [2.0]>() y = Mul(x, t)"),
         ROWS.format(SIZE + "t = Cast<to = 1>(n) y = Mul(x, t)")),
@@ -125,6 +165,17 @@ SAME = {
         TOKENS.format(MEAN.format(1)),
         TOKENS.format("t = Transpose<perm = [0, 2, 1]>(x) m = ReduceMean<axes = [2]>(t) d = Sub(t, m) "
                       "y = Transpose<perm = [0, 2, 1]>(d)"),
+    ),
+    "a norm over the tokens": (
+        TOKENS.format(MEAN.format(1).replace("y =", "c =") + NORM),
+        TOKENS.format("a1 = ReduceMean<axes = [1]>(x) b1 = Mul(x, x) d1 = ReduceMean<axes = [1]>(b1) e1 = Mul(a1, a1) "
+                      "f1 = Sub(d1, e1) g1 = Sub(x, a1) k1 = Constant<value_float = 0.5>() h1 = Add(f1, k1) "
+                      "i1 = Sqrt(h1) y = Div(g1, i1)"),
+    ),
+    "a factor of both sides": (
+        MAPS.format(RESIZE.format('"", r')),
+        MAPS.format("k = Constant<value_ints = [1, 1, 2, 2]>() n = Shape(x) e = Mul(n, k) "
+                    + RESIZE.format('"", "", e')),
     ),
     "the last token": (
         TOKENS.format(ITEM.format(-1, 1)),
@@ -177,6 +228,11 @@ def test_what_is_in_a_call_or_a_branch_is_looked_at_as_well(within: str, nodes: 
 @pytest.mark.parametrize("name", SAME)
 def test_what_all_sizes_show_is_proved(name: str) -> None:
     assert proved(*SAME[name]).verdict is Verdict.PROVED
+
+
+def test_a_polynomial_of_a_size_is_compared_at_as_many_sizes_as_its_degree_asks_for() -> None:
+    detail = next(check.detail for check in proved(*SAME["a norm over the tokens"]).checks if check.name == "exact")
+    assert "[2, 8, 4], [2, 9, 4], [2, 11, 4], [2, 12, 4]" in detail
 
 
 def test_the_verdict_lists_the_sizes() -> None:

@@ -180,8 +180,9 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> Beyond:
     """Return what lies behind two sizes."""
     pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
     least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
+    cut = max((few.cuts, *few.used, *many.used), key=lambda each: each.level).cut
     both = zip(few.walks, many.walks, strict=True)
-    one, other = (Growth(walk, later, few.same, (least, *ends)) for walk, later in both)
+    one, other = (Growth(walk, later, cut, (least, *ends)) for walk, later in both)
     return beyond(one, other, ends)
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from onnx import NodeProto
 
@@ -50,7 +50,6 @@ _ALONG = {
 """How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
 _POWERS = {"ReduceSumSquare": 2, "ReduceL2": 2}
 
-_BOTH = 3
 
 Values = Mapping[str, Term]
 Place = tuple[str, int]
@@ -68,17 +67,17 @@ class Beyond:
 
 
 class Growth:
-    """What one model does with open sizes, by its walks at few items and at many, apart from what is `same` in both.
+    """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
 
     `uses` are those of numbers that may be others at other sizes, `places` the positions by the sizes of their axis.
     `degree` is the largest of a value as a polynomial of a size, and `node` makes that.
     """
 
-    def __init__(self, few: Walk, many: Walk, same: Collection[bytes], sizes: tuple[float, int, int]) -> None:
+    def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
         self.uses: dict[object, Uses] = {}
         self.places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
         self.degree, self.node = 0, NodeProto()
-        self._side, self._same, self._sizes = few.side, same, sizes
+        self._side, self._cut, self._sizes = few.side, cut, sizes
         self._degrees: dict[bytes, int] = {}
         self._numbers: dict[tuple[Place, str], int] = {}
         self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
@@ -149,8 +148,8 @@ class Growth:
         pairs: Sequence[tuple[Term, Term]],
         scales: list[int],
     ) -> None:
-        """Note how often an open size is a factor of what a node gives, if it is not the same in both models."""
-        own = [term for term in made if term.sides != _BOTH and term.key not in self._same]
+        """Note how often an open size is a factor of what a node gives."""
+        own = [term for term in made if not self._cut(term)]
         if not own or any(term.key in self._degrees for term in made):
             return  # a call has its body's
         times, sums, start = _ALONG.get(node.op_type, (_POWERS.get(node.op_type, 1), 0, 0))
