@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Field, Residues, tag
-from fc2conv.verification.exact.pointwise import absolute, applied, salt
+from fc2conv.verification.exact.pointwise import applied, exp, salt
 from fc2conv.verification.exact.quantized import stepped
 from fc2conv.verification.exact.windows import geometry, windows
 
@@ -33,24 +33,15 @@ def greatest(name: str) -> Callable[[Field, Residues, Sequence[int]], Residues]:
     return rule
 
 
-def _squares(field: Field, x: Residues, axes: Sequence[int]) -> Residues:
-    return field.total(field.mul(x, x), axes)
-
-
 REDUCTIONS: dict[str, Callable[[Field, Residues, Sequence[int]], Residues]] = {
     "ReduceSum": lambda f, x, axes: f.total(x, axes),
     "ReduceMean": mean,
-    "ReduceSumSquare": _squares,
-    "ReduceL1": lambda f, x, axes: f.total(absolute(f, x), axes),
-    "ReduceL2": lambda f, x, axes: applied(f, "Sqrt", _squares(f, x, axes)),
-    "ReduceLogSum": lambda f, x, axes: applied(f, "Log", f.total(x, axes)),
-    "ReduceLogSumExp": lambda f, x, axes: applied(f, "Log", f.total(applied(f, "Exp", x), axes)),
     "ReduceMax": greatest("Max"),
     "ReduceMin": lambda f, x, axes: f.neg(greatest("Max")(f, f.neg(x), axes)),
     "ReduceProd": greatest("Prod"),
 }
 _CHOICES = ("ReduceMax", "ReduceMin")
-_OF_INTEGERS = (*_CHOICES, "ReduceSum", "ReduceSumSquare", "ReduceProd")
+_OF_INTEGERS = (*_CHOICES, "ReduceSum", "ReduceProd")
 
 
 def reduction(at: At) -> Residues:
@@ -121,7 +112,7 @@ def softmax(at: At) -> Residues:
     axis = at.attr("axis", -1 if newer else 1) % max(rank, 1)
     over = [axis] if newer else range(axis, rank)
     x = field.sub(x, mean(field, x, over)) if at.evaluator.laws else x
-    exps = applied(field, "Exp", x)
+    exps = exp(at, x)
     total = field.total(exps, over)
     if at.op.name == "Softmax":
         return field.mul(exps, field.inverse(total))
@@ -247,13 +238,6 @@ def group_norm(at: At) -> Residues:
     return field.add(field.mul(out, per_channel(at.res(1), 3)), per_channel(at.res(2), 3)).reshape(x.shape)
 
 
-def lp_norm(at: At) -> Residues:
-    """LpNormalization along one axis."""
-    field, x = at.field, at.res(0)
-    how = "ReduceL1" if at.attr("p", 2) == 1 else "ReduceL2"
-    return field.mul(x, field.inverse(REDUCTIONS[how](field, x, [at.attr("axis", -1) % (x.ndim - 1)])))
-
-
 # ------------------------------------------------------------------ sequences
 
 
@@ -299,7 +283,6 @@ RULES: dict[str, Rule] = {
     "BatchNormalization": batch_norm,
     "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm,
-    "LpNormalization": lp_norm,
     "CumSum": running_sum,
 }
 """One rule for each operator."""

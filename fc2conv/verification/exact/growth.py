@@ -35,20 +35,18 @@ _ELEMENTS = {
 _ADDED = frozenset("Add Sub Sum ReduceSum".split())
 """Operators of which a quotient of one size and of another has both sizes below the line."""
 _SUMS = frozenset(
-    """ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceProd ReduceSumSquare MatMul
-MatMulInteger Gemm Einsum GlobalAveragePool GlobalLpPool""".split()
+    "ReduceSum ReduceMean ReduceProd MatMul MatMulInteger Gemm Einsum GlobalAveragePool GlobalLpPool".split()
 )
 """Operators that sum over the axes which a result has not."""
 _ALONG = {
     **dict.fromkeys("Softmax LogSoftmax".split(), (2, 1, -1)),
-    **dict.fromkeys("LpNormalization RMSNormalization SimplifiedLayerNormalization".split(), (3, 1, -1)),
+    **dict.fromkeys("RMSNormalization SimplifiedLayerNormalization".split(), (3, 1, -1)),
     "LayerNormalization": (6, 4, -1),
     "InstanceNormalization": (6, 4, 2),
     "GroupNormalization": (6, 4, 1),
     "CumSum": (1, 1, 0),
 }
 """How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
-_POWERS = {"ReduceSumSquare": 2, "ReduceL2": 2}
 
 
 Values = Mapping[str, Term]
@@ -152,7 +150,7 @@ class Growth:
         own = [term for term in made if not self._cut(term)]
         if not own or any(term.key in self._degrees for term in made):
             return  # a call has its body's
-        times, sums, start = _ALONG.get(node.op_type, (_POWERS.get(node.op_type, 1), 0, 0))
+        times, sums, start = _ALONG.get(node.op_type, (1, 0, 0))
         opened = [_opened(*pair) for pair in pairs]
         if node.op_type in _ALONG and opened:
             start = next((int(a.i) for a in node.attribute if a.name == "axis"), start)

@@ -13,6 +13,7 @@ For two models that are not the same without it:
 - exp(x) / sum(exp(x)) is Softmax(x), which no shift of x changes.
 - log(Softmax(x)) and x - log(sum(exp(x))) are LogSoftmax(x), and exp(LogSoftmax(x)) is Softmax(x).
 - Max(x, cx) is a LeakyRelu, if c < 1.
+- E(x) E(-x) = 1, of which Sigmoid and Tanh are made; f(-x) = -f(x) for Erf, Sin and the like (in `pointwise`).
 - ArgMax(f(x)) is ArgMax(x), if f rises.
 """
 
@@ -71,9 +72,10 @@ def lawful(term: Term) -> Term:
         return made(term, "Relu", first.op.version, {}, inner)
     if name in _HOMOGENEOUS:
         return next(_multiples(term, first), term)
-    if (name, operator_of(first)) in _LOGS and first.op is not None:
-        other = _LOGS[name, first.op.name]
-        return made(term, other, first.op.version, first.op.attributes, first.inputs[0])
+    inner = lawful(first) if name in ("Exp", "Log") else first
+    if (name, operator_of(inner)) in _LOGS and inner.op is not None:
+        other = _LOGS[name, inner.op.name]
+        return made(term, other, inner.op.version, inner.op.attributes, inner.inputs[0])
     if name in ("Max", "Min") and len(term.inputs) == 2:
         pair = sorted(map(multiple, term.inputs), key=lambda each: each[1], reverse=name == "Max")
         return bent(term, *pair) or term

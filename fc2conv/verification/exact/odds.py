@@ -38,9 +38,9 @@ _SUMMED = 22.0
 """log2 of the most that is summed in one product."""
 _SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
 _LINEAR = frozenset("MatMul Gemm Conv ConvTranspose Einsum MatMulInteger ConvInteger MatMulNBits".split())
-_PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear ReduceSumSquare "
+_PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear "
                                "And Or Xor Where If".split())  # fmt: skip
-_POWERS = {"Pow": 8, "ReduceSumSquare": 2}
+_POWERS = {"Pow": 8}
 _PURE = frozenset([*HASHED.split(), *"QuantizeLinear MaxPool Greater Less".split()])
 """Hashes of their arguments, and nothing besides."""
 

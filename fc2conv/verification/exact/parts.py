@@ -36,6 +36,13 @@ HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mu
 Softplus (x) => (y) { e = Exp(x) a = Add(e, one) y = Log(a) }
 Mish (x) => (y) { s = Softplus(x) t = Tanh(s) y = Mul(x, t) }
 Softsign (x) => (y) { a = Abs(x) b = Add(a, one) y = Div(x, b) }
+ReduceL1 (x, a) => (y) { b = Abs(x) %(over)s y = ReduceSum(b, o) }
+ReduceSumSquare (x, a) => (y) { q = Mul(x, x) %(over)s y = ReduceSum(q, o) }
+ReduceL2 (x, a) => (y) { q = Mul(x, x) %(over)s s = ReduceSum(q, o) y = Sqrt(s) }
+ReduceLogSum (x, a) => (y) { %(over)s s = ReduceSum(x, o) y = Log(s) }
+ReduceLogSumExp (x, a) => (y) { e = Exp(x) %(over)s s = ReduceSum(e, o) y = Log(s) }
+LpNormalization (x) => (y) { n = Constant<value_ints = [%(axis)s]>() r = ReduceL%(p)s<keepdims = 1>(x, n)
+    y = Div(x, r) }
 LRN <alpha: float = 0.0001, beta: float = 0.75, bias: float = 1.0> (x) => (y) { q = Mul(x, x)
     a = Constant<value_float: float = @alpha>() b = Constant<value_float: float = @beta>()
     c = Constant<value_float: float = @bias>() i = Constant<value_ints = [1]>() u = Unsqueeze(q, i)
@@ -109,7 +116,7 @@ _SHAPED = {
     "TransposeMatMul": 2,
 }
 """How many operands must have a known shape."""
-_NEEDED = {"DequantizeLinear": 1, "Split": 1, "Gather": 2}
+_NEEDED = {"DequantizeLinear": 1, "Identity": 1, "Split": 1, "Gather": 2}
 """How many operands must be there: without them there is no result."""
 _CHANNELS_LAST = ("QLinearGlobalAveragePool", "GroupNorm")
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
@@ -199,7 +206,9 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
         "mask": "com.microsoft.CountOfMask(k)" if any(node.input[7:8]) else "ReduceSum<keepdims = 0>(e, h)",
         "tokens": (shapes[0] or (0,))[-1] if shapes else 0,
         "scale": _scale(given, shapes),
-        "axis": 1 - int(given.get("transB", 0)),
+        "axis": 1 - int(given.get("transB", 0)) if node.op_type == "QGemm" else int(given.get("axis", -1)),
+        "over": f"o = Constant<value_ints = {list(given['axes'])}>()" if "axes" in given else "o = Identity(a)",
+        "p": int(given.get("p", 2)),
         "spatial": list(range(1, ranks[0] - 1) if given.get("channels_last") else range(2, ranks[0])),
         "perm_a": _turned(ranks[0], given.get("transBatchA"), given.get("transA")),
         "perm_b": _turned(ranks[1], given.get("transBatchB"), given.get("transB")) if len(ranks) > 1 else [],

@@ -6,7 +6,7 @@ reciprocal of the hash of sqrt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
 from math import inf
 
@@ -20,6 +20,8 @@ from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.terms import CHOOSE, INTEGERS, Term, unmoved
 
 MOST_POWER = 8
+_ODD = frozenset("Asin Asinh Atan Atanh Erf Sign Sin Sinh Tan".split())
+"""Functions of which f(-x) = -f(x)."""
 
 
 def salt(name: str, numbers: Mapping[str, object]) -> int:
@@ -44,6 +46,19 @@ def applied(field: Field, name: str, x: Residues) -> Residues:
     return field.mix(x, salt(name, {}))
 
 
+def mirrored(field: Field, name: str, x: Residues, how: Callable[[Residues], Residues]) -> Residues:
+    """Apply a function of which f(-x) follows from f(x): its negative, or its reciprocal."""
+    negative = field.neg(x)
+    out = applied(field, name, np.minimum(x, negative))
+    np.copyto(out, how(out), where=x > negative)
+    return out
+
+
+def exp(at: At, x: Residues) -> Residues:
+    """E(x), by laws with E(x) E(-x) = 1."""
+    return mirrored(at.field, "Exp", x, at.field.inverse) if at.evaluator.laws else applied(at.field, "Exp", x)
+
+
 def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None) -> Residues:
     """Clip to [low, high]: low + R(x - low) - R(x - high)."""
     if low is not None:
@@ -56,6 +71,8 @@ def hashed(at: At) -> Residues:
     """An uninterpreted function of each element and of the operands that broadcast to it."""
     operands = [at.res(i) for i in range(len(at.term.inputs)) if at.has(i)]
     named = salt(at.op.name, at.op.attributes)
+    if at.op.name in _ODD and at.evaluator.laws:
+        return mirrored(at.field, at.op.name, operands[0], at.field.neg)
     if len(operands) == 1:
         return at.field.mix(operands[0], named)
     return at.field.ordered(tag(named, [term is None for term in at.term.inputs]), operands)
@@ -179,11 +196,14 @@ def extremum(at: At) -> Residues:
 
 
 def sigmoid(at: At) -> Residues:
-    """Sigmoid, by laws 1 / (1 + E(-x))."""
+    """Sigmoid, by laws 1 / (1 + E(-x)), and Tanh, which is 2 Sigmoid(2x) - 1."""
     if not at.evaluator.laws:
         return hashed(at)
-    field = at.field
-    return field.inverse(field.add(field.number(1.0), applied(field, "Exp", field.neg(at.res(0)))))
+    field, x, one = at.field, at.res(0), at.field.number(1.0)
+    if at.op.name == "Sigmoid":
+        return field.inverse(field.add(one, exp(at, field.neg(x))))
+    half = field.inverse(field.add(one, exp(at, field.neg(field.add(x, x)))))
+    return field.sub(field.add(half, half), one)
 
 
 def compared(at: At) -> Residues:
@@ -263,8 +283,8 @@ def cast(at: At) -> Residues:
     return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
 
 
-HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Exp Floor IsInf IsNaN Log
-Mod Round Selu Shrink Sigmoid Sign Sin Sinh Sqrt Tan Tanh ThresholdedRelu"""
+HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Floor IsInf IsNaN Log
+Mod Round Selu Shrink Sign Sin Sinh Sqrt Tan ThresholdedRelu"""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(HASHED.split(), hashed),
@@ -276,7 +296,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("LeakyRelu", "PRelu"), of_floats(leaky)),
     **dict.fromkeys(("Cast", "CastLike"), cast),
     "Relu": rectified,
-    "Sigmoid": sigmoid,
+    **dict.fromkeys(("Sigmoid", "Tanh"), sigmoid),
+    "Exp": lambda at: exp(at, at.res(0)),
     "Sub": arithmetic("sub"),
     "Mul": arithmetic("mul"),
     "Div": arithmetic("div"),
