@@ -18,7 +18,7 @@ Sides = tuple[list[Term], list[Term]]
 
 EXACT = frozenset(
     {*layout.RULES, *linear.RULES}
-    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool GlobalAveragePool Not".split())
+    | set("Add Sub Mul Div Sum Neg Mean Reciprocal ReduceSum ReduceMean AveragePool Not".split())
     | {"DequantizeLinear", "MatMulNBits"}
 ) - {"Where", "If"}
 """Operators that are sums, products, quotients and moves."""
@@ -30,7 +30,7 @@ _FACTORS = frozenset({"BatchNormalization", "com.microsoft::MatMulNBits"})
 """Operators that multiply their constants with each other."""
 _PLACES = frozenset({"NonZero", "NonMaxSuppression"})
 """Operators that give the places of elements."""
-_WITHIN = {**dict.fromkeys(("GlobalMaxPool", "ReduceMax", "ReduceMin"), "MaxPool"), "HardSigmoid": "Clip"}
+_WITHIN = dict.fromkeys(("ReduceMax", "ReduceMin"), "MaxPool")
 """Functions that another operator applies as well, under this name."""
 
 

@@ -66,14 +66,6 @@ def _by_steps(at: At, how: Callable[[Residues], Residues]) -> Residues:
     return how(x) if found is None else found.real(at, how(found.integers(at, x)))
 
 
-def global_pool(at: At) -> Residues:
-    """Reduce all spatial axes."""
-    axes = range(2, len(at.dims(0)))
-    if at.op.name == "GlobalAveragePool":
-        return mean(at.field, at.res(0), axes)
-    return _by_steps(at, lambda x: greatest("Max")(at.field, x, axes))
-
-
 def max_pool(at: At) -> Residues:
     """The greatest of each window; padding is left out."""
     if at.term.index or at.attr("storage_order", 0):
@@ -272,7 +264,6 @@ def _absent(at: At, index: int) -> bool:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, reduction),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
     **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
     **dict.fromkeys(("Hardmax", "ArgMax", "ArgMin"), sequential),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), layer_norm),

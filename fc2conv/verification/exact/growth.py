@@ -34,9 +34,7 @@ _ELEMENTS = {
 """The operands whose elements are in a result, of operators that have others which say where, or how many."""
 _ADDED = frozenset("Add Sub Sum ReduceSum".split())
 """Operators of which a quotient of one size and of another has both sizes below the line."""
-_SUMS = frozenset(
-    "ReduceSum ReduceMean ReduceProd MatMul MatMulInteger Gemm Einsum GlobalAveragePool GlobalLpPool".split()
-)
+_SUMS = frozenset("ReduceSum ReduceMean ReduceProd MatMul MatMulInteger Gemm Einsum GlobalLpPool".split())
 """Operators that sum over the axes which a result has not."""
 _ALONG = {
     **dict.fromkeys("Softmax LogSoftmax".split(), (2, 1, -1)),

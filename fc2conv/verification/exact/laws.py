@@ -39,11 +39,11 @@ from fc2conv.verification.exact.clamps import (
 from fc2conv.verification.exact.terms import Term, unmoved
 
 _HOMOGENEOUS = frozenset("Relu LeakyRelu PRelu Abs MaxPool".split())
-_GREATEST = ("MaxPool", "GlobalMaxPool", "ReduceMax")
+_GREATEST = ("MaxPool", "ReduceMax")
 _GROUPED = 13
 """The version of Softmax from which its group is one axis."""
-_NOT_NEGATIVE = frozenset("Relu Sigmoid HardSigmoid Exp Softmax Abs Sqrt".split())
-_OF_ALL = frozenset("Add Mul Concat MaxPool AveragePool GlobalMaxPool GlobalAveragePool ReduceMax ReduceMean".split())
+_NOT_NEGATIVE = frozenset("Relu Sigmoid Exp Softmax Abs Sqrt".split())
+_OF_ALL = frozenset("Add Mul Concat MaxPool AveragePool ReduceMax ReduceMean".split())
 """Functions that give nothing below 0, and those that do not of operands that are not."""
 _DEEP = 8
 _RISING = frozenset("Sigmoid Tanh Exp Log Erf Sqrt".split())

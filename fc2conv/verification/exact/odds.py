@@ -36,13 +36,15 @@ _NUMBER_BITS = 280.0
 """The bits of float32 numbers over a common power of two, at most."""
 _SUMMED = 22.0
 """log2 of the most that is summed in one product."""
-_SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean GlobalAveragePool AveragePool CumSum".split())
+_SUMS = frozenset("Add Sub Sum Mean Neg ReduceSum ReduceMean AveragePool CumSum".split())
 _LINEAR = frozenset("MatMul Gemm Conv ConvTranspose Einsum MatMulInteger ConvInteger MatMulNBits".split())
 _PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization DequantizeLinear "
                                "And Or Xor Where If".split())  # fmt: skip
 _POWERS = {"Pow": 8}
 _PURE = frozenset([*HASHED.split(), *"QuantizeLinear MaxPool Greater Less".split()])
 """Hashes of their arguments, and nothing besides."""
+_OF_EXP = frozenset(("Exp", "Sigmoid", "Tanh"))
+"""Those that are so without laws."""
 
 
 class _Size(NamedTuple):
@@ -74,7 +76,7 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
         summed = 0.0 if name in MOVES else _SUMMED if len(inputs) == 1 else float(len(inputs) - 1)
         return _Size(max(degrees), depth, max(bits) + summed)
     projected = cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs)
-    if name in _PURE or projected:
+    if name in _PURE or projected or (name in _OF_EXP and not evaluator.laws):
         return _Size(1.0, depth + 1.0)
     if name in _PRODUCTS:
         power = _POWERS.get(name, 1)

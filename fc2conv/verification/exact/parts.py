@@ -19,7 +19,7 @@ from fc2conv.verification.exact.terms import Shape, Term
 from fc2conv.verification.nodes import body_of
 
 OPSETS = {"": 17, "com.microsoft": 1}
-CONSTANTS = {"one": 1.0, "half": 0.5, "root": sqrt(2.0), "cubic": 0.044715, "bend": sqrt(2 / pi)}
+CONSTANTS = {"zero": 0.0, "one": 1.0, "half": 0.5, "root": sqrt(2.0), "cubic": 0.044715, "bend": sqrt(2 / pi)}
 """Numbers that bodies name; they have the type of the call's first operand."""
 
 _BODIES = """
@@ -32,6 +32,10 @@ Swish <alpha: float = 1.0> (x) => (y) { a = Constant<value_float: float = @alpha
     y = Mul(x, g) }
 QuickGelu <alpha: float = 1.702> (x) => (y) { a = Constant<value_float: float = @alpha>() m = Mul(x, a) g = Sigmoid(m)
     y = Mul(x, g) }
+HardSigmoid <alpha: float = 0.2, beta: float = 0.5> (x) => (y) { a = Constant<value_float: float = @alpha>()
+    b = Constant<value_float: float = @beta>() m = Mul(x, a) s = Add(m, b) y = Clip(s, zero, one) }
+GlobalAveragePool (x) => (y) { y = ReduceMean<axes = %(spatial)s>(x) }
+GlobalMaxPool (x) => (y) { y = ReduceMax<axes = %(spatial)s>(x) }
 HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, h) }
 Softplus (x) => (y) { e = Exp(x) a = Add(e, one) y = Log(a) }
 Mish (x) => (y) { s = Softplus(x) t = Tanh(s) y = Mul(x, t) }
@@ -108,6 +112,7 @@ _TEXTS = {
 }
 _TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
 _SHAPED = {
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), 1),
     "GroupNorm": 1,
     "EmbedLayerNormalization": 1,
     "LRN": 1,
@@ -140,7 +145,10 @@ def body(
         return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
-    graph = body_of(_function(_TEXTS[name] % (_fields(node, given, shapes) | {"scaled": _scaled(stored)})), node)
+    fields = _fields(node, given, shapes) | {"scaled": _scaled(stored)}
+    if not fields["spatial"] and "Global" in name:
+        return None  # no runtime takes a map without sides
+    graph = body_of(_function(_TEXTS[name] % fields), node)
     opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
     own = list(graph.node)
     del graph.node[:]
@@ -207,7 +215,7 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
         "tokens": (shapes[0] or (0,))[-1] if shapes else 0,
         "scale": _scale(given, shapes),
         "axis": 1 - int(given.get("transB", 0)) if node.op_type == "QGemm" else int(given.get("axis", -1)),
-        "over": f"o = Constant<value_ints = {list(given['axes'])}>()" if "axes" in given else "o = Identity(a)",
+        "over": f"o = Constant<value_ints = {list(given['axes'])}>()" if given.get("axes") else "o = Identity(a)",
         "p": int(given.get("p", 2)),
         "spatial": list(range(1, ranks[0] - 1) if given.get("channels_last") else range(2, ranks[0])),
         "perm_a": _turned(ranks[0], given.get("transBatchA"), given.get("transA")),

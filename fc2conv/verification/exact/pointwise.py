@@ -177,13 +177,6 @@ def clipped(at: At) -> Residues:
     return clip(field, clip(field, x, low, None), None, high)  # the upper bound decides where it is the lower one
 
 
-def hard_sigmoid(at: At) -> Residues:
-    """HardSigmoid: a line, clipped to [0, 1]."""
-    field = at.field
-    slope, shift = field.number(at.attr("alpha", 0.2)), field.number(at.attr("beta", 0.5))
-    return clip(field, field.add(field.mul(at.res(0), slope), shift), field.number(0.0), field.number(1.0))
-
-
 def extremum(at: At) -> Residues:
     """Max and Min: of two floats b + R(a - b), else a hash in which the order does not matter."""
     field, operands = at.field, every(at)
@@ -308,6 +301,5 @@ RULES: dict[str, Rule] = {
     "Pow": power,
     "Abs": of_floats(lambda at: at.res(0) if not_negative(at.operand(0)) else absolute(at.field, at.res(0))),
     "Clip": of_floats(clipped),
-    "HardSigmoid": hard_sigmoid,
 }
 """One rule for each operator."""

@@ -32,7 +32,7 @@ CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "Dequantiz
 SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
 Transpose Slice Split Expand Concat Pad Gather Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
 LayerNormalization RMSNormalization SimplifiedLayerNormalization InstanceNormalization GroupNormalization
-GlobalAveragePool QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
+QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
 """Rules that read no element, so that they work on symbols."""
 CERTAIN = 60.0
 """The `safety` of what is proved by symbols: hashes of 128 bits name operators and weights."""

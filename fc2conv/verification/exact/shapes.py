@@ -23,7 +23,7 @@ Kind = tuple[int, Shape | None]
 
 Operands = Sequence[Term | None]
 
-_UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu HardSigmoid Clip".split())
+_UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu Clip".split())
 _BINARY = frozenset("Add Sub Mul Div".split())
 """Operators whose results are known without asking onnx, as are those of DequantizeLinear."""
 

@@ -26,7 +26,7 @@ RESHAPES = frozenset("Reshape Flatten Squeeze Unsqueeze".split())
 TURNS = RESHAPES | {"Transpose"}
 """Operators that give the same elements in another place."""
 PICKS = TURNS | frozenset("Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
-CHOOSE = PICKS | frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+CHOOSE = PICKS | frozenset("MaxPool ReduceMax ReduceMin".split())
 """Operators of which each result is one of the elements of the first operand: at a place, or the greatest of some."""
 
 SMALL = 4096

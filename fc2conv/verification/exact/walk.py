@@ -32,8 +32,7 @@ class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
     `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
-    results, by name. `values` are the terms by name. `nodes` are those of all graphs, in the order in which their
-    terms were made; the `place` of a graph is its path of calls and its count there.
+    results, by name, as are the terms `values`. `nodes` are those of all graphs, as they were walked.
     """
 
     file: ModelFile
@@ -70,7 +69,7 @@ class Scope:
     """One graph: `known` are the terms by name, those that it sees from outside among them.
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
-    `part_of` is the label of the fused node whose parts are walked, and `path` tells calls of a function apart.
+    `part_of` is the label of the fused node whose parts are walked, and `place` the `path` of calls with its count.
     """
 
     walk: Walk
