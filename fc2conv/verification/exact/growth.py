@@ -46,6 +46,8 @@ _ALONG = {
 }
 """How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
 
+_SIZES = 3
+"""At how many sizes two models are compared at the most, of which both make such polynomials."""
 
 Values = Mapping[str, Term]
 Place = tuple[str, int]
@@ -66,13 +68,15 @@ class Growth:
     """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
 
     `uses` are those of numbers that may be others at other sizes, `places` the positions by the sizes of their axis.
-    `degree` is the largest of a value as a polynomial of a size, and `node` makes that.
+    `degree` is the largest of a value as a polynomial of a size, which `node` makes, and `steps` are those of what is
+    multiplied on the way to it.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
         self.uses: dict[object, Uses] = {}
         self.places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
         self.degree, self.node = 0, NodeProto()
+        self.steps = Counter[tuple[int, ...]]()
         self._side, self._cut, self._sizes = few.side, cut, sizes
         self._degrees: dict[bytes, int] = {}
         self._numbers: dict[tuple[Place, str], int] = {}
@@ -162,6 +166,8 @@ class Growth:
         alone = node.op_type in STRAIGHT and node.op_type not in _ADDED
         degree = (max if alone else sum)([0, *scales]) * times + sums
         self._degrees |= dict.fromkeys((term.key for term in own), degree)
+        if degree > max([1, *scales]):
+            self.steps[(*sorted(scales), degree)] += 1
         if degree > self.degree:
             self.degree, self.node = degree, node
 
@@ -184,7 +190,8 @@ def beyond(one: Growth, other: Growth, ends: tuple[int, int]) -> Beyond:
     steep = max((one, other), key=lambda each: each.degree)
     if position < ends[1]:
         position, node = 0, None
-    return Beyond(position, node or (steep.node if steep.degree > 1 else None), max(2, steep.degree + 1))
+    most = _SIZES if one.steps == other.steps else steep.degree + 1  # both multiply as often
+    return Beyond(position, node or (steep.node if steep.degree > 1 else None), max(2, min(most, steep.degree + 1)))
 
 
 def _item(use: tuple[int, NodeProto]) -> int:
