@@ -143,6 +143,18 @@ def test_a_pool_of_a_pool_is_one_pool(size: int, twice: tuple[str, str], once: s
     assert compared(one, other).proved == same
 
 
+QUANTIZED = """graph (float[N,4] x) => (float[N,4] y) <float s = {{0.05}}, uint8 z = {{{0}}}>
+{{ q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = {1}(d) }}"""
+
+
+@pytest.mark.parametrize(("point", "same"), [(0, True), (1, False)])
+def test_what_is_quantized_from_the_least_number_on_is_not_negative(point: int, same: bool) -> None:
+    one, other = (text(QUANTIZED.format(point, each)) for each in ("Relu", "Identity"))
+    inputs = feeds(one, {"N": 9})
+    assert np.array_equal(*(run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same
+
+
 PADDED = "graph (float[N,2,6,6] x) => (float[N,2,3,3] y) {{ {} p = Pad<{}pads = [0, 0, 1, 1, 0, 0, {}]>(r) y = {}(p) }}"
 STEPS = "kernel_shape = [3, 3], strides = [2, 2]"
 FRONTS = {"a Relu": "r = Relu(x)", "a sum": "a = Relu(x) b = Sigmoid(x) r = Add(a, b)", "an image in parts":

@@ -105,6 +105,11 @@ def not_negative(term: Term | None, deep: int = 0) -> bool:
     if name == "Pad":
         padding = _padding(term)
         return padding is not None and padding[0] >= 0 and not_negative(term.inputs[0], deep + 1)
+    if name == "DequantizeLinear":
+        x, scale, zero = (*term.inputs, None)[:3]
+        known = not_negative(scale, deep + 1) and (zero is None or zero.value is not None)
+        point = float(zero.value.max()) if zero is not None and zero.value is not None else 0.0
+        return known and x is not None and x.bounds is not None and x.bounds[0] >= point
     every = term.inputs[:1] if name.startswith("Reduce") else term.inputs
     return name in _OF_ALL and not term.index and all(not_negative(each, deep + 1) for each in every)
 
