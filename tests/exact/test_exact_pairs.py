@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from exact_models import compared, edited, reweighted, text
-from onnx import numpy_helper
+from exact_models import compared, text
 
-from fc2conv.verification.exact import evaluate
 from fc2conv.verification.exact.primes import primes
-
-HEAD = "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,60] w, float[6] b> {{ f = Flatten(x) {} }}"
-GEMM = HEAD.format("y = Gemm<transB = 1>(f, w, b)")
 
 BOUNDS = "a = Constant<value_float = -1.0>() b = Constant<value_float = 6.0>() "
 ITEM = "s = Constant<{}>() q = SplitToSequence<axis = 1>(x, s) i = Constant<value_int = {}>() r = SequenceAt(q, i) "
@@ -122,98 +116,6 @@ def test_two_functions_are_never_proved_equal(name: str) -> None:
         assert found.parted, found.check
 
 
-CONVOLUTIONS = {
-    "a convolution": "c = Conv(x, w, b) y = Flatten(c)",
-    "with a bias of its own": "c = Conv(x, w) d = Flatten(c) y = Add(d, b)",
-    "as a product": "y0 = Conv(x, w) y1 = Flatten(y0) y2 = Identity(y1) y = Add(b, y2)",
-}
-
-
-@pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_layer_is_a_convolution(name: str) -> None:
-    original = text(GEMM)
-    graph = f"graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,4,3,5] w, float[6] b> {{ {CONVOLUTIONS[name]} }}"
-    assert compared(original, reweighted(text(graph), original)).proved
-
-
-@pytest.mark.parametrize("outputs", [6, 80])
-def test_a_stored_weight_that_only_moves_is_a_stored_weight(outputs: int) -> None:
-    head = f"graph (float[N,60] x) => (float[N,{outputs}] y) <float[{outputs},60] w> "
-    turned = text(f"{head}{{ t = Transpose(w) y = MatMul(x, t) }}")
-    shape = f"s = Constant<value_ints = [{outputs}, 60, 1, 1]>() e = Constant<value_ints = [0, -1, 1, 1]>()"
-    kernel = text(f"{head}{{ {shape} k = Reshape(w, s) r = Reshape(x, e) c = Conv(r, k) y = Flatten(c) }}")
-    found = compared(turned, kernel)
-    assert (found.proved, found.check.detail.endswith("error below 2^-60")) == (True, True)  # by symbols alone
-
-
-def test_a_kernel_is_a_sum_of_smaller_ones() -> None:
-    original = text(GEMM)
-    split = text(
-        "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,4,3,2] left, float[6,4,3,3] right, float[6] b> {"
-        " s = Constant<value_ints = [2, 3]>() l, r = Split<axis = 3>(x, s)"
-        " c = Conv(l, left) d = Conv(r, right, b) e = Add(c, d) y = Flatten(e) }"
-    )
-    whole = numpy_helper.to_array(original.graph.initializer[0]).reshape(6, 4, 3, 5)
-    reweighted(split, original)
-    made = edited(edited(split, "left", lambda _: whole[..., :2].copy()), "right", lambda _: whole[..., 2:].copy())
-    assert compared(original, made).proved
-    wrong = edited(made, "left", lambda kernel: kernel[..., ::-1].copy())
-    assert compared(original, wrong).parted
-
-
-def test_one_ulp_of_a_weight_or_bias_is_another_function() -> None:
-    original = text(GEMM)
-    for name in ("w", "b"):
-        found = compared(original, edited(original, name, _one_ulp))
-        assert found.check.verdict == "differs", found.check
-
-
-def _one_ulp(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    flat = values.reshape(-1)
-    flat[-1] = np.nextafter(flat[-1], np.float32(np.inf))
-    return values
-
-
-def test_memory_follows_what_is_needed_and_not_the_depth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "_ROOM", 1 << 16)
-    hold, sizes = evaluate.Evaluator._hold, [0]
-
-    def holds(self: evaluate.Evaluator, made: evaluate.Residues) -> None:
-        hold(self, made)
-        sizes.append(self.memo_bytes)
-
-    monkeypatch.setattr(evaluate.Evaluator, "_hold", holds)
-    head = "graph (float[N,16,64] x0) => (float[N,16,64] x16) <float[64,64{}] w> {{ {} }}"
-    block = "{1} r{0} = Relu(m{0}) x{2} = Add(r{0}, x{0})"
-    product = "m{0} = MatMul(x{0}, w)"
-    there, back = (
-        "{} = Transpose<perm = [0, 2, 1]>({})".format(*each) for each in (("t{0}", "x{0}"), ("m{0}", "c{0}"))
-    )
-    spatial = f"{there} c{{0}} = Conv(t{{0}}, w) {back}"
-    one, other = (
-        text(head.format(dims, " ".join(block.format(i, nodes.format(i), i + 1) for i in range(16))))
-        for dims, nodes in (("", product), (",1", spatial))
-    )
-    weight = numpy_helper.to_array(one.graph.initializer[0])
-    right = edited(other, "w", lambda _: np.ascontiguousarray(weight.T)[..., None])
-    assert compared(one, right).proved
-    assert max(sizes) < 1 << 18  # 16 values of 16 KiB
-
-
-def test_alpha_is_rounded_into_the_weight_and_said() -> None:
-    original = text(HEAD.format("y = Gemm<transB = 1, alpha = 0.3>(f, w, b)"))
-    graph = (
-        "graph (float[N,4,3,5] x) => (float[N,6] y) <float[6,4,3,5] w, float[6] b> { c = Conv(x, w, b) y = Flatten(c) }"
-    )
-    alpha = next(a.f for node in original.graph.node for a in node.attribute if a.name == "alpha")
-    made = reweighted(text(graph), original)
-    folded = edited(made, "w", lambda w: (w.astype(np.float64) * alpha).astype(np.float32))
-    found = compared(original, folded)
-    assert found.proved
-    assert "rounded" in found.check.detail
-    assert compared(original, edited(folded, "w", _one_ulp)).parted
-
-
 @pytest.mark.parametrize("end", [3, 7, 1000])
 def test_a_cut_of_the_batch_is_seen(end: int) -> None:
     original = text("graph (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
@@ -235,15 +137,6 @@ def test_what_wraps_around_is_no_sum_of_floats() -> None:
     inside = text("graph (uint8[N,4] x) => (float[N,4] y) { s = Add(x, x) y = Cast<to = 1>(s) }")
     outside = text("graph (uint8[N,4] x) => (float[N,4] y) { c = Cast<to = 1>(x) y = Add(c, c) }")
     assert compared(inside, outside).parted
-
-
-def test_an_operator_without_a_rule_is_a_hash_of_its_operands() -> None:
-    graph = "graph (float[N,3,4,4] x) => (float[N,3,1,1] y) {{ {} y = GlobalLpPool({}) }}"
-    turned = "a = Transpose<perm = [0, 1, 3, 2]>(x) b = Transpose<perm = [0, 1, 3, 2]>(a)"
-    assert compared(text(graph.format("r = Relu(x)", "r")), text(graph.format("r = Relu(x)", "r"))).proved
-    assert compared(text(graph.format("", "x")), text(graph.format(turned, "b"))).proved
-    apart = compared(text(graph.format("", "x")), text(graph.format("n = Neg(x)", "n")))
-    assert not apart.proved
 
 
 def test_the_same_seed_gives_the_same_primes() -> None:
@@ -284,59 +177,3 @@ def test_a_mean_whose_windows_all_fit(strides: str, same: bool) -> None:
     one = text(graph.format(f"strides = {strides}, ceil_mode = 1"))
     other = text(graph.format(f"strides = {strides}, pads = [0, 0, 0, 0]"))
     assert compared(one, other).proved == same
-
-
-HIDING = "graph (float[N,3,4,4] x) => (float[N,3,1,1] y) { r = Relu(x) l = GlobalLpPool(r) y = Neg(l) }"
-HIDDEN = {
-    "elements that are not the same": HIDING.replace("GlobalLpPool(r)", "GlobalLpPool(s)").replace(
-        "l = ", "o = Constant<value_float = 1e-30>() s = Add(r, o) l = "
-    ),
-    "another function behind it": HIDING.replace(
-        "y = Neg(l)", "o = Constant<value_float = 1e-30>() n = Neg(l) y = Add(n, o)"
-    ),
-    "another function of another form of it": HIDING.replace("GlobalLpPool(r)", "GlobalLpPool(s)")
-    .replace("l = ", "o = Constant<value_float = 2.0>() t = Mul(r, o) s = Div(t, o) l = ")
-    .replace("y = Neg(l)", "p = Constant<value_float = 1e-30>() n = Neg(l) y = Add(n, p)"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", HIDDEN)
-def test_a_node_without_a_rule_hides_no_difference(name: str) -> None:
-    found = compared(text(HIDING), text(HIDDEN[name]))
-    assert found.parted, found.check
-
-
-TURNED = HIDING.replace("GlobalLpPool(r)", "GlobalLpPool(s)").replace(
-    "l = ", "s = Transpose<perm = [0, 1, 3, 2]>(r) m = "
-).replace("y = Neg(l)", "l = Transpose<perm = [0, 1, 3, 2]>(m) y = Neg(l)")  # fmt: skip
-
-
-def test_a_node_without_a_rule_may_read_another_layout() -> None:
-    found = compared(text(HIDING), text(TURNED))
-    assert not found.proved
-    assert not found.parted, found.check
-
-
-ELSEWHERE = {
-    "an offset": ("y = Neg(l)", "o = Constant<value_float = 1e-30>() n = Neg(l) y = Add(n, o)"),
-    "a function": ("r = Relu(x)", "r = LeakyRelu<alpha = 0.000001>(x)"),
-    "another operator": ("m = GlobalLpPool(s)", "m = Abs(s)"),
-}
-
-
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_another_layout_of_a_node_without_a_rule_explains_no_other_difference(name: str) -> None:
-    found = compared(text(HIDING), text(TURNED.replace(*ELSEWHERE[name])))
-    assert found.parted, found.check
-
-
-def test_another_layout_of_a_node_without_a_rule_explains_no_other_attribute() -> None:
-    found = compared(text(HIDING), text(TURNED.replace("GlobalLpPool(s)", "GlobalLpPool<p = 3>(s)")))
-    assert found.parted, found.check
-
-
-def test_a_value_without_a_shape_explains_no_other_number() -> None:
-    graph = "graph (float[N,4] x) => (float[M] y) {{ n = NonZero(x) t = Transpose(n) g = GatherND(x, t) {} }}"
-    same, other = (f"o = Constant<value_float = {value}>() y = Add(g, o)" for value in ("0.5", "0.50000006"))
-    assert compared(text(graph.format(same)), text(graph.format(same))).proved
-    assert compared(text(graph.format(same)), text(graph.format(other))).parted
