@@ -144,6 +144,11 @@ FAULTS = {
                     "f = Constant<value_ints = [-1, 4]>() y = Reshape(r, f)"),
     ),
     **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in (SIZES | COUNTS).items()},
+    "a factor of both sides up to a hundred": (
+        MAPS.format(RESIZE.format('"", r')),
+        MAPS.format("k = Constant<value_ints = [1, 1, 2, 2]>() n = Shape(x) h = Constant<value_ints = [500]>() "
+                    "m = Div(n, h) l = Sub(n, m) e = Mul(l, k) " + RESIZE.format('"", "", e')),
+    ),
     "a height that is less than the width by one": (
         MAPS.format("y = Identity(x)"),
         MAPS.format("n = Shape(x) i = Constant<value_int = 2>() j = Constant<value_int = 3>() h = Gather(n, i) "

@@ -15,7 +15,7 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.numbers import STRAIGHT, bent, content, depends
-from fc2conv.verification.exact.positions import even, item_of, positions
+from fc2conv.verification.exact.positions import item_of, positions
 from fc2conv.verification.exact.terms import Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order
@@ -112,7 +112,7 @@ class Growth:
         made = [term.value for term in gives.values()]
         grows = sum(map(bool, grown)) if gives else 0
         worst = max([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
-        if not worst or even(node, values, others):
+        if not worst:
             return
         if node.op_type in _LAYOUT and gives and (place, node.input[0]) in self._bent:
             self._bent |= {(place, name): self._bent[place, node.input[0]] for name in gives}
