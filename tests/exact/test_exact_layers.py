@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from exact_models import compared, edited, reweighted, text
+from execute import feeds, run
 from onnx import numpy_helper
 
 from fc2conv.verification.exact import evaluate
@@ -102,3 +103,15 @@ def test_alpha_is_rounded_into_the_weight_and_said() -> None:
     assert found.proved
     assert "rounded" in found.check.detail
     assert compared(original, edited(folded, "w", _one_ulp)).parted
+
+
+@pytest.mark.parametrize(("named", "same"), [("Tanh", True), ("Relu", False)])
+def test_a_recurrent_layer_may_name_the_functions_that_it_has_anyway(named: str, same: bool) -> None:
+    graph = (
+        "graph (float[5,N,4] x) => (float[5,1,N,3] y) <float[1,9,4] w, float[1,9,3] r> "
+        "{{ y = GRU<hidden_size = 3{}>(x, w, r) }}"
+    )
+    one, other = (text(graph.format(each)) for each in ("", f', activations = ["Sigmoid", "{named}"]'))
+    inputs = feeds(one, {"N": 3})
+    assert np.array_equal(*(run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same

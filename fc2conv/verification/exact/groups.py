@@ -244,13 +244,19 @@ def running_sum(at: At) -> Residues:
 
 
 _LENGTHS = 4
+_ACTIVATIONS = {"LSTM": [b"Sigmoid", b"Tanh", b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"]}
+"""The functions of each direction, if none are named."""
 
 
 def recurrent(at: At) -> Residues:
     """LSTM, GRU and RNN: a hash of the whole; absent biases and states are 0, absent lengths are full."""
     needs_plain(at, range(len(at.term.inputs)))
     absent = [i for i in range(len(at.term.inputs)) if at.has(i) and _absent(at, i)]
-    return at.evaluator.hashed(at.term, salt(at.op.name, at.op.attributes), absent)
+    given, usual = dict(at.op.attributes), _ACTIVATIONS.get(at.op.name, [b""])
+    named = given.get("activations", [])
+    if named == usual * (len(named) // len(usual)):
+        given.pop("activations", None)
+    return at.evaluator.hashed(at.term, salt(at.op.name, given), absent)
 
 
 def _absent(at: At, index: int) -> bool:
