@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from math import ceil, floor
 
@@ -83,13 +83,16 @@ def check_exact(
     items: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
     found = _result(prover, items)
     if len(sizes) > 1 and not found.parted:
-        found, items = _wider(prover, found, sizes, seed, items, lambda tried: f"{_listed(tried)} items")
+        found, items = _wider(prover, found, sizes, seed, items, lambda tried: f"{_listed([*tried])} items")
     if grown and found.proved:
-        shapes = {n: ", ".join(str(list(shape)) for shape in each.values()) for n, each in grown.items()}
         found, _ = _wider(
-            prover, found, grown, seed, [*items, ""], lambda tried: f"inputs of {_listed([shapes[n] for n in tried])}"
+            prover, found, grown, seed, [*items, ""], lambda tried: f"inputs of {_listed(_shown(tried.values()))}"
         )
     return found
+
+
+def _shown(shapes: Iterable[Shapes]) -> list[str]:
+    return [", ".join(str(list(shape)) for shape in each.values()) for each in shapes]
 
 
 def _listed(words: Sequence[object]) -> str:
@@ -103,7 +106,7 @@ def _wider(
     sizes: Sizes,
     seed: int,
     on: Sequence[str],
-    said: Callable[[Sequence[int]], str],
+    said: Callable[[Sizes], str],
 ) -> tuple[Exact, Sequence[str]]:
     """Compare the models at a second size, and at a third where what one alone does may be something else there.
 
@@ -121,12 +124,16 @@ def _wider(
     position, node = found_beyond.position, found_beyond.node
     ordered = sorted(sizes)
     more = {*ordered[2 : found_beyond.sizes], *[n for n in ordered if n > position][: position > 0]}
+    tried = {n: sizes[n] for n in (least, second)}
+    left = {n: sizes[n] for n in sorted(more)}
+    if found_beyond.least:
+        left |= _one_less(tried)
     short = found_beyond.sizes > len(ordered) or position >= ordered[-1]
     where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
         check = replaced(found.check, detail=f"{found.check.detail}; {where}") if short else found.check
-        return replace(found, check=check, position=position, unseen=found.unseen or short), on
-    on = [*on[:-1], said([least, second])]
+        return replace(found, check=check, position=position, unseen=found.unseen or short or found_beyond.least), on
+    on = [*on[:-1], said(tried)]
     found = _result(wider, on)
     if node is not None and short and found.proved:
         place = Parting(cause="position", node=label(node), op_type=node.op_type)
@@ -135,11 +142,19 @@ def _wider(
         )
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position), on
-    for i, n in enumerate(sorted(more)):
+    for n, shapes in left.items():
         if found.proved:
-            on = [*on[:-1], said([least, second, *sorted(more)[: i + 1]])]
-            found = _result(_run(replace(prover, shapes=sizes[n], primes=2, earlier=0.0), seed), on)
+            tried[n] = shapes
+            on = [*on[:-1], said(dict(sorted(tried.items())))]
+            found = _result(_run(replace(prover, shapes=shapes, primes=2, earlier=0.0), seed), on)
     return replace(found, position=position), on
+
+
+def _one_less(sizes: Sizes) -> dict[int, Shapes]:
+    """The shapes of inputs for one item less than the first of two sizes."""
+    (few, one), (many, other) = sizes.items()
+    dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
+    return {few - 1: {name: tuple(a - (b - a) // (many - few) for a, b in pairs) for name, pairs in dims.items()}}
 
 
 def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.verification.exact.numbers import STRAIGHT, bent, content, depends
-from fc2conv.verification.exact.positions import item_of, positions
+from fc2conv.verification.exact.numbers import LEAST, STRAIGHT, bent, content, depends
+from fc2conv.verification.exact.positions import FAR, item_of, positions
 from fc2conv.verification.exact.terms import Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order
@@ -57,11 +57,15 @@ Uses = dict[bytes, tuple[int, NodeProto]]
 
 @dataclass(frozen=True)
 class Beyond:
-    """The last position behind two sizes that matters, its node, and at how many sizes two models must be the same."""
+    """The last position behind two sizes that matters, its node, and at how many sizes two models must be the same.
+
+    They must be so at the `least` size as well where a model does something else there.
+    """
 
     position: int = 0
     node: NodeProto | None = None
     sizes: int = 2
+    least: bool = False
 
 
 class Growth:
@@ -111,7 +115,7 @@ class Growth:
             self._scaled(node, [values[n] for n in node.output if n in values], others, pairs, scales)
         made = [term.value for term in gives.values()]
         grows = sum(map(bool, grown)) if gives else 0
-        worst = max([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
+        worst = _worst([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
         if not worst:
             return
         if node.op_type in _LAYOUT and gives and (place, node.input[0]) in self._bent:
@@ -190,8 +194,15 @@ def beyond(one: Growth, other: Growth, ends: tuple[int, int]) -> Beyond:
     steep = max((one, other), key=lambda each: each.degree)
     if position < ends[1]:
         position, node = 0, None
+    node = node or (steep.node if steep.degree > 1 else None)
     most = _SIZES if one.steps == other.steps else steep.degree + 1  # both multiply as often
-    return Beyond(position, node or (steep.node if steep.degree > 1 else None), max(2, min(most, steep.degree + 1)))
+    return Beyond(position, node, max(2, min(most, steep.degree + 1)), any(item == LEAST for item, _ in found))
+
+
+def _worst(items: Sequence[int]) -> int:
+    """The last of some items from which something may be another thing; none is behind all and before all others."""
+    least, last = min(items), max(items)
+    return FAR if least < 0 < last else last or least
 
 
 def _item(use: tuple[int, NodeProto]) -> int:

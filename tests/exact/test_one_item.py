@@ -1,0 +1,50 @@
+"""What a network does with one item alone is proved with one item."""
+
+from __future__ import annotations
+
+import pytest
+from execute import difference, feeds, run
+from textmodel import parse
+
+import fc2conv
+
+BODIES = """graph (float[N,3,2,2] x) => (float[N,5] y) <float[12,5] w, float[12,5] v, int64 zero = {{0}}, int64 n = {{{}}}>
+{{ s = Shape (x)  b = Gather (s, zero)  c = {} (b, n)  f = Flatten (x)
+  y = If (c) <
+     then_branch = g () => (float[N,5] a) {{ [first] a = MatMul (f, w) }},
+     else_branch = h () => (float[N,5] z) {{ [second] p = MatMul (f, v)  z = {} (p) }}> }}"""
+
+
+@pytest.mark.parametrize(("condition", "n"), [("Equal", 1), ("Greater", 1), ("Less", 2), ("Greater", 4)])
+def test_layers_of_both_bodies_are_proved(condition: str, n: int) -> None:
+    original = parse(BODIES.format(n, condition, "Relu"))
+    done = fc2conv.convert(original, None, fc2conv.Options(scope="all"))
+    assert {layer.decision for layer in done.report.sites} == {"convert"}
+    assert done.model is not None
+    for items in (1, 2, 5):
+        inputs = feeds(original, {"N": items})
+        assert difference(run(original, inputs), run(done.model, inputs)) < 1e-5
+    assert done.report.verification is not None
+    (exact,) = (check for check in done.report.verification.checks if check.name == "exact")
+    assert (exact.verdict, exact.detail[:25]) == ("proved", f"proved on {'1, 2 and 3' if n < 3 else '2, 3 and 5'} item")
+
+
+@pytest.mark.parametrize(("condition", "n"), [("Equal", 1), ("Greater", 1), ("Greater", 4)])
+@pytest.mark.parametrize("body", ["first", "second"])
+def test_a_fault_in_either_body_is_found(condition: str, n: int, body: str) -> None:
+    original, other = parse(BODIES.format(n, condition, "Relu")), parse(BODIES.format(n, condition, "Abs"))
+    if body == "first":
+        other = parse(
+            BODIES.format(n, condition, "Relu").replace("a = MatMul (f, w)", "q = Neg (f)  a = MatMul (q, w)")
+        )
+    assert fc2conv.verify(original, other).verdict == "differs"
+
+
+@pytest.mark.parametrize("size", ["Max (s, two)", "Mul (s, c)"])
+def test_a_size_that_is_another_one_with_one_item(size: str) -> None:
+    """Of 2 items and more the numbers are the same."""
+    text = """graph (float[N,4] x) => (float[N,4] y) <int64[1] two = {2}>
+    { n = Shape <end = 1> (x)  s = Identity (n)  b = Less (s, two)  i = Cast <to = 7> (b)  o = Sub (two, two)
+      e = Equal (i, o)  c = Cast <to = 7> (e)  r = %s  f = Cast <to = 1> (r)  y = Add (x, f) }"""
+    found = fc2conv.verify(parse(text % "Identity (s)", opset=17), parse(text % size, opset=17))
+    assert found.verdict == "differs"
