@@ -8,7 +8,8 @@ from textmodel import parse
 
 import fc2conv
 
-BODIES = """graph (float[N,3,2,2] x) => (float[N,5] y) <float[12,5] w, float[12,5] v, int64 zero = {{0}}, int64 n = {{{}}}>
+BODIES = """graph (float[N,3,2,2] x) => (float[N,5] y)
+  <float[12,5] w, float[12,5] v, int64 zero = {{0}}, int64 n = {{{}}}>
 {{ s = Shape (x)  b = Gather (s, zero)  c = {} (b, n)  f = Flatten (x)
   y = If (c) <
      then_branch = g () => (float[N,5] a) {{ [first] a = MatMul (f, w) }},
