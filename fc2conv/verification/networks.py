@@ -21,7 +21,8 @@ from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected
 from fc2conv.verification.nodes import label
 from fc2conv.verification.numeric import Comparison, judged
-from fc2conv.verification.pair import outputs_of, sizes_of, skipped
+from fc2conv.verification.pair import outputs_of, skipped
+from fc2conv.verification.sizes import sizes_of
 from fc2conv.verification.spec import Claims, Sizes
 from fc2conv.verification.trials import NAME, run_models
 

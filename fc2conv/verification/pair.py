@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
 
 import msgspec
 from onnx import ModelProto
@@ -15,23 +14,17 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.check import Exact, Sizes, check_exact, position
+from fc2conv.verification.exact.check import Exact, check_exact, position
 from fc2conv.verification.exact.positions import MOST_ITEMS
-from fc2conv.verification.exact.walk import Walk
-from fc2conv.verification.fitting import fits, fitted
+from fc2conv.verification.fitting import fits
 from fc2conv.verification.nodes import in_order, is_random, rename
 from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import Comparison, judged, saved
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
+from fc2conv.verification.sizes import ITEMS, grown, sizes_of
 from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable
 from fc2conv.verification.trials import NAME, OTHER_BATCH, Trial, run_models
-
-_ITEMS = (2, 3, 5, 6, 7, 9, 17, 33, MOST_ITEMS + 1)
-"""Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
-_MOST_SIZES = 16
-_STEPS = (1, 32)
-"""By how much other open axes grow with each item of these: maps that are halved several times by a multiple."""
 
 
 def skipped(name: str, why: str) -> Check:
@@ -195,68 +188,8 @@ def _sizes_that_run(
     rest = [found] if found != tried and not parted else []
     if ran.setting is None or len(tried) == 1 or (found != tried and not ran.one_batch):
         return rest
-    batches = {n: replace(ran.setting, batch=n) for n in (1, *_ITEMS)}
+    batches = {n: replace(ran.setting, batch=n) for n in (1, *ITEMS)}
     suit = [n for n, setting in batches.items() if fits(original, setting, given)]
     if len(suit) in (0, len(batches)) or (parted and min(tried) in suit):
         return rest
     return [{n: feeds.shapes(original.model, batches[n], given)} for n in suit]
-
-
-def sizes_of(original: ModelFile, ran: Trial | None, given: Mapping[str, tuple[int, ...]]) -> dict[int, feeds.Shapes]:
-    """The shapes for exact arithmetic, for several batches where the batch is open."""
-    if feeds.unsupported(original.model, given):
-        return {1: {}}
-    first = next(feeds.settings())
-    setting = (ran.setting if ran is not None else None) or fitted(original, first, given) or first
-    setting = _distinct(original, setting, given)
-    one = ran is not None and ran.one_batch
-    batches = _ITEMS if feeds.dynamic_batch(original.model, given) and not one else (setting.batch,)
-    every = {n: feeds.shapes(original.model, replace(setting, batch=n), given) for n in batches}
-    return every if len({str(shapes) for shapes in every.values()}) > 1 else {setting.batch: every[batches[0]]}
-
-
-def _distinct(original: ModelFile, setting: feeds.Setting, given: Mapping[str, tuple[int, ...]]) -> feeds.Setting:
-    """The setting with open sizes of which no two are the same, if the model takes such."""
-
-    def known(fixed: feeds.Setting) -> set[str]:
-        values = Walk(original, feeds.shapes(original.model, fixed, given)).run()
-        return {name for name, term in values.items() if term.shape is not None}
-
-    least = replace(setting, batch=_ITEMS[0])
-    for step in _STEPS:
-        other = feeds.distinct(original.model, least, given, step)
-        if feeds.shapes(original.model, other, given) == feeds.shapes(original.model, least, given):
-            return setting
-        if fits(original, other, given) and known(other) == known(least):
-            return replace(setting, fixed=other.fixed)
-    return setting
-
-
-def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]]) -> Sizes:
-    """The shapes of the least of these sizes, and larger ones along other open axes, where the model takes them.
-
-    One that is broadcast may be 1, or as large as what it meets.
-    """
-    least = min(sizes)
-    groups = feeds.other_places(original.model, given)
-    every = [place for group in feeds.open_places(original.model, given) for place in group]
-
-    def setting(more: int, groups: Iterable[Iterable[feeds.Place]], apart: int = 0) -> feeds.Setting:
-        steps = {place: more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
-        fixed = {(name, i): sizes[least][name][i] + steps.get((name, i), 0) for name, i in every}
-        return replace(next(feeds.settings()), fixed=fixed)
-
-    for step, apart in product(_STEPS, (1, 0)) if sizes[least] else ():  # a difference of two is to grow as well
-        free = [group for group in groups if fits(original, setting(step, [group]), given)]
-        if free and all(fits(original, setting(step * n, free, apart), given) for n in (1, _ITEMS[-1] - least)):
-            return {
-                n: feeds.shapes(original.model, setting(step * (n - least), free, apart), given)
-                for n in (least, *_ITEMS)
-                if n >= least
-            }
-    broadcast = [group for group in groups if {sizes[least][name][i] for name, i in group} == {1}]
-    terms = Walk(original, sizes[least]).run().values() if broadcast else ()
-    for size in sorted({size for term in terms for size in term.shape or () if size > 1})[:_MOST_SIZES]:
-        if free := [group for group in broadcast if fits(original, setting(size - 1, [group]), given)]:
-            return {least: sizes[least], least + 1: feeds.shapes(original.model, setting(size - 1, free[:1]), given)}
-    return {}

@@ -49,3 +49,24 @@ def test_a_size_that_is_another_one_with_one_item(size: str) -> None:
       e = Equal (i, o)  c = Cast <to = 7> (e)  r = %s  f = Cast <to = 1> (r)  y = Add (x, f) }"""
     found = fc2conv.verify(parse(text % "Identity (s)", opset=17), parse(text % size, opset=17))
     assert found.verdict == "differs"
+
+
+EACH_FIFTH = "graph (float[N,4] x) => (float[A,B] y) <int64[2] k = {-1, 20}, int64[1] zero = {0}, int64[1] five = {5}>"
+ROWS = "graph (float[N,4] x) => (float[A,B] y) <float[3,4] w, int64[1] zero = {0}, int64[1] three = {3}>"
+TWO = "graph (float[N,4] x, float[M,4] z) => (float[A,B] y)"
+
+
+@pytest.mark.parametrize(
+    ("head", "one", "other", "verdict"),
+    [
+        (EACH_FIFTH, "y = Reshape (x, k)", "c = Slice (x, zero, five, zero)  y = Reshape (c, k)", "differs"),
+        (ROWS, "y = Add (x, w)", "c = Slice (x, zero, three, zero)  y = Add (c, w)", "proved"),
+        (ROWS, "y = Add (x, w)", "s = Shape (w)  e = Expand (x, s)  y = Add (e, w)", "proved"),
+        (TWO, "y = Add (x, z)", "s = Shape (z)  e = Expand (x, s)  y = Add (e, z)", "proved"),
+        (TWO, "y = Add (x, z)", "s = Shape (x)  r = Reshape (z, s)  y = Add (x, r)", "differs"),
+    ],
+)
+def test_numbers_of_items_that_suit_a_model(head: str, one: str, other: str, verdict: str) -> None:
+    """A batch of which each fifth number is one, or one and three; two that are broadcast in each other."""
+    models = [parse(f"{head} {{ {each} }}", opset=17) for each in (one, other)]
+    assert fc2conv.verify(*models).verdict == verdict

@@ -69,7 +69,7 @@ class Exact:
 
 
 def check_exact(
-    original: ModelFile, converted: ModelFile, sizes: Sizes, seed: int, files: bytes = b"", grown: Sizes | None = None
+    original: ModelFile, converted: ModelFile, sizes: Sizes, seed: int, files: bytes = b"", grown: Sequence[Sizes] = ()
 ) -> Exact:
     """Compare two models in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
@@ -84,10 +84,11 @@ def check_exact(
     found = _result(prover, items)
     if len(sizes) > 1 and not found.parted:
         found, items = _wider(prover, found, sizes, seed, items, lambda tried: f"{_listed([*tried])} items")
-    if grown and found.proved:
-        found, _ = _wider(
-            prover, found, grown, seed, [*items, ""], lambda tried: f"inputs of {_listed(_shown(tried.values()))}"
-        )
+    for others in grown:
+        if found.proved:
+            found, items = _wider(
+                prover, found, others, seed, [*items, ""], lambda tried: f"inputs of {_listed(_shown(tried.values()))}"
+            )
     return found
 
 
@@ -120,7 +121,7 @@ def _wider(
         wider.walk(settled=False)
     if _stopped(prover, wider):
         return found, on
-    found_beyond = _beyond(prover, wider, (least, second))
+    found_beyond = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
     position, node = found_beyond.position, found_beyond.node
     ordered = sorted(sizes)
     more = {*ordered[2 : found_beyond.sizes], *[n for n in ordered if n > position][: position > 0]}
