@@ -16,7 +16,9 @@ BODIES = """graph (float[N,3,2,2] x) => (float[N,5] y)
      else_branch = h () => (float[N,5] z) {{ [second] p = MatMul (f, v)  z = {} (p) }}> }}"""
 
 
-@pytest.mark.parametrize(("condition", "n"), [("Equal", 1), ("Greater", 1), ("Less", 2), ("Greater", 4)])
+@pytest.mark.parametrize(
+    ("condition", "n"), [("Equal", 1), ("Greater", 1), ("Less", 2), ("Greater", 2), ("Greater", 4)]
+)
 def test_layers_of_both_bodies_are_proved(condition: str, n: int) -> None:
     original = parse(BODIES.format(n, condition, "Relu"))
     done = fc2conv.convert(original, None, fc2conv.Options(scope="all"))
@@ -53,6 +55,7 @@ def test_a_size_that_is_another_one_with_one_item(size: str) -> None:
 
 EACH_FIFTH = "graph (float[N,4] x) => (float[A,B] y) <int64[2] k = {-1, 20}, int64[1] zero = {0}, int64[1] five = {5}>"
 ROWS = "graph (float[N,4] x) => (float[A,B] y) <float[3,4] w, int64[1] zero = {0}, int64[1] three = {3}>"
+ONE_ALONE = "n = Shape <end = 1> (x)  t = Sub (three, n)  b = Greater (t, n)  f = Cast <to = 1> (b)"
 TWO = "graph (float[N,4] x, float[M,4] z) => (float[A,B] y)"
 
 
@@ -62,6 +65,7 @@ TWO = "graph (float[N,4] x, float[M,4] z) => (float[A,B] y)"
         (EACH_FIFTH, "y = Reshape (x, k)", "c = Slice (x, zero, five, zero)  y = Reshape (c, k)", "differs"),
         (ROWS, "y = Add (x, w)", "c = Slice (x, zero, three, zero)  y = Add (c, w)", "proved"),
         (ROWS, "y = Add (x, w)", "s = Shape (w)  e = Expand (x, s)  y = Add (e, w)", "proved"),
+        (ROWS, "y = Max (x, w)", f"{ONE_ALONE}  o = Add (x, f)  y = Max (o, w)", "differs"),
         (TWO, "y = Add (x, z)", "s = Shape (z)  e = Expand (x, s)  y = Add (e, z)", "proved"),
         (TWO, "y = Add (x, z)", "s = Shape (x)  r = Reshape (z, s)  y = Add (x, r)", "differs"),
     ],

@@ -35,7 +35,8 @@ class Exact:
     """The check, the verdict on each output, and where the models part.
 
     The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
-    in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names.
+    in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names. `stopped`:
+    the original takes no second number of items of those that are tried first.
     """
 
     check: Check
@@ -44,6 +45,7 @@ class Exact:
     parting: Parting | None = None
     unseen: bool = False
     position: int = 0
+    stopped: bool = False
     primes: Sequence[int] = ()
     residues: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,7 +122,7 @@ def _wider(
     else:
         wider.walk(settled=False)
     if _stopped(prover, wider):
-        return found, on
+        return replace(found, stopped=True), on
     found_beyond = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
     position, node = found_beyond.position, found_beyond.node
     ordered = sorted(sizes)

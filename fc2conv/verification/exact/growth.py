@@ -112,7 +112,7 @@ class Growth:
             degree = (max if node.op_type in STRAIGHT else sum)([0, *scales])
             self._numbers |= {(place, name): degree for name in gives if degree > 1}
         else:
-            self._scaled(node, [values[n] for n in node.output if n in values], others, pairs, scales)
+            self._scaled(node, [values[n] for n in node.output if n in values and n in others], others, pairs, scales)
         made = [term.value for term in gives.values()]
         grows = sum(map(bool, grown)) if gives else 0
         worst = _worst([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
