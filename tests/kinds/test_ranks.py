@@ -96,3 +96,14 @@ def test_a_layer_over_a_value_of_rank_5_beside_one_with_a_frame_of_its_own() -> 
     assert kernels(report)["second"] == [1, 1]
     feed = {"x": floats((2, 1, 1, 2, 1))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_border_that_is_cut_off_by_an_attribute() -> None:
+    """Before opset 11 a Pad has no operands; a network of one dimension is lifted."""
+    text = """graph (float[1,5,5] x) => (y) { c = Conv (x, k)  p = Pad <pads = [0, -1, -1, 0, 0, 1], value = 0.5> (c)
+      d = Conv (p, m)  f = Flatten (d)  [fc] y = MatMul (f, w) }"""
+    original = model(text, {"k": floats((5, 5, 2)), "m": floats((3, 4, 1)), "w": floats((12, 5))}, 7)
+    result, report = proved(original, conv_rank="2d")
+    assert kernels(report) == {"fc": [1, 4]}
+    feed = {"x": floats((1, 5, 5))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5

@@ -124,13 +124,18 @@ def pad(at: At) -> Residues:
     """Move, and fill with one constant."""
     x = at.res(0)
     pads = at.attr("pads", None) or at.ints(1) or []
-    if at.attr("mode", b"constant") != b"constant" or min(pads, default=0) < 0:
+    if at.attr("mode", b"constant") != b"constant":
         return moved(filler=2)(at)
     axes = at.ints(3) or list(range(x.ndim - 1))
     fill = at.res(2) if at.has(2) else at.field.number(at.attr("value", 0.0))
     widths = [(0, 0)] * (x.ndim - 1)
     for i, axis in enumerate(axes):
-        widths[axis % len(widths)] = (pads[i], pads[i + len(axes)])
+        begin, end = pads[i], pads[i + len(axes)]
+        place, left = axis % len(widths) + 1, slice(max(0, -begin), x.shape[axis % len(widths) + 1] + min(0, end))
+        if left.start >= left.stop:
+            raise OpaqueError  # nothing but the border is left
+        x = x[(slice(None),) * place + (left,)]
+        widths[place - 1] = max(0, begin), max(0, end)
     return at.field.padded(x, widths, fill)
 
 
