@@ -68,9 +68,9 @@ def _finished(b: Builder, seed: int) -> RandomModel:
         [helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None] * value.rank) for value in outputs],
         b.tensors,
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", b.opset)], ir_version=10 if b.opset >= 21 else 8
-    )
+    domains = {node.domain: 1 for node in b.nodes if node.domain}
+    imports = [helper.make_opsetid(domain, version) for domain, version in {"": b.opset, **domains}.items()]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10 if b.opset >= 21 else 8)
     return RandomModel(model, b.batch, dynamic)
 
 

@@ -8,5 +8,7 @@ from .forms import FORMS
 from .joins import JOINS
 from .layers import LAYERS
 from .maps import MAPS
+from .moves import MOVES
+from .networks import NETWORKS
 
-STEPS: dict[Step, int] = {**MAPS, **LAYERS, **ELEMENTWISE, **JOINS, **FORMS}
+STEPS: dict[Step, int] = {**MAPS, **LAYERS, **ELEMENTWISE, **JOINS, **FORMS, **MOVES, **NETWORKS}
