@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.defs import onnx_opset_version
 from onnxruntime import InferenceSession
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
@@ -60,6 +60,7 @@ class Builder:
     tensors: list[TensorProto] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     inputs: list[Value] = field(default_factory=list)
+    functions: list[FunctionProto] = field(default_factory=list)
 
     # -- draws ---------------------------------------------------------------------------------------------------
     def below(self, bound: int) -> int:

@@ -70,7 +70,8 @@ def _finished(b: Builder, seed: int) -> RandomModel:
     )
     domains = {node.domain: 1 for node in b.nodes if node.domain}
     imports = [helper.make_opsetid(domain, version) for domain, version in {"": b.opset, **domains}.items()]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=10 if b.opset >= 21 else 8)
+    version = 10 if b.opset >= 21 else 8
+    model = helper.make_model(graph, opset_imports=imports, ir_version=version, functions=b.functions)
     return RandomModel(model, b.batch, dynamic)
 
 

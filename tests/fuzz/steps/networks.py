@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from ..builder import Builder, Step, Value
 
-MICROSOFT = "com.microsoft"
+MICROSOFT, LOCAL = "com.microsoft", "local"
 
 
 # -- maps ------------------------------------------------------------------------------------------------------------
@@ -185,6 +185,29 @@ def choice(b: Builder, x: Value) -> Value | None:
     return b.add("If", [condition], [*x.shape[:-1], outputs], **bodies)
 
 
+def called(b: Builder, x: Value) -> Value | None:
+    """A function of the model that holds a layer, and now and then the node in front of it or its weight."""
+    if x.rank < 2 or b.opset < 11:
+        return None
+    inner, outputs = x.shape[-1], 1 + b.below(4)
+    before, inside = b.chance(0.5), b.chance(0.3)
+    nodes = [helper.make_node("Relu", ["X"], ["R"])] if before else []
+    weight = b.random.standard_normal((inner, outputs)).astype(np.float32)
+    if inside:
+        nodes.append(helper.make_node("Constant", [], ["W"], value=numpy_helper.from_array(weight, "W")))
+    nodes.append(helper.make_node("MatMul", ["R" if before else "X", "W"], ["P"], name="fc"))
+    slope = helper.make_node("LeakyRelu", ["P"], ["Y"])
+    slope.attribute.add(name="alpha", ref_attr_name="slope", type=AttributeProto.FLOAT)
+    name, operands = f"Dense{len(b.functions)}", ["X"] if inside else ["X", "W"]
+    b.functions.append(
+        helper.make_function(
+            LOCAL, name, operands, ["Y"], [*nodes, slope], [helper.make_opsetid("", b.opset)], ["slope"]
+        )
+    )
+    given = [x.name] if inside else [x.name, b.constant(weight)]
+    return b.add(name, given, [*x.shape[:-1], outputs], domain=LOCAL, slope=b.pick((0.1, 0.5)))
+
+
 def own_layer(b: Builder, x: Value) -> Value | None:
     """FusedMatMul, FusedGemm or a layer with a Gelu behind, as onnxruntime's optimizers write them."""
     if x.rank < 2:
@@ -220,5 +243,5 @@ def skip_norm(b: Builder, x: Value) -> Value | None:
 
 NETWORKS: dict[Step, int] = {
     wide_convolution: 3, transposed_convolution: 1, padded_pool: 1, norm: 2, activation: 2, reduce_more: 1,
-    recurrent: 1, attention: 1, product: 1, choice: 1, own_layer: 2, skip_norm: 1,
+    recurrent: 1, attention: 1, product: 1, choice: 1, called: 1, own_layer: 2, skip_norm: 1,
 }  # fmt: skip
