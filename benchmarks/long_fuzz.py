@@ -1,6 +1,6 @@
 """Converts many random graphs, in both scopes, with the proof on, and compares each with its original.
 
-    python benchmarks/long_fuzz.py 2000 [--start 1000] [--save DIR] [--no-verify] [--scope all] [--here]
+    python benchmarks/long_fuzz.py 2000 [--start 1000] [--save DIR] [--no-verify] [--scope all] [--options] [--here]
 
 Prints a summary (graphs, layers, faults, the reasons of layers that were kept, and how many graphs have each operator
 and opset); saves the models of faulty seeds; exits with 1 if there are any. Faults are wrong and invalid results, and
@@ -8,6 +8,9 @@ every exit code but 0 that the command would have ended with, which is 70 for an
 
 A long run is done in parts: 0-9999 by `10000`, 10000-19999 by `10000 --start 10000`, and so on, as many at a time as
 there are cores. Ctrl-C or SIGTERM ends a part with the summary of what was done, and says where to go on.
+
+`--options` gives each graph options of its seed as well (a target, limits, `--static` and others). What these change
+(results that stay maps, weights that are quantized anew, a network that slides) is judged by the proof alone.
 
 `--here` converts in this process and not in a child of it: a third faster, but a native crash ends the run.
 """
@@ -45,9 +48,9 @@ class Tally:
     seconds: float = 0.0
 
 
-def judged(seed: int, scope: str, tally: Tally, *, verify: bool, save: Path | None) -> None:
+def judged(seed: int, scope: str, tally: Tally, *, verify: bool, optioned: bool, save: Path | None) -> None:
     start = time.perf_counter()
-    verdict = judge_seed(seed, scope, verify=verify)
+    verdict = judge_seed(seed, scope, verify=verify, optioned=optioned)
     tally.seconds += time.perf_counter() - start
     tally.totals.update(graphs=1, converted=verdict.converted, kept=verdict.kept)
     tally.codes.update(verdict.codes)
@@ -87,6 +90,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="where the models of faulty seeds go")
     parser.add_argument("--scope", choices=SCOPES, help="one scope; both by default")
     parser.add_argument("--no-verify", action="store_true", help="convert without the proof")
+    parser.add_argument("--options", action="store_true", help="with random options")
     parser.add_argument("--here", action="store_true", help="convert in this process")
     arguments = parser.parse_args()
     if arguments.here:
@@ -101,7 +105,8 @@ def main() -> None:
     try:
         for seed in range(arguments.start, arguments.start + arguments.count):
             for scope, tally in tallies.items():
-                judged(seed, scope, tally, verify=not arguments.no_verify, save=arguments.save)
+                how = {"verify": not arguments.no_verify, "optioned": arguments.options}
+                judged(seed, scope, tally, **how, save=arguments.save)
             graph = random_graph(seed)
             operators.update({node.op_type for node in graph.model.graph.node})
             opsets[graph.opset] += 1

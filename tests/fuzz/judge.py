@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from execute import difference, feeds, run
@@ -17,6 +17,7 @@ from fc2conv.errors import ExitCode, Fc2convError
 
 from .builder import RandomModel
 from .graphs import random_graph
+from .options import random_options, same_signature
 
 TOLERANCE = 1e-3  # a fault of layout is of the order of 1; rounding through a norm may reach 1e-4
 ROUNDING = 1e-6  # of a mean that is almost zero, which is nothing beside the values that it is of
@@ -43,23 +44,23 @@ class Verdict:
         return sum(self.codes.values())
 
 
-def judge(random_model: RandomModel, scope: str, *, verify: bool = False) -> Verdict:
+def judge(random_model: RandomModel, options: fc2conv.Options) -> Verdict:
     """Converts the model and compares it with the original, at every batch at which the original runs.
 
-    With `verify` the tool proves the result as the command does, and a refusal is a fault.
+    A refusal of the proof is a fault, and so is a usage error or that of an input where no option asks for one.
     """
     model = random_model.model
-    options = fc2conv.Options(scope=scope, verify=verify)  # type: ignore[arg-type]
     try:
         conversion = fc2conv.convert(model, options=options)
     except Fc2convError as error:
-        return Verdict(f"exit {error.exit_code.value}: {error}")
+        asked = error.exit_code in (ExitCode.USAGE, ExitCode.INPUT) and options != _plain(options.scope, options.verify)
+        return Verdict("" if asked else f"exit {error.exit_code.value}: {error}")
     converted = conversion.model
     try:
         checker.check_model(converted, full_check=True)
     except (checker.ValidationError, InferenceError) as error:
         return Verdict(f"invalid: {error}")
-    fault = _first_difference(random_model, converted)
+    fault = _first_difference(random_model, converted) if same_signature(options) else ""
     kept = Counter(layer.reason.code for layer in conversion.report.kept if layer.reason is not None)
     return Verdict(fault, len(conversion.report.converted), kept)
 
@@ -109,14 +110,20 @@ def _batches(random_model: RandomModel) -> list[int]:
     return sorted({batch, 1, batch + 1})
 
 
-def judge_seed(seed: int, scope: str, *, verify: bool = False) -> Verdict:
-    """As `judge_whole`, for the model of a seed."""
-    return judge_whole(random_graph(seed), scope, verify=verify)
+def judge_seed(seed: int, scope: str, *, verify: bool = False, optioned: bool = False) -> Verdict:
+    """As `judge_whole`, for the model of a seed, with options of that seed as well if it is `optioned`."""
+    model = random_graph(seed)
+    options = replace(random_options(seed, model.batch, scope), verify=verify) if optioned else _plain(scope, verify)
+    return judge_whole(model, options)
 
 
-def judge_whole(random_model: RandomModel, scope: str, *, verify: bool = False) -> Verdict:
+def _plain(scope: str, verify: bool) -> fc2conv.Options:
+    return fc2conv.Options(scope=scope, verify=verify)  # type: ignore[arg-type]
+
+
+def judge_whole(random_model: RandomModel, options: fc2conv.Options) -> Verdict:
     """As `judge`, where an exception, with which the command ends with 70, is a fault too."""
     try:
-        return judge(random_model, scope, verify=verify)
+        return judge(random_model, options)
     except Exception as error:  # noqa: BLE001  a fuzzer reports whatever happens
         return Verdict(f"crash: {type(error).__name__}: {error}")

@@ -9,6 +9,8 @@ import onnx
 import pytest
 from onnx import checker
 
+from fc2conv import Options
+
 from .builder import OPSETS
 from .graphs import random_graph
 from .judge import SCOPES, judge_seed, judge_whole
@@ -29,7 +31,7 @@ def test_converted_random_graphs_are_right(chunk: int) -> None:
         checker.check_model(graph.model, full_check=True)
         opsets.add(graph.opset)
         for scope in SCOPES:
-            verdict = judge_whole(graph, scope)  # it runs the original as well
+            verdict = judge_whole(graph, Options(scope=scope, verify=False))  # it runs the original as well
             converted[scope] += verdict.converted
             if verdict.fault:
                 faults[seed, scope] = verdict.fault
@@ -43,4 +45,10 @@ def test_converted_random_graphs_are_right(chunk: int) -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 def test_no_right_conversion_is_refused(scope: str) -> None:
     verdicts = {seed: judge_seed(seed, scope, verify=True) for seed in SEEDS[:20]}
+    assert not {seed: verdict.fault for seed, verdict in verdicts.items() if verdict.fault}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_no_options_make_a_model_wrong(scope: str) -> None:
+    verdicts = {seed: judge_seed(seed, scope, verify=True, optioned=True) for seed in SEEDS[20:40]}
     assert not {seed: verdict.fault for seed, verdict in verdicts.items() if verdict.fault}
