@@ -235,7 +235,7 @@ class Constants:
         if kind == "QuantizeLinear" and zero_point is not None:
             default = zero_point.type
         made = int_attribute(node, "output_dtype", 0) or default
-        return replace(stored, replay=(*stored.replay, Replay(node, dim, block)), made_type=made)
+        return replace(stored, replay=(*stored.replay, Replay(node, dim, block, stored.layout)), made_type=made)
 
     def _filled(self, node: NodeProto) -> Stored | None:
         shape = self.ints(node.input[0])

@@ -18,12 +18,13 @@ class Replay:
     """An elementwise node on the way from the stored values to the constant, which is run on the new form as well.
 
     `dim` are the stored tensor's axes along which its parameters vary (none: they are scalars); `block` how many
-    indices of that dimension share one (0: each has its own).
+    indices of that dimension share one (0: each has its own). `layout` has the dimensions of what the node read.
     """
 
     node: NodeProto
     dim: Dim = ()
     block: int = 0
+    layout: Layout = ()
 
 
 @dataclass(frozen=True)

@@ -199,11 +199,11 @@ class Tensors(Pool):
     def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:
         """The scales of a block-quantized weight, laid out as its kernel with blocks in the place of an axis."""
         scales = self._stored(name)
-        own = form.stored.layout.index(replay.dim)
+        own = replay.layout.index(replay.dim)
         blocks = (Axis("blocks", Size(scales.shape[own])),)
         source, target = (
             normal(blocks if dim == replay.dim else dim for dim in layout)
-            for layout in (form.stored.layout, form.layout)
+            for layout in (replay.layout, form.layout)
         )
         return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
 

@@ -69,6 +69,19 @@ def test_weights_in_blocks_are_expanded_on_request(pooled: bool) -> None:
     assert_equal(original, result, 1e-6)
 
 
+def test_weights_in_blocks_behind_a_transpose() -> None:
+    """The scales have the dimensions of what DequantizeLinear read."""
+    text = f"""graph (float[{MAP}] x) => (float[N,{M}] y)
+    {{ f = Flatten (x)
+       d = DequantizeLinear <axis = 1, block_size = 4> (w, s)
+       t = Transpose (d)
+       [fc] y = MatMul (f, t) }}"""
+    original = model(text, {"w": integers((M, K), np.int8), "s": np.abs(floats((M, K // 4))) * np.float32(0.01)}, 21)
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [1, 1]}
+    assert_equal(original, result, 1e-6)
+
+
 @pytest.mark.parametrize("pooled", [True, False], ids=["1x1", "spatial"])
 def test_weights_in_blocks_of_outputs(pooled: bool) -> None:
     """M = 8 in blocks of 4, each feature with scales of its own: a 1x1 kernel, or floating point."""
