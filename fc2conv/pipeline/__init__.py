@@ -114,8 +114,8 @@ def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     recipe = recipe_of(second.model)
     with clock.stage("verify"):
         if recipe is None or recipe_of(first.model) is not None:
-            like = replace(first, model=inlined_like(first.model, second.model))
-            found = verify_pair(like, second, False, options)
+            inlined = replace(first, model=inlined_like(first.model, second.model))
+            found = verify_pair(first, second, False, options, inlined)
         else:
             found = verify_sliding(first, second, recipe, options, known is not None and known.crops)
     if signature:

@@ -43,11 +43,11 @@ def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Pr
 def proved_by(work: Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:
     if work.slid is None:
         assert work.rewritten is not None
-        return _compared(work.rewritten, written, options), None
+        return _compared(work.file, work.rewritten, written, options), None
     ordinary = None
     if work.rewritten is not None:
         between = replace(converted_file(work.file, work.rewritten), stamps={})  # it is no file
-        ordinary = _compared(work.rewritten, between, options)
+        ordinary = _compared(work.file, work.rewritten, between, options)
     return proved(work.file, written, work.slid, options, ordinary)
 
 
@@ -84,13 +84,14 @@ def beside(found: Verification, last: Check) -> Verification:
     return changed(found, checks=[*found.checks, last], verdict=verdict)
 
 
-def _compared(rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
+def _compared(file: ModelFile, rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
     from fc2conv.verification.pair import verify_pair
 
-    pair = rewritten.original, written
+    models = rewritten.original if rewritten.requantized else file, written, rewritten.original
     if options.freeze_initializers and written.model.ir_version >= OWN_INITIALIZERS:
-        pair = _frozen(pair[0]), _frozen(pair[1])
-    found = verify_pair(*pair, True, options.verification)
+        models = _frozen(models[0]), _frozen(models[1]), _frozen(models[2])
+    first, second, inlined = models
+    found = verify_pair(first, second, True, options.verification, inlined)
     return found if rewritten.unchanged is None else _measured(found, rewritten, rewritten.unchanged, written, options)
 
 

@@ -10,7 +10,7 @@ from onnx import FunctionProto, ModelProto, NodeProto, inliner
 from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import Graph, op, opset_versions, reads
+from fc2conv.ir.graph import Graph, op, opset_versions, reads, subgraphs
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.validate import check_model
 from fc2conv.layout.view import Provenance
@@ -39,7 +39,9 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
         return None
     blind = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if _blind(each))
     called = {key for graph, node in blind for key in _called(graph, node)} & functions.keys()
-    while more := {(n.domain, n.op_type) for key in called for n in functions[key].node} & functions.keys() - called:
+    while (
+        more := {(n.domain, n.op_type) for key in called for n in _all(functions[key].node)} & functions.keys() - called
+    ):
         called |= more
     return replace(file, model=_inlined(file.model, sorted(called))) if called else None
 
@@ -70,12 +72,13 @@ def _called(graph: Graph, node: NodeProto) -> Iterator[_Id]:
             assert scope.outer is not None
             stack.append((scope.outer, name))
             continue
-        yield maker.domain, maker.op_type
+        yield _op(maker)
         stack += [(scope, each) for each in reads([maker])]
 
 
 def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
+    model = _with_defaults(model)
     try:
         out = inliner.inline_selected_functions(model, chosen, exclude=False)
     except RuntimeError as error:
@@ -84,6 +87,28 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     _import(out, (function for function in model.functions if _id(function) in chosen))
     check_model(out)
     return out
+
+
+def _with_defaults(model: ModelProto) -> ModelProto:
+    """The model whose calls name each attribute that their function has a default for: onnx's inliner knows none."""
+    defaults = {(each.domain, each.name, each.overload): each.attribute_proto for each in model.functions}
+    if not any(defaults.values()):
+        return model
+    out = ModelProto()
+    out.CopyFrom(model)
+    for node in _all([*out.graph.node, *(node for function in out.functions for node in function.node)]):
+        given = {each.name for each in node.attribute}
+        more = defaults.get((node.domain, node.op_type, node.overload), ())
+        node.attribute.extend(each for each in more if each.name not in given)
+    return out
+
+
+def _all(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Nodes, and those of their subgraphs."""
+    for node in nodes:
+        yield node
+        for _, inner in subgraphs(node):
+            yield from _all(inner.node)
 
 
 def _import(model: ModelProto, functions: Iterable[FunctionProto]) -> None:
@@ -106,10 +131,15 @@ def _id(function: FunctionProto) -> _Id:
     return function.domain, function.name
 
 
+def _op(node: NodeProto) -> _Id:
+    return node.domain, node.op_type
+
+
 def _holding(functions: dict[_Id, FunctionProto]) -> set[_Id]:
     """The functions that hold a layer, themselves or in a function that they call."""
-    holding = {key for key, function in functions.items() if any(op(node) in LAYER_OPERATORS for node in function.node)}
-    calls = {key: {(node.domain, node.op_type) for node in function.node} for key, function in functions.items()}
+    nodes = {key: [*_all(function.node)] for key, function in functions.items()}
+    holding = {key for key, inner in nodes.items() if any(op(node) in LAYER_OPERATORS for node in inner)}
+    calls = {key: {*map(_op, inner)} for key, inner in nodes.items()}
     while more := {key for key, called in calls.items() if called & holding} - holding:
         holding |= more
     return holding

@@ -202,8 +202,7 @@ class Tensors(Pool):
         own = replay.layout.index(replay.dim)
         blocks = (Axis("blocks", Size(scales.shape[own])),)
         source, target = (
-            normal(blocks if dim == replay.dim else dim for dim in layout)
-            for layout in (replay.layout, form.layout)
+            normal(blocks if dim == replay.dim else dim for dim in layout) for layout in (replay.layout, form.layout)
         )
         return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
 

@@ -60,7 +60,8 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
     if training[0] != training[1]:
         yield "training_info"
     before, after = ({_domain(o.domain): o.version for o in model.opset_import} for model in (old, new))
-    for name in _changed(before, after):
+    inner = {_domain(o.domain): o.version for function in old.functions for o in function.opset_import}
+    for name in _changed({**inner, **before}, {**inner, **after}):
         yield f"opset of {name or 'ai.onnx'}: {before.get(name, 'none')} -> {after.get(name, 'none')}"
 
 
@@ -71,11 +72,10 @@ def _said(value: ValueInfoProto) -> object:
 
 
 def redeclared(old: ModelProto, new: ModelProto) -> str:
-    """A function that is gone, new, or called in another way; exact arithmetic looks at its nodes."""
-    for one, other in zip_longest(old.functions, new.functions):
-        if one is None or other is None or _declared(one) != _declared(other):
-            return f"functions: {(one or other).name}"
-    return ""
+    """A function that is new, or called in another way; exact arithmetic looks at its nodes, and at those inlined."""
+    before = {(f.domain, f.name, f.overload): _declared(f) for f in old.functions}
+    changed = (f.name for f in new.functions if before.get((f.domain, f.name, f.overload)) != _declared(f))
+    return next((f"functions: {name}" for name in changed), "")
 
 
 def _declared(function: FunctionProto) -> list[bytes]:

@@ -14,7 +14,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.check import Exact, check_exact, position
+from fc2conv.verification.exact.check import Exact, check_exact, position, same_nodes
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fits
 from fc2conv.verification.nodes import in_order, is_random, rename
@@ -32,7 +32,9 @@ def skipped(name: str, why: str) -> Check:
     return Check(name=name, verdict=Verdict.SKIPPED, detail=why)
 
 
-def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: VerifyOptions) -> Verification:
+def verify_pair(
+    original: ModelFile, converted: ModelFile, ours: bool, options: VerifyOptions, inlined: ModelFile | None = None
+) -> Verification:
     """Compares two models. The checks, in the report's order: `checker`, `signature`, `structure`, `exact`, `numeric`.
 
     The verdict on an output is
@@ -46,9 +48,15 @@ def verify_pair(original: ModelFile, converted: ModelFile, ours: bool, options: 
     The verdict of the whole is the worst. If the converted model is one of `ours`, all that describes it is as it was.
     Of two models of others what they only say in another way is noted, and where their signatures are not the same the
     numbers are shown, if one feed suits both. Raises UsageError for `input_shapes` that fit no input.
+
+    `inlined` is the original with the functions inlined that the converted model lacks. It is compared in its place
+    where each node is the same, as the values of functions have the names then by which the two models are followed.
     """
     check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
+    if inlined is not None and inlined.model is not original.model and options.only != "numeric":
+        sizes = sizes_of(original, None, options.input_shapes)
+        original = inlined if same_nodes(original, inlined, sizes[min(sizes)]) else original
     checks = [
         check_valid(original, converted),
         check_signature(original, converted, ours),

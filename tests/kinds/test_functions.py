@@ -11,7 +11,9 @@ from proving_kinds import proved
 from textmodel import parse
 
 import fc2conv
+from fc2conv.errors import UnprovedError
 from fc2conv.options import SlidingOptions
+from fc2conv.rewrite import functions
 
 _FUNCTION = '<domain: "own", opset_import: ["": 18, "own": 1]>'
 FUNCTIONS = f"""
@@ -22,6 +24,11 @@ FUNCTIONS = f"""
 {_FUNCTION} turned (v) => (r) {{ r = Transpose <perm = [1, 0]> (v) }}
 {_FUNCTION} convolved (v, u) => (r) {{ r = Conv (v, u) }}
 {_FUNCTION} linear (v, u) => (r) {{ s = own.swish (v)  r = Gemm <transB = 1> (s, u) }}
+{_FUNCTION} either <turn: int = 1> (v, u) => (r)
+{{ n = ReduceMax <keepdims = 0> (v)  c = Cast <to = 9> (n)
+   r = If (c) <then_branch = then () => (p) {{ p = Gemm <transB: int = @turn> (v, u) }},
+               else_branch = otherwise () => (q) {{ q = own.plain (v, u) }}> }}
+{_FUNCTION} plain <turn: int = 1> (v, u) => (r) {{ r = Gemm <transB: int = @turn> (v, u) }}
 """
 CASES = {
     "flat": "m = Conv (x, k)  f = own.flat (m)  [fc] y = Gemm <transB = 1> (f, w)",
@@ -54,6 +61,21 @@ def test_functions_behind_the_layers_stay() -> None:
     original = model("m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  y = own.swish (g)")
     result, _ = proved(original)
     assert Counter(node.op_type for node in result.graph.node) == {"Conv": 2, "Flatten": 1, "swish": 1}
+
+
+@pytest.mark.parametrize("name", ["either", "plain"])
+def test_a_default_of_a_function_counts_where_a_call_says_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layers of a body are those of the function; the proof reads the functions of the original by itself."""
+    original = model(f"m = Conv (x, k)  f = Flatten (m)  g = own.{name} (f, w)  y = own.{name} <turn = 0> (g, v)")
+    result, report = proved(original, scope="all")
+    assert not report.kept
+    assert Counter(node.op_type for node in result.graph.node)["Gemm"] == 0
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(result, inputs)) < 1e-5
+    monkeypatch.setattr(functions, "_with_defaults", lambda model: model)
+    square = model(f"m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  y = own.{name} (g, v)")
+    with pytest.raises(UnprovedError):
+        fc2conv.convert(square)
 
 
 def test_a_network_of_functions_slides() -> None:

@@ -160,6 +160,14 @@ def _one_less(sizes: Sizes) -> dict[int, Shapes]:
     return {few - 1: {name: tuple(a - (b - a) // (many - few) for a, b in pairs) for name, pairs in dims.items()}}
 
 
+def same_nodes(original: ModelFile, inlined: ModelFile, shapes: Shapes) -> bool:
+    """Whether two models are the same node by node, once the functions of both are inlined."""
+    prover = Prover(original, inlined, shapes, Blobs(original, inlined).name)
+    prover.walk(settled=False)
+    old, new = prover.old, prover.new
+    return all(old[v.name].key == new[v.name].key for v in original.model.graph.output if v.name in old)
+
+
 def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:
     """Return the largest position of an open axis that one model alone names, for numbers without a proof."""
     if len(sizes) < 2:

@@ -55,7 +55,7 @@ class Walk:
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True).run()
+        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True, unrolls=True).run()
         return self.values
 
 
@@ -69,7 +69,8 @@ class Scope:
     """One graph: `known` are the terms by name, those that it sees from outside among them.
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
-    `part_of` is the label of the fused node whose parts are walked, and `place` the `path` of calls with its count.
+    `part_of` is the fused node whose parts are walked, and `place` the `path` of calls with its count. Loops are walked
+    where it `unrolls`.
     """
 
     walk: Walk
@@ -77,6 +78,7 @@ class Scope:
     opsets: Mapping[str, int]
     known: dict[str, Term | None]
     main: bool = False
+    unrolls: bool = False
     depth: int = 0
     part_of: str = ""
     path: str = ""
@@ -136,7 +138,7 @@ class Scope:
             return replace(self, known={**given})._results(chosen[0])
         if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
-        if domain == "" and node.op_type == "Loop" and self.main and (steps := self._unrolled(node, operands)):
+        if domain == "" and node.op_type == "Loop" and self.unrolls and (steps := self._unrolled(node, operands)):
             return steps
         bodies = self._bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
@@ -243,8 +245,8 @@ class Scope:
     ) -> list[Term]:
         given: dict[str, Term | None] = {info.name: None for info in graph.input}
         given.update(zip(given, operands, strict=False))
-        path = f"{self.path}/{node.output[0]}"
-        return Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, path=path).outputs()
+        inner = Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, unrolls=self.unrolls)
+        return replace(inner, path=f"{self.path}/{node.output[0]}").outputs()
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         name = "then_branch" if condition else "else_branch"
