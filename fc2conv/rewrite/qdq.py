@@ -23,7 +23,7 @@ from onnx import NodeProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
+from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, new_node, op
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.swap import exchanged, pooled, swap
 
@@ -136,7 +136,7 @@ def _qgemm(at: _Writer, node: NodeProto) -> Written | None:
         if len(at.constants.shape(c) or ()) != 1:
             return None
         of_a, of_b = (np.asarray(scale).reshape(-1) for scale in scales)
-        product = of_a * of_b
+        product = of_a * of_b * np.float32(float_attribute(node, "alpha", 1.0))  # which scales the bias as well
         value = product if len(product) > 1 else product.reshape(())
         bias = _Quantized(c, at.pool.value(value, f"{c}_scale"), "", 0 if value.ndim else None)
     return {-1: _product(at, node, _Quantized(a, sa, za), weight, (sy, zy), bias)}

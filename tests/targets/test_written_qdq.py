@@ -52,6 +52,12 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "{ f = Flatten (x)  [fc] y = com.microsoft.QGemm <alpha = 0.5> (f, sx, zx, w, sw, zw) }",
         {"domains": MS},
     ),
+    "gemm, whose alpha scales the bias as well": (
+        f"graph (uint8[N,6,5,7] x) => (float[N,9] y) <{WEIGHT}, {SCALES},"
+        " int32[9] c = {100000, -20000, 30000, 4, 5, 6, 700000, 8, 9}>"
+        "{ f = Flatten (x)  [fc] y = com.microsoft.QGemm <alpha = 0.3> (f, sx, zx, w, sw, zw, c) }",
+        {"domains": MS},
+    ),
     "to float": (
         f"graph (uint8[N,6,5,7] x) => (float[N,9] y) <{WEIGHT}, {SCALES}, float[9] b>"
         "{ f = Flatten (x)  [fc] y = com.microsoft.MatMulIntegerToFloat (f, w, sx, sw, zx, zw, b) }",

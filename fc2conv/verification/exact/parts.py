@@ -89,8 +89,9 @@ QLinearConv (x, u, i, w, v, j, s, z, b) => (y) { c = DequantizeLinear(x, u, i) d
     t = Mul(u, v) e = DequantizeLinear<axis = 0>(b, t) r = Conv(c, d, e) y = QuantizeLinear(r, s, z) }
 QLinearMatMul (a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear<axis = -2>(a, u, i)
     d = DequantizeLinear<axis = -1>(b, v, j) r = MatMul(c, d) y = QuantizeLinear(r, s, z) }
-QGemm (a, u, i, b, v, j, o, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear<axis = %(axis)s>(b, v, j)
-    t = Mul(u, v) e = DequantizeLinear(o, t) r = Gemm(c, d, e) y = QuantizeLinear(r, s, z) }
+QGemm <alpha: float = 1.0> (a, u, i, b, v, j, o, s, z) => (y) { c = DequantizeLinear(a, u, i)
+    d = DequantizeLinear<axis = %(axis)s>(b, v, j) m = Mul(u, v) f = Constant<value_float: float = @alpha>()
+    t = Mul(m, f) e = DequantizeLinear(o, t) r = Gemm(c, d, e) y = QuantizeLinear(r, s, z) }
 QLinearAdd (a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear(b, v, j) r = Add(c, d)
     y = QuantizeLinear(r, s, z) }
 QLinearMul (a, u, i, b, v, j, s, z) => (y) { c = DequantizeLinear(a, u, i) d = DequantizeLinear(b, v, j) r = Mul(c, d)
