@@ -206,3 +206,13 @@ def test_a_body_knows_the_numbers_of_constants_around_it(stored: str) -> None:
         {{ h = Identity (g)  p = GlobalAveragePool (s)  f = Flatten (p)  u = Unsqueeze (f, a)  t = Mul (s, u) }}> }}"""
     shapes = inferred(parse(text), {})
     assert shapes["y.body"]["t"] == shapes[""]["y"] == (N, Size(4), Size(3), Size(3))
+
+
+def test_a_state_that_is_one_number_has_a_shape() -> None:
+    """The number of elements, counted size by size."""
+    text = """graph (float[N,4,3,3] x) => (float[?,?] y) <int64 one = {1}, int64[1] zero = {0}, int64[1] last = {-1}>
+    { s = Shape (x)  n = Size (s)  e = Loop (n, , one) <body = b (int64 i, bool g, int64 v) => (bool h, int64 w)
+        { h = Identity (g)  d = Gather (s, i)  w = Mul (v, d) }>
+      u = Unsqueeze (e, zero)  t = Concat <axis = 0> (last, u)  y = Reshape (x, t) }"""
+    shapes = inferred(parse(text), {})
+    assert (shapes[""]["e"], len(shapes[""]["y"])) == ((), 2)

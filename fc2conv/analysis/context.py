@@ -14,7 +14,7 @@ from fc2conv.analysis.memory import Memory, Traced
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
+from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, op, reads
 from fc2conv.ir.schema import schema_of
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
@@ -25,6 +25,10 @@ Ints = tuple[Size, ...]
 
 Shapes = Mapping[str, Sequence[Size]]
 """Inferred shapes by value; unknown sizes are symbols."""
+
+
+_SHAPED_BY = {"Reshape": 1, "Expand": 1, "Tile": 1, "Resize": 1, "ConstantOfShape": 0, "Range": 0}
+"""How many operands give the result its shape by their own; of the others the values count."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ class Context:
     def unshaped(self, name: str) -> tuple[str, str]:
         """Finds the node (or the input) at which the shape of a value is lost, and the first tensor without one."""
         while (node := self.graph.made_by(name)) is not None:
-            tensors = (each for each in node.input if each and self._is_tensor(each))
+            tensors = (each for each in node.input[: _SHAPED_BY.get(op(node))] if each and self._is_tensor(each))
             unknown = next((each for each in tensors if self.shape(each) is None), None)
             if unknown is None:
                 return label(node), name

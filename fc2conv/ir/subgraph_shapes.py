@@ -174,6 +174,7 @@ def _state_results(graph: GraphProto, node: NodeProto, body: GraphProto, seen: K
         info = graph.value_info.add(name=result)
         kind = info.type.tensor_type
         kind.elem_type = value.type.tensor_type.elem_type
+        kind.shape.SetInParent()  # a scalar has no dimension to say
         for sizes in zip(first, last, body_sizes, strict=True):
             _write(kind.shape.dim.add(), sizes[0] if len(set(sizes)) == 1 else None)
         found = True

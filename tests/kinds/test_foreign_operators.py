@@ -155,6 +155,18 @@ def test_a_lost_shape_is_named_and_can_be_given() -> None:
     assert (layer.decision, layer.kernel_shape) == ("convert", [1, 1])
 
 
+def test_sizes_of_which_nothing_is_known_give_no_shape() -> None:
+    """What they are used for is named: the shape of the sizes themselves would not help."""
+    text = """graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w>
+    { c = Relu (x)  n = my.Mystery (c)  i = Cast <to = 7> (n)  [at] r = Reshape (c, i)  [fc] y = MatMul (r, w) }"""
+    (layer,) = fc2conv.plan(model(text), ALL).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC105", "at")
+    assert "--overwrite-input-shape r:0,24, where 0 is any size." in layer.reason.remedy
+    (layer,) = fc2conv.plan(model(text), fc2conv.Options(scope="all", input_shapes={"r": (0, 24)})).sites
+    assert layer.decision == "convert"
+
+
 def test_a_lost_shape_in_a_body() -> None:
     text = """graph (float[N,24] x, bool p) => (float[N,5] y) <float[24,5] w>
     { y = If (p) <then_branch = a () => (float[N,5] s) { [odd] f = my.Mystery (x)  [fc] s = MatMul (f, w) },
