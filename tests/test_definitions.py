@@ -195,7 +195,7 @@ def test_what_only_a_function_imports_is_imported_where_it_is_inlined() -> None:
 
 
 def test_functions_of_other_operator_sets_are_refused_and_no_fault() -> None:
-    body = [helper.make_node("MatMul", ["a", "v"], ["b"])]
+    body = [helper.make_node("ReduceMax", ["a"], ["m"]), helper.make_node("MatMul", ["m", "v"], ["b"])]
     model = parse("g (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w> { f = Flatten (x) y = Relu (f) }")
     model.functions.append(helper.make_function("local", "F", ["a", "v"], ["b"], body, [helper.make_opsetid("", 18)]))
     model.opset_import.add(domain="local", version=1)

@@ -10,8 +10,9 @@ from onnx import FunctionProto, ModelProto, NodeProto, inliner
 from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import Graph, op, opset_versions, reads, subgraphs
+from fc2conv.ir.graph import Graph, onnx_opset, op, opset_versions, reads, subgraphs
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.ir.schema import schema_of
 from fc2conv.ir.validate import check_model
 from fc2conv.layout.view import Provenance
 from fc2conv.options import Options
@@ -19,6 +20,8 @@ from fc2conv.planning.planner import Decision, Plan
 from fc2conv.sandbox import note
 
 _Id = tuple[str, str]
+_BROADCASTING = 7
+"""The version of ONNX's operator set from which operators broadcast as numpy does."""
 
 
 def inlined(model: ModelProto) -> ModelProto | None:
@@ -78,9 +81,18 @@ def _called(graph: Graph, node: NodeProto) -> Iterator[_Id]:
 
 def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
-    model = _with_defaults(model)
+    out = ModelProto()
+    out.CopyFrom(model)
+    _same_operators(out, chosen)
     try:
-        out = inliner.inline_selected_functions(model, chosen, exclude=False)
+        for _ in chosen:  # callers first: what a call leaves out is a default of the function that it calls
+            called = {_op(node) for node in _all(out.graph.node)} & {*chosen}
+            if not called:
+                break
+            _say_defaults(out)
+            out = inliner.inline_selected_functions(out, sorted(called), exclude=False)
+        if rest := sorted({*chosen} & {*map(_id, out.functions)}):
+            out = inliner.inline_selected_functions(out, rest, exclude=False)
     except RuntimeError as error:
         what = f"the functions {', '.join(name for _, name in chosen)} cannot be inlined ({error})"
         raise InputError(what, "give them the operator sets of the model, or inline them first") from error
@@ -89,18 +101,32 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     return out
 
 
-def _with_defaults(model: ModelProto) -> ModelProto:
-    """The model whose calls name each attribute that their function has a default for: onnx's inliner knows none."""
+def _say_defaults(model: ModelProto) -> None:
+    """Names in each call the attributes that its function has a default for: onnx's inliner knows none."""
     defaults = {(each.domain, each.name, each.overload): each.attribute_proto for each in model.functions}
-    if not any(defaults.values()):
-        return model
-    out = ModelProto()
-    out.CopyFrom(model)
-    for node in _all([*out.graph.node, *(node for function in out.functions for node in function.node)]):
+    for node in _all(model.graph.node):
         given = {each.name for each in node.attribute}
         more = defaults.get((node.domain, node.op_type, node.overload), ())
         node.attribute.extend(each for each in more if each.name not in given)
-    return out
+
+
+def _same_operators(model: ModelProto, chosen: list[_Id]) -> None:
+    """Gives functions the model's version of ONNX's operator set, where their operators are the same there."""
+    version = onnx_opset(opset_versions(model))
+    for function in (each for each in model.functions if _id(each) in chosen):
+        names = {node.op_type for node in _all(function.node) if node.domain in ONNX_DOMAINS}
+        for entry in (each for each in function.opset_import if each.domain in ONNX_DOMAINS):
+            if all(_form(name, entry.version) == _form(name, version) for name in names):
+                entry.version = version
+
+
+def _form(name: str, version: int) -> object:
+    """What is given to an operator, and what it is by default: where it means something else, this changes as well."""
+    schema = schema_of(name, version, "")
+    if schema is None or version < _BROADCASTING:
+        return name, version
+    attributes = {each.name: each.default_value.SerializeToString() for each in schema.attributes.values()}
+    return attributes, [each.name for each in schema.inputs], [each.name for each in schema.outputs]
 
 
 def _all(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:

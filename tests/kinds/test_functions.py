@@ -72,10 +72,28 @@ def test_a_default_of_a_function_counts_where_a_call_says_nothing(name: str, mon
     assert Counter(node.op_type for node in result.graph.node)["Gemm"] == 0
     inputs = feeds(original, {"N": 2})
     assert difference(run(original, inputs), run(result, inputs)) < 1e-5
-    monkeypatch.setattr(functions, "_with_defaults", lambda model: model)
+    monkeypatch.setattr(functions, "_say_defaults", lambda _: None)
     square = model(f"m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  y = own.{name} (g, v)")
     with pytest.raises(UnprovedError):
         fc2conv.convert(square)
+
+
+CALLS = """
+<domain: "own", opset_import: ["": 13]> older (v, u) => (r) { a = Relu (v)  r = Gemm (a, u) }
+<domain: "own", opset_import: ["": 18, "own": 1]> outer <t> (v, u) => (r) { r = own.inner <turn: int = @t> (v, u) }
+<domain: "own", opset_import: ["": 18]> inner <turn: int = 1> (v, u) => (r) { r = Gemm <transB: int = @turn> (v, u) }
+"""
+
+
+@pytest.mark.parametrize("call", ["own.older (f, w)", "own.outer (f, u)", "own.outer <t = 0> (f, w)"])
+def test_functions_of_an_older_operator_set_and_references_to_what_is_left_out(call: str) -> None:
+    """Relu of 13 takes fewer types than that of 18, and an attribute that is passed on is the default, if left out."""
+    text = "graph (float[N,3,3,3] x) => (float[N,5] y) <float[27,5] w, float[5,27] u> { f = Flatten (x)  y = %s }"
+    original = parse(text % call + CALLS, opset=18, domains={"own": 1})
+    result, report = proved(original, scope="all")
+    assert [layer.kernel_shape for layer in report.converted] == [[3, 3]]
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(result, inputs)) < 1e-5
 
 
 def test_a_network_of_functions_slides() -> None:
