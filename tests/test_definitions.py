@@ -148,6 +148,7 @@ KEPT = {
     "an addend that fits nothing": ("[fc] y = Gemm <transB = 1> (f, w, odd)", "FC102"),
     "a bias that cannot be computed": ("b = DequantizeLinear (i, s, c) [fc] y = Gemm <transB = 1> (f, w, b)", "FC206"),
     "an infinite alpha": ("[fc] y = Gemm <alpha = inf, transB = 1> (f, w, c)", "FC208"),
+    "an equation of three operands": ('[fc] y = Einsum <equation = "nk,mk,jm->nm"> (f, w, d)', "FC208"),
     "an equation without operands": ('[fc] y = Einsum <equation = "linear"> (f, w)', "FC208"),
 }
 

@@ -77,7 +77,7 @@ def fits(layer: FCLayer, rank: int) -> bool:
 
 def of_other_operands(constants: Constants, node: NodeProto) -> Reason | None:
     """An Einsum of one operand, or of three and more, which is no product of two; None where no operand is a weight."""
-    if len(node.input) < 2 or sum(constants.is_constant(name) for name in node.input) != 1:
+    if len(node.input) < 2 or not 0 < sum(constants.is_constant(name) for name in node.input) < len(node.input):
         return None
     return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum of {len(node.input)} operands")
 

@@ -144,6 +144,20 @@ def test_pairs_of_onnxruntimes_own_domain(opset: int) -> None:
     assert_equal(original, result, 1e-4)
 
 
+def test_a_weight_in_four_bits_of_onnxruntimes_own_domain() -> None:
+    """QuantizeLinear of the weight stays, if the quantizer is asked for that; no runtime runs such a node alone."""
+    text = f"""{FLOAT_FC}
+       q = com.microsoft.QuantizeLinear (w, s, z)
+       d = com.microsoft.DequantizeLinear (q, s, z)
+       [fc] y = MatMul (f, d) }}"""
+    arrays = {"w": floats((K, M)), "s": np.float32(0.2), "z": np.array(7).astype(ml_dtypes.uint4)}
+    result, report = proved(original := model(text, arrays))
+    assert kernels(report) == {"fc": [H, W]}
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+    assert_equal(original, result, 1e-6)
+
+
 @pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])
 @pytest.mark.parametrize("trans_b", [0, 1])
 def test_float8_weights_stay_float8(kind: str, trans_b: int) -> None:

@@ -25,7 +25,9 @@ Operands = Sequence[Term | None]
 
 _UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu Clip".split())
 _BINARY = frozenset("Add Sub Mul Div".split())
-"""Operators whose results are known without asking onnx, as are those of DequantizeLinear."""
+"""Operators whose results are known without asking onnx, as are those of DequantizeLinear and QuantizeLinear."""
+_AS_ONNX = frozenset({"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear"})
+"""Those of onnxruntime whose results have the type and shape of ONNX's; it runs none of 4 bits alone."""
 
 
 def infer(
@@ -128,7 +130,7 @@ def stay(node: NodeProto, kinds: Sequence[Kind], results: Sequence[Term], operan
 def _found(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:
     if any(v is not None and v.kind == 0 for v in operands):
         return [(0, None)] * len(node.output)
-    if (plain := _plain(node, operands)) is not None and domain == "":
+    if (domain == "" or f"{domain}::{node.op_type}" in _AS_ONNX) and (plain := _plain(node, operands)) is not None:
         return [plain]
     found = _inferred(node, domain, opsets, ir_version, operands)
     if all(shape is not None for _, shape in found) or any(v is not None and v.shape is None for v in operands):
@@ -147,6 +149,8 @@ def _plain(node: NodeProto, operands: Operands) -> Kind | None:
         return kind, shape
     if node.op_type == "DequantizeLinear" and not any(a.name == "output_dtype" for a in node.attribute):
         return others[0][0], shape
+    if node.op_type == "QuantizeLinear" and len(others) == 2:
+        return others[1][0], shape
     if node.op_type in _BINARY and len(others) == 1:
         with suppress(ValueError):
             return kind, np.broadcast_shapes(shape, others[0][1])
