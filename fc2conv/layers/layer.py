@@ -41,6 +41,11 @@ class QLinear:
     y_scale: str
     y_zero_point: str
 
+    @property
+    def single(self) -> tuple[str, ...]:
+        """The operands that are one value each."""
+        return self.x_scale, self.x_zero_point, self.y_scale, self.y_zero_point
+
 
 @dataclass(frozen=True)
 class Integer:
@@ -56,6 +61,11 @@ class Integer:
     x_scale: str = ""
     w_scale: str = ""
     quantizes: bool = False
+
+    @property
+    def single(self) -> tuple[str, ...]:
+        """The operands that are one value each."""
+        return self.x_scale, self.x_zero_point
 
 
 Arithmetic = Floating | QLinear | Integer

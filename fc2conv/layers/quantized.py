@@ -9,6 +9,7 @@ Sources: ONNX operator specification; onnxruntime's ContribOperators.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from onnx import NodeProto
@@ -94,6 +95,9 @@ def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Re
     name, count, arithmetic = label(layer.node), outputs(constants, layer), layer.arithmetic
     assert isinstance(arithmetic, QLinear | Integer)
     scale, zero_point, plain = arithmetic.w_scale, arithmetic.w_zero_point, isinstance(arithmetic, Integer)
+    rows = next((each for each in arithmetic.single if prod(constants.shape(each) or ()) != 1), "")
+    if rows:
+        return Reason(Code.KIND_NOT_SUPPORTED, name, f"{rows} has a value for each row of the input, or of the result")
     if scale and not per_channel(constants, scale, count):
         return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
     splits = plain and zero_point != "" and per_output(constants, zero_point, layer.m, count)

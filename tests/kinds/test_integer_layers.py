@@ -62,6 +62,18 @@ def test_qlinear_matmul(a: Any, b: Any, per_output: bool) -> None:
     assert_equal(original, result)
 
 
+@pytest.mark.parametrize("given", ["MatMulInteger (f, w, zs)", "QLinearMatMul (f, ss, zs, w, s, z, s, xz)"])
+def test_a_value_for_each_row_of_the_input_is_no_convolutions(given: str) -> None:
+    """ONNX has them, and no runtime that is compared with."""
+    result = "int32" if "Integer" in given else "uint8"
+    text = f"graph (uint8[2,3,2,2] x) => ({result}[2,{M}] y) {{ f = Flatten (x)  [fc] y = {given} }}"
+    arrays = {"w": integers((12, M), np.int8), "zs": np.array([100, 120], np.uint8), "ss": floats((2, 1))}
+    arrays |= {"s": np.float32(0.1), "z": np.int8(1), "xz": np.uint8(9)}
+    (layer,) = fc2conv.plan(model(text, {name: each for name, each in arrays.items() if name in given})).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC208"
+
+
 @each_sign
 @each_width
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "none"])
