@@ -5,7 +5,9 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+from execute import feeds, run
 from onnx import ModelProto
+from proving_kinds import proved
 from typed import (
     MAP,
     C,
@@ -93,3 +95,17 @@ def test_casts_between_a_conv_and_a_layer(flatten_first: bool) -> None:
     assert kernels(report) == {"fc1": [2, 2], "fc2": [1, 1]}
     assert op_types(result) == ["Conv", "Cast", "Conv", "Cast", "Conv", "Flatten"]
     assert_equal(original, result, 4e-3)
+
+
+def test_a_bias_of_minus_infinity() -> None:
+    """As a class has that is never chosen; a sum and such a constant are one function, whatever makes the sum."""
+    text = f"""graph (float[{MAP}] x) => (float[N,{M}] y, float[N,{M}] z)
+    {{ f = Flatten (x)  [fc1] y = Gemm <transB = 1> (f, w, b)  [fc2] m = MatMul (f, v)  z = Add (m, c) }}"""
+    arrays = {"w": floats((M, K)), "v": floats((K, M)), "b": floats((M,)), "c": floats((M,))}
+    arrays["b"][1] = arrays["c"][3] = -np.inf
+    original = model(text, arrays)
+    result, report = proved(original)
+    assert kernels(report) == {"fc1": [H, W], "fc2": [H, W]}
+    before, after = (run(each, feeds(original, {"N": 2})) for each in (original, result))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

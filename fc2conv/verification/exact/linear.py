@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
-from fc2conv.verification.exact.field import Residues
+from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.products import BOTH, Weight, product
 from fc2conv.verification.exact.terms import Array, Shape, Term, digest
 from fc2conv.verification.exact.windows import apart, geometry, windows
@@ -143,11 +143,17 @@ def gemm(at: At) -> Residues:
     out = out if fold or alpha == 1.0 else field.mul(out, field.number(alpha))
     if not at.has(2) or not beta:
         return out
-    needs_plain(at, (2,))
     term = at.operand(2)
     if rounds and term.constant and beta != 1.0:
-        return field.add(out, at.evaluator.constant(_rounded_into(term, beta)))
-    return field.add(out, at.res(2) if beta == 1.0 else field.mul(at.res(2), field.number(beta)))
+        return _biased(at, out, at.evaluator.constant(_rounded_into(term, beta)))
+    return _biased(at, out, at.res(2) if beta == 1.0 else field.mul(at.res(2), field.number(beta)))
+
+
+def _biased(at: At, out: Residues, bias: Residues) -> Residues:
+    """Products and their bias, operand 2; with constants that are not finite the hash that Add is of them."""
+    if at.operand(2).atoms:
+        return at.field.unordered(tag("not finite", "add"), [out, bias])
+    return at.field.add(out, bias)
 
 
 # ------------------------------------------------------------------ convolutions
@@ -184,8 +190,7 @@ def conv(at: At) -> Residues:
     out = convolve(at, transposed=at.op.name == "ConvTranspose")
     if not at.has(2):
         return out
-    needs_plain(at, (2,))
-    return at.field.add(out, along(at.res(2), 1, out.ndim - 1))
+    return _biased(at, out, along(at.res(2), 1, out.ndim - 1))
 
 
 # ------------------------------------------------------------------ Einsum
