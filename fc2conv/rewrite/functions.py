@@ -85,7 +85,7 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     out.CopyFrom(model)
     _same_operators(out, chosen)
     try:
-        for _ in chosen:  # callers first: what a call leaves out is a default of the function that it calls
+        for _ in chosen if any(each.attribute_proto for each in out.functions) else ():  # callers first
             called = {_op(node) for node in _all(out.graph.node)} & {*chosen}
             if not called:
                 break
