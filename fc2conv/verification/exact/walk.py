@@ -69,8 +69,7 @@ class Scope:
     """One graph: `known` are the terms by name, those that it sees from outside among them.
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
-    `part_of` is the fused node whose parts are walked, and `place` the `path` of calls with its count. Loops are walked
-    where it `unrolls`.
+    `part_of` is the fused node whose parts are walked, `place` the call and its count. It walks Loops if it `unrolls`.
     """
 
     walk: Walk
@@ -195,9 +194,8 @@ class Scope:
             if perm == sorted(perm):
                 return first
             if first.constant:
-                return self._add(
-                    stored.moved(first, label(node), ("turned", perm), lambda numbers: numbers.transpose(perm))
-                )
+                moved = stored.moved(first, label(node), ("turned", perm), lambda numbers: numbers.transpose(perm))
+                return self._add(moved)
         return None
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
