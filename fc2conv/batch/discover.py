@@ -62,9 +62,9 @@ def _found(source: str, destination: str) -> Iterator[Item]:
     if is_url(source):
         for name, url in listed(source):
             yield Item(name=name, kind="url", location=url, problem=_problem(name))
-    elif path.is_dir():
+    elif os.path.isdir(path):
         yield from _folder(path, destination)
-    elif path.suffix.lower() == ".zip" and path.is_file():
+    elif path.suffix.lower() == ".zip" and os.path.isfile(path):
         yield from _archive(path)
     elif os.path.lexists(path):
         yield Item(name=path.name, kind="file", location=source)
@@ -118,7 +118,7 @@ def _glob(pattern: str, destination: str) -> Iterator[Item]:
     for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (a path is kept as written)
         name = _below(root, found)
         inside = apart is not None and resolved(found).is_relative_to(apart)
-        if inside or not (Path(found).is_file() or found.lower().endswith(SUFFIX)):
+        if inside or not (os.path.isfile(found) or found.lower().endswith(SUFFIX)):
             continue
         yield Item(name=name, kind="file", location=found, problem=_problem(name))
 

@@ -195,7 +195,8 @@ def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
 
 def journals(folder: Path) -> list[Path]:
     """The journals below a run folder, that which was written last at the end."""
-    found = [path for path in [folder / NAME, *folder.glob(f"shard-*/{NAME}")] if path.is_file()]
+    shards = folder.glob(f"shard-*/{NAME}") if os.path.isdir(folder) else ()
+    found = [path for path in [folder / NAME, *shards] if os.path.isfile(path)]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
 

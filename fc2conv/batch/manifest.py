@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ class Entry:
 
 def is_manifest(source: str) -> bool:
     """Whether SRC names a manifest: a file with the suffix of one."""
-    return source.lower().endswith(SUFFIXES) and not is_url(source) and not Path(source).is_dir()
+    return source.lower().endswith(SUFFIXES) and not is_url(source) and not os.path.isdir(source)
 
 
 def read_manifest(source: str) -> list[Entry]:
@@ -96,6 +97,8 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 def _check_value(what: str, value: object) -> None:
     """Raises InputError for what cannot be a word of a command line."""
+    if "\0" in str(value):
+        raise InputError(f"{what} holds a NUL", "write it as on the command line")
     if isinstance(value, dict | list):
         raise InputError(f"{what} is no value nor a list of values", "write it as on the command line")
     try:
@@ -106,8 +109,7 @@ def _check_value(what: str, value: object) -> None:
 
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
-        lines: Iterable[str] = text.decode("utf-8-sig").splitlines(keepends=True)
-        table = csv.DictReader(lines, strict=True)
+        table = csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline=""), strict=True)
         for fields in table:
             where = f"{path}: line {table.line_num}"
             if None in fields:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import traceback
 from dataclasses import asdict
@@ -60,7 +61,7 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
         if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
             return None
         with where.writing(item.name) as output:
-            if output.exists() and output.samefile(model):
+            if os.path.exists(output) and output.samefile(model):
                 raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
             report = convert(model, output, task.options).report
             outputs = _outputs(where, item.name, output)
@@ -96,7 +97,7 @@ def content_key(model: Path, options: Options) -> str:
 
 def _if_readable(model: Path) -> str:
     try:
-        return sha256(model) if model.is_file() else ""  # opening a pipe would wait for ever
+        return sha256(model) if os.path.isfile(model) else ""  # opening a pipe would wait for ever
     except OSError:
         return ""
 

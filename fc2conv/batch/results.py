@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fc2conv.batch.journal import journals, last_run
@@ -63,4 +64,4 @@ def files_of(report: BatchReport, run: Path) -> list[Role]:
 
 def folder_of(run: Path) -> Path:
     """Returns the run folder of a DST, or the folder itself."""
-    return run / RUN_FOLDER if (run / RUN_FOLDER).is_dir() else run
+    return run / RUN_FOLDER if os.path.isdir(run / RUN_FOLDER) else run

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
-from fc2conv.batch.remote import is_url
+from fc2conv.batch.remote import is_url, store
 from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
@@ -74,10 +74,13 @@ class Watcher(Protocol):
 def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
     """Converts every model of a batch, and returns BATCH_FAILURES where one failed.
 
-    A model costs a row, whatever it does. Raises OutputError where the journal cannot be written or another run works
-    on it; the engine is closed in any case, and what is in the journal stays.
+    A model costs a row, whatever it does. Raises UsageError where nothing is installed that writes to the destination,
+    and OutputError where the journal cannot be written or another run works on it; the engine is closed in any case,
+    and what is in the journal stays.
     """
     try:
+        if is_url(batch.destination):
+            store(batch.destination)
         journal = Journal(batch.folder, batch.shard)
     except BaseException:
         engine.close()

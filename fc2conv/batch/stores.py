@@ -72,13 +72,14 @@ class Remote:
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         with temporary("fc2conv-output-") as folder:
-            path = folder / name
+            root = folder / "output"  # beside the folder's lock
+            path = root / name
             with as_output_error(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield path
-            data = [each for each in sorted(folder.rglob("*")) if each.is_file() and each != path]
+            data = [each for each in sorted(root.rglob("*")) if each.is_file() and each != path]
             for each in [*data, path]:
-                self._put(each, each.relative_to(folder).as_posix())
+                self._put(each, each.relative_to(root).as_posix())
 
     def _put(self, file: Path, name: str) -> None:
         files, path = store(self.place(name))

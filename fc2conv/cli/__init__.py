@@ -6,9 +6,9 @@ and rich are loaded by what a command calls, never by this package.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -56,7 +56,7 @@ class DefaultCommand(click.Group):
             log(ctx.get_help())
             ctx.exit(ExitCode.USAGE)
         own = {name for option in self.get_params(ctx) for name in option.opts}
-        if args[0] == "help" and not Path("help").exists():
+        if args[0] == "help" and not os.path.exists("help"):
             args = [*args[1:2], "--help"]
             if args[0] not in self.commands:
                 self._refuse_misspelt(args[0])
@@ -69,7 +69,7 @@ class DefaultCommand(click.Group):
 
     def _refuse_misspelt(self, word: str) -> None:
         """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
-        if not word.isalpha() or Path(word).exists():
+        if not word.isalpha() or os.path.exists(word):
             return
         from difflib import get_close_matches
 

@@ -80,7 +80,7 @@ def _table(path: Path) -> Table | None:
     if path.name == _SHARED and b"fc2conv" not in data:
         return None
     try:
-        found = of_toml(data.decode("utf-8"))
+        found = of_toml(data.decode("utf-8-sig"))
     except ValueError as error:  # of the encoding or of the syntax
         raise UsageError(f"{path} cannot be read as TOML ({error})", "correct it, or use --no-config") from error
     if path.name != _SHARED:
@@ -135,6 +135,8 @@ def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: 
     """A value as click takes it; numbers as the text that the command line would have."""
     option = options.get(key)
     if option is None:
+        if key in (tables or ()):
+            raise UsageError(f"{where}: {key} is a command, and no table of its options", f"write [{key}]")
         from difflib import get_close_matches
 
         near = get_close_matches(key, [*options, *(tables or [])], n=1)
@@ -148,6 +150,8 @@ def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: 
         form = "a list of strings" if option.multiple else "a string or a number"
         raise UsageError(f"{where}: {key} is not {form}", "write it as on the command line, in quotes")
     texts = [str(each) for each in values]
+    if any("\0" in each for each in texts):
+        raise UsageError(f"{where}: {key} holds a NUL", "write it as on the command line")
     return texts if option.multiple else texts[0]
 
 

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -54,7 +53,7 @@ class Command(click.Command):
         ctx.meta[WORDS] = (*ctx.command_path.split(), *args)
         alone = {name: each.joined for each in self.params if isinstance(each, Option) for name in each.opts}
         for word, value in pairwise(args):
-            if alone.get(word) is not None and value.isdecimal() and not Path(value).exists():
+            if alone.get(word) is not None and value.isdecimal() and not os.path.exists(value):
                 raise click.UsageError(f"the value of {word} is joined to it; write {word}={value}", ctx)
         words = [word if alone.get(word) is None else f"{word}={alone[word]}" for word in args]
         try:

@@ -120,7 +120,7 @@ def heatmap(
     if label and top is not None:
         raise click.UsageError("--class and --top exclude each other")
     bgr = given.pop("channels") == "bgr"
-    written = [] if os.path.isdir(image) else [("the picture", output)]  # noqa: PTH112  # no pathlib at start-up
+    written = [] if os.path.isdir(image) else [("the picture", output)]
     check_apart(written, configuration())
     limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
     options = HeatmapOptions(

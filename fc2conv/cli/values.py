@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.options.checked import LEAST, MOST
+from fc2conv.options.checked import LEAST, MOST, is_interval
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -69,7 +69,7 @@ def interval(example: str) -> Callable[[str], tuple[float, float]]:
             low, high = map(float, value.split(","))
         except ValueError:
             low = high = math.nan
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not is_interval(low, high):
             raise click.BadParameter(f"'{value}' is not LOW,HIGH such as {example}")
         return low, high
 

@@ -33,7 +33,10 @@ _REMEDIES = {
 
 def opened(path: Name) -> io.BufferedReader:
     """Opens a regular file for reading; raises OSError for all else, which may have no end or never open."""
-    mode = os.stat(path).st_mode  # noqa: PTH116
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except ValueError:  # it holds a NUL
+        raise OSError(errno.EINVAL, "not a possible name", os.fspath(path)) from None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
@@ -86,10 +89,10 @@ def checked_target(path: Name) -> Target:
 
 
 def resolved(path: Name) -> Path:
-    """Returns a path behind all links; as it is where it begins in a working folder that is gone."""
+    """Returns a path behind all links; as it is where its working folder is gone, or where it holds a NUL."""
     try:
         return Path(os.path.realpath(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return Path(path)
 
 

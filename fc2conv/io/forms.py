@@ -95,7 +95,7 @@ def _found(path: Path) -> bool:
         os.fspath(path).encode()
     except UnicodeEncodeError:
         return False
-    return not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")  # noqa: PTH112  # once for each weight
+    return not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")
 
 
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:

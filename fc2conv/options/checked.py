@@ -101,9 +101,13 @@ def _number(name: str, value: Any) -> Any:
     wanted = "a number" if least is None else f"a number of at least {least}"
     if isinstance(value, str) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError(_wrong(name, value, wanted))
-    if not (-math.inf if least is None else least) <= value or (math.isinf(value) and name != "timeout"):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.nan
+    if not (-math.inf if least is None else least) <= number or (math.isinf(number) and name != "timeout"):
         raise ValueError(_wrong(name, value, wanted))  # NaN is among these
-    return value if type(value) in (int, float) else float(value)
+    return value if type(value) in (int, float) else number
 
 
 def _text(name: str, value: Any) -> Any:
@@ -122,6 +126,18 @@ def _tuple(of: _Check, what: str, length: int | None, name: str, value: Any) -> 
     if length is not None and len(found) != length:
         raise ValueError(_wrong(name, value, what))
     return tuple(of(name, each) for each in found)
+
+
+def is_interval(low: float, high: float) -> bool:
+    """Decide whether two numbers are the ends of a range whose width is a number as well."""
+    return low < high and math.isfinite(high - low)
+
+
+def _interval(name: str, value: Any) -> Any:
+    found = _tuple(_number, "two numbers", 2, name, value)
+    if not is_interval(*found):
+        raise ValueError(_wrong(name, value, "two numbers, the smaller one first"))
+    return found
 
 
 def _mapping(of: _Check, what: str, name: str, value: Any) -> Any:
@@ -145,7 +161,7 @@ _BY_TYPE: Mapping[str, _Check] = {
     "str": _text,
     "tuple[str, ...]": partial(_tuple, _text, "a tuple of strings", None),
     "tuple[float, ...]": partial(_tuple, _number, "a tuple of numbers", None),
-    "tuple[float, float]": partial(_tuple, _number, "two numbers", 2),
+    "tuple[float, float]": _interval,
     "tuple[int, int]": partial(_tuple, _whole, "two whole numbers", 2),
     "Mapping[str, tuple[int, ...]]": partial(_mapping, partial(_tuple, _size, "a tuple of sizes", None), _SIZES),
     "Mapping[str, float]": partial(_mapping, _number, "a dict of names and numbers"),

@@ -127,7 +127,7 @@ def contained(
     value, trace = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
     if kind == STOP:
         _raise(value, trace + said, child)
-    if sys.stderr is not None:
+    with suppress(AttributeError, OSError, ValueError):  # as in `_forked`
         sys.stderr.write(said)
     return value, answer[cut:]
 

@@ -24,6 +24,7 @@ _SIGNS = {
     "processes": re.compile("pthread_create|can't start new thread"),
     "memory": re.compile(
         "bad_alloc|MemoryError|[Oo]ut of memory|allocate memory|[Mm]emory allocation|failed to map segment"
+        "|array is too big"
     ),
 }
 """What libraries say that have no exception for it."""
@@ -84,9 +85,12 @@ def death(code: int, last: str, *, begun: bool) -> LimitError:
     code = code if -signal.NSIG < code < 0 else code & 0xFFFFFFFF
     name = signal.Signals(-code).name if code < 0 else _STATUS.get(code, "")
     how = f"died of {name}" if name else f"ended with {code}"
-    how += ", as where the machine runs out of memory" if name == "SIGKILL" else ""
     said = limit_of("memory") if name == "SIGKILL" or code in _NO_ROOM else said_by(last)
     limit, remedy = (said.limit, said.remedy) if said is not None else _blame(name, begun=begun)
+    if name == "SIGKILL":
+        how += ", as where the machine runs out of memory"
+        if spent := _raised("-t"):
+            how, limit, remedy = f"{how} or `ulimit -t` is reached", "time", f"{spent}, or {remedy}"
     return LimitError(f"{how} ({last})" if last else how, remedy, limit=limit, signal=name)
 
 

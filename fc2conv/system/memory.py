@@ -21,11 +21,16 @@ def limit_data(nbytes: int) -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        most = nbytes if hard == resource.RLIM_INFINITY else min(nbytes, hard)
+        most = min(nbytes, sys.maxsize if hard == resource.RLIM_INFINITY else hard)
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
-_ULIMITS = {"-n": ("RLIMIT_NOFILE", 1), "-v": ("RLIMIT_AS", 1024), "-d": ("RLIMIT_DATA", 1024)}
+_ULIMITS = {
+    "-n": ("RLIMIT_NOFILE", 1),
+    "-t": ("RLIMIT_CPU", 1),
+    "-v": ("RLIMIT_AS", 1024),
+    "-d": ("RLIMIT_DATA", 1024),
+}
 """The limits of a process, by the flag of the shell: the name in Python, and the unit in which the shell has it."""
 
 

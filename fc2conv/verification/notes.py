@@ -48,7 +48,7 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
     if old.graph.doc_string != new.graph.doc_string:
         yield "doc_string of the graph"
     for what, a, b in (("", old, new), (" of the graph", old.graph, new.graph)):
-        before, after = ({p.key: p.value for p in each.metadata_props} for each in (a, b))
+        before, after = ({str(p.key): p.value for p in each.metadata_props} for each in (a, b))
         if keys := _changed(before, after):
             yield f"metadata_props{what}: {_few(keys)}"
     one, other = ({v.name: _said(v) for v in (*inputs(m), *m.graph.output)} for m in (old, new))

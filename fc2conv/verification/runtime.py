@@ -181,7 +181,7 @@ def use_libraries(paths: Sequence[str]) -> None:
     found = []
     for path in paths:
         note(f"onnxruntime, loading {path}")
-        there = Path(path).exists()  # else the system's loader looks for it
+        there = os.path.exists(path)  # else the system's loader looks for it
         try:
             if there:
                 opened(path).close()  # a FIFO never opens
