@@ -144,6 +144,12 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
     assert asked == [Options(force=True), Options()]
 
 
+def test_an_editor_may_begin_a_file_with_its_mark(asked: list[Options]) -> None:
+    write("\ufeffscope = 'all'")
+    main(["check", "a"])
+    assert asked == [Options(scope="all")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -154,7 +160,9 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
         ("[check]\nseed = 1", "fc2conv.toml: [check]: there is no option 'seed': remove it"),
         ("[chekc]\nscope = 'all'", "fc2conv.toml: there is no option 'chekc': did you mean 'check'?"),
         ("[explain]\nscope = 'all'", "there is no option 'explain'"),
-        ("check = 1", "there is no option 'check'"),
+        ("check = 1", "fc2conv.toml: check is a command, and no table of its options: write [check]"),
+        ("[[check]]", "check is a command, and no table of its options: write [check]"),
+        ('include = ["a\\u0000"]', "fc2conv.toml: include holds a NUL"),
         ("[convert]\nsope = 'all'", "[convert]: there is no option 'sope': did you mean 'scope'?"),
         ("cam = 'yes'", "fc2conv.toml: cam is not true or false: write cam = true"),
         ("scope = true", "fc2conv.toml: scope is not a string or a number"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import errno
+import io
 import os
 import signal
 import sys
@@ -97,6 +99,20 @@ def test_a_value_and_bytes_come_back() -> None:
     found, blob = contained(Limits(), give, value, b"\0\xff" * MIB)
     assert found == value
     assert bytes(blob) == b"\0\xff" * MIB
+
+
+@needs_fork
+def test_the_largest_limit_of_memory_is_one() -> None:
+    assert contained(Limits(memory_limit=(1 << 63) - 1), give, 7)[0] == 7
+
+
+def test_a_full_disk_behind_stderr_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sys.stderr", Full())
+    assert contained(Limits(), give, 7)[0] == 7
 
 
 @pytest.mark.usefixtures("way")

@@ -13,7 +13,7 @@ from onnx import ModelProto, numpy_helper
 from textmodel import parse
 
 import fc2conv
-from fc2conv.errors import Fc2convError, InputError, UsageError
+from fc2conv.errors import Fc2convError, InputError, OutputError, UsageError
 
 HEAD = """graph (float[N,4,3,2] x) => (float[N,3] y) <float[8,24] w, float[8] b, float[3,8] v>
 { f = Flatten (x)
@@ -244,6 +244,9 @@ def test_options_are_given_by_name(model: ModelProto) -> None:
         ({"conv_rank": 2}, ValueError, "'2d'"),
         ({"scop": "all"}, TypeError, "'scope'"),
         ({"include": "fc*"}, TypeError, "a tuple of strings"),
+        ({"val_range": (1, 0)}, ValueError, "the smaller one first"),
+        ({"val_range": (-1.7e308, 1.7e308)}, ValueError, "the smaller one first"),
+        ({"rtol": 10**400}, ValueError, "a number of at least 0"),
     ],
 )
 def test_a_wrong_option_is_answered_with_the_nearest(
@@ -251,6 +254,13 @@ def test_a_wrong_option_is_answered_with_the_nearest(
 ) -> None:
     with pytest.raises(kind, match=nearest):
         fc2conv.convert(model, **given)
+
+
+def test_a_name_that_holds_a_nul_is_no_fault(path: Path) -> None:
+    with pytest.raises(OutputError, match="is not a possible file name"):
+        fc2conv.convert(path, "a\0b")
+    with pytest.raises(UsageError, match="not a possible name"):
+        fc2conv.plan(path, target="./a\0.toml")
 
 
 def test_completion_shows_what_there_is() -> None:

@@ -30,9 +30,23 @@ def folder(lenet: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return lenet.parent
 
 
+LONG = "y" * 300
+"""A name that no file system takes."""
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (f"{LONG} o.onnx", ExitCode.INPUT, "cannot be read (File name too long)"),
+        (f"help {LONG}", ExitCode.USAGE, "No such command"),
+        (f"lenet.onnx o.onnx --static {'1' * 300}", ExitCode.USAGE, "the value of --static is joined to it"),
+        (f"lenet.onnx o.onnx --custom-op-library {LONG}", ExitCode.USAGE, "cannot be loaded"),
+        (f"batch {LONG} o", ExitCode.INPUT, "does not exist"),
+        (f"batch {LONG}.json o", ExitCode.INPUT, "cannot be read (File name too long)"),
+        (f"batch {LONG}.zip o", ExitCode.INPUT, "does not exist"),
+        (f"batch *{LONG} o", ExitCode.INPUT, "holds no model"),
+        (f"report {LONG}", ExitCode.INPUT, "holds no journal of a batch"),
+        ("lenet.onnx o.onnx --val-range=-1.7e308,1.7e308", ExitCode.USAGE, "is not LOW,HIGH such as 0,255"),
         ("lennet.onnx o.onnx", ExitCode.INPUT, "lennet.onnx does not exist: the nearest is lenet.onnx"),
         ("gone.onnx o.onnx", ExitCode.INPUT, "gone.onnx does not exist: check the path"),
         ("info lenet.onnx", ExitCode.INPUT, "info does not exist: check the path; `fc2conv --help` lists the commands"),

@@ -97,6 +97,7 @@ def test_what_an_error_is_short_of() -> None:
         (wrapped(OSError(errno.ENOMEM, "Cannot allocate memory")), "memory", "raise --memory-limit"),
         (MemoryError(), "memory", "raise --memory-limit"),
         (UNMAPPED, "memory", "raise --memory-limit"),
+        (ValueError("array is too big; `arr.size` is larger"), "memory", "raise --memory-limit"),
         (wrapped(UNMAPPED, ImportError("there is no numpy")), "memory", "raise --memory-limit"),
         (RuntimeError("can't start new thread"), "system", "raise `ulimit -u`"),
     ):
@@ -124,6 +125,12 @@ def test_what_a_death_means(code: int, last: str, begun: bool, limit: str, remed
     found = death(code, last, begun=begun)
     assert found.limit == limit
     assert remedy in found.remedy
+
+
+def test_a_death_by_a_limit_of_time_that_leaves_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fc2conv.system.ulimit", lambda flag: (1, True) if flag == "-t" else None)
+    found = death(-9, "", begun=True)
+    assert (found.limit, found.remedy.startswith("raise `ulimit -t`, which is 1, or raise ")) == ("time", True)
 
 
 @pytest.fixture

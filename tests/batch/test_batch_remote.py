@@ -98,6 +98,7 @@ def test_from_store_to_store(zoo: Path, tmp_path: Path) -> None:
     memory.rm("/out/sub/b.onnx")
     assert batch("memory://zoo", "memory://out", "--run", str(run), "-q") == ExitCode.BATCH_FAILURES
     assert memory.exists("/out/sub/b.onnx")
+    assert not [name for name in memory.find("/out") if ".fc2conv" in name]
     assert memory.modified("/out/a b.onnx") == before
     assert report_of(run).destination == "memory://out"
 
@@ -105,6 +106,14 @@ def test_from_store_to_store(zoo: Path, tmp_path: Path) -> None:
 def test_a_remote_destination_needs_a_folder_for_its_journal(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert batch(zoo, "memory://out", "-q") == ExitCode.USAGE
     assert "name a folder with --run" in capsys.readouterr().err
+
+
+def test_a_store_that_nothing_writes_to_is_refused_before_the_work(
+    zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert batch(zoo, "nosuch://out", "--run", str(tmp_path / "run"), "-q") == ExitCode.USAGE
+    assert "nosuch://out: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_stores_that_are_not_there() -> None:

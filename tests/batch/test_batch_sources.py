@@ -180,6 +180,8 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
         ("a.csv", "model\na.onnx,b\n", "line 2 has more cells"),
         ("a.csv", "models\na.onnx\n", "line 2 has no 'model'"),
         ("a.csv", "model\n", "names no model"),
+        ("a.csv", "model\na\u2028b.onnx,c\n", "line 2 has more cells"),
+        ("a.json", '[{"model": "a\\u0000.onnx", "output": "a"}]', "entry 1: 'model' holds a NUL"),
         ("a.json", '{"model": "a.onnx"}', "is no list of models"),
         ("a.json", "[3]", "entry 1 is no model"),
         ("a.json", "[", "cannot be read"),

@@ -37,6 +37,11 @@ def with_metadata(m: ModelProto) -> None:
     helper.set_model_props(m, {"author": "somebody", "note": "x" * 500})
 
 
+def with_metadata_that_is_no_text(m: ModelProto) -> None:
+    with_metadata(m)
+    m.MergeFromString(b"\x72\x06\x0a\x01\xff\x12\x01\xfe")
+
+
 def with_symbols(m: ModelProto) -> None:
     for value in (*m.graph.input, *m.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
@@ -67,6 +72,7 @@ def with_domain(m: ModelProto) -> None:
         (lambda m: setattr(m.graph, "name", "h"), "name of the graph: 'g' -> 'h'"),
         (lambda m: setattr(m.graph, "doc_string", "h"), "doc_string of the graph"),
         (with_metadata, "metadata_props: author, note"),
+        (with_metadata_that_is_no_text, r"metadata_props: author, b'\\xff', note"),
         (renamed_values, "names of inner values: c, x, f"),
         (renamed_nodes, "names of nodes: conv, relu"),
         (with_documented_nodes, "doc strings or metadata_props of nodes"),
