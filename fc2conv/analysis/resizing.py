@@ -158,20 +158,27 @@ def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
             return found
         if other != dim:
             new = recut(node.output[0], new, i, shape[i])
-    operands = _each(ctx, node, places, len(view.spatial_form))
+    operands = _each(ctx, node, places, len(shape), len(view.spatial_form))
     if operands is None or any(dim and at not in places for at, dim in enumerate(view.spatial_form)):
         return found
     return Inferred((new,), Remap((FormOf(node.input[0]), *operands)))
 
 
-def _each(ctx: Context, node: NodeProto, places: Mapping[int, int], rank: int) -> tuple[Operand, ...] | None:
-    """The operands behind the first for the dimensions of a spatial form: how often, the scales, or the sizes."""
+def _each(
+    ctx: Context, node: NodeProto, places: Mapping[int, int], count: int, rank: int
+) -> tuple[Operand, ...] | None:
+    """The operands behind the first for the dimensions of a spatial form: how often, the scales, or the sizes.
+
+    In the node there is one for each of `count` dimensions.
+    """
     last = len(node.input) - 1
     numbers = ctx.number(node.input[last]) if last > 0 else None
     others = any(node.input[1:last]) or any(each.name in _OF_SOME_AXES for each in node.attribute)
     if numbers is None or not numbers.known or others:
         return None
     array = numbers.array()
+    if array.shape != (count,):
+        return None
     moved = np.array([array[places[i]] if i in places else 1 for i in range(rank)], array.dtype)
     if moved.dtype == np.int64:
         new: Operand = NewInts(tuple(int(each) for each in moved))

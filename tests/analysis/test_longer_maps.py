@@ -60,6 +60,16 @@ def test_sizes_that_are_numbers() -> None:
     assert done.report.sites[0].kernel_shape == [1, 24]
 
 
+def test_numbers_that_are_no_row_of_scales() -> None:
+    """An operand of another rank behind tokens, of which onnxruntime makes nothing: the node stays as it is."""
+    model = parse(
+        "graph (float[N,5,6] x) => (float[N,5,3] y) <float[6,8] v, float[8,3] w>"
+        '{ [fc] a = MatMul (x, v)  y = Resize <mode = "nearest"> (a, w) }'
+    )
+    report = fc2conv.convert(model, None, Options(scope="all")).report
+    assert [site.decision for site in report.sites] == ["convert"]
+
+
 CHANGES = {
     "mode": ('mode = "nearest"', 'mode = "linear"'),
     "rounding": ('mode = "nearest"', 'mode = "nearest", nearest_mode = "floor"'),

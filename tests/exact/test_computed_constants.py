@@ -115,3 +115,12 @@ def test_the_integers_of_a_large_constant_are_those_of_its_parts() -> None:
     other = next(tensor for tensor in parts.graph.initializer if tensor.name == "w2")
     other.CopyFrom(numpy_helper.from_array(values[48:] + np.float32(0.25), "w2"))
     assert not fc2conv.verify(whole, parts).verdict.accepted
+
+
+def test_a_constant_that_is_turned_by_an_order_that_fits_no_axes_is_no_fault() -> None:
+    """What no runtime accepts is the same on both sides."""
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[N,2] x) => (float[N,2] y) <float[2] b = {1.0, 2.0}>
+    { c = Transpose <perm = [%s]> (b) y = Add (x, c) }"""
+    long, twice = (parser.parse_model(text % perm) for perm in ("3, 2, 0, 1", "0, 0"))
+    assert fc2conv.verify(long, long, only="exact").verdict == "proved"
+    assert not fc2conv.verify(twice, parser.parse_model(text % "0"), only="exact").verdict.accepted

@@ -190,12 +190,12 @@ class Scope:
         if kind == "ConstantOfShape" and first.value is not None:
             return self._add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
         if kind == "Transpose" and first.shape is not None:
-            perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(len(first.shape)))[::-1])
-            if perm == sorted(perm):
+            whole = list(range(len(first.shape)))
+            perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), whole[::-1])
+            if perm == whole:
                 return first
-            if first.constant:
-                moved = stored.moved(first, label(node), ("turned", perm), lambda numbers: numbers.transpose(perm))
-                return self._add(moved)
+            if first.constant and sorted(perm) == whole:
+                return self._add(stored.moved(first, label(node), ("turned", perm), lambda n: n.transpose(perm)))
         return None
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
