@@ -155,6 +155,13 @@ def test_a_norm_of_one_channel_that_is_not_the_maps_is_an_obstacle() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "norm")]
 
 
+def test_a_kernel_of_another_rank_than_its_map_is_an_obstacle() -> None:
+    axes = ", int64[1] last = {4}, float[4] q"
+    case = Case("u = Unsqueeze (c, last)  [wrong] d = Conv <kernel_shape = [1, 1, 1]> (u, q)", "wrong", axes)
+    with pytest.raises(InputError, match="at wrong"):
+        fc2conv.convert(case.model(), options=SLIDING)
+
+
 def test_all_obstacles_are_listed_at_once() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
