@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import traceback
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from fc2conv.batch.staging import staged
 from fc2conv.batch.stores import Destination, destination, sha256, still_there
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
+from fc2conv.io.files import same_file
 from fc2conv.io.reader import read_model
 from fc2conv.options import Options
 from fc2conv.report.csv import outcome
@@ -61,7 +61,7 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
         if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
             return None
         with where.writing(item.name) as output:
-            if os.path.exists(output) and output.samefile(model):
+            if same_file(output, model):
                 raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
             report = convert(model, output, task.options).report
             outputs = _outputs(where, item.name, output)
@@ -97,7 +97,7 @@ def content_key(model: Path, options: Options) -> str:
 
 def _if_readable(model: Path) -> str:
     try:
-        return sha256(model) if os.path.isfile(model) else ""  # opening a pipe would wait for ever
+        return sha256(model)
     except OSError:
         return ""
 

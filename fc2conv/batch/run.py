@@ -17,11 +17,11 @@ from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Answer, Item, Known, Task
 from fc2conv.dataclass import dataclass
-from fc2conv.errors import ExitCode, InputError, UsageError
+from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io import choices
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
-from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
+from fc2conv.report.types import WRITTEN, BatchReport, Outcome
 from fc2conv.sandbox.process import deferred_stops
 from fc2conv.version import versions
 
@@ -124,13 +124,10 @@ class _Driver:
 
     def _hand_out(self, tasks: Iterator[Task]) -> bool:
         """Gives the engine as much as it takes; returns whether there may be more."""
-        while self._flying < self._engine.capacity and not self._enough:
+        while self._flying < self._engine.capacity:
             task = next(tasks, None)
             if task is None:
                 return False
-            if task.item.problem:
-                self._note(_refused(task.item))
-                continue
             self._engine.submit(task)
             self._flying += 1
             self._watcher.started(task.item.name)
@@ -192,12 +189,6 @@ def _apart(options: Options, name: str) -> Options:
     if folder is None:
         return options
     return replace(options, verification=replace(options.verification, save_failing_inputs=f"{folder}/{name}"))
-
-
-def _refused(item: Item) -> Answer:
-    error = InputError(f"{item.shown} {item.problem}", "give the model itself")
-    row = BatchRow(name=item.name, outcome="invalid", exit_code=error.exit_code, message=str(error))
-    return Answer(name=item.name, row=row)
 
 
 def _sweep(batch: Batch) -> None:

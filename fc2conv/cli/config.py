@@ -80,7 +80,7 @@ def _table(path: Path) -> Table | None:
     if path.name == _SHARED and b"fc2conv" not in data:
         return None
     try:
-        found = of_toml(data.decode("utf-8-sig"))
+        found = of_toml(data.decode("utf-8").removeprefix("\ufeff"))
     except ValueError as error:  # of the encoding or of the syntax
         raise UsageError(f"{path} cannot be read as TOML ({error})", "correct it, or use --no-config") from error
     if path.name != _SHARED:

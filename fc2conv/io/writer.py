@@ -14,7 +14,7 @@ from onnx import TensorProto
 from fc2conv.errors import OutputError
 from fc2conv.io import wire
 from fc2conv.io.escape import shown
-from fc2conv.io.files import Target, as_output_error, checked_target
+from fc2conv.io.files import Target, as_output_error, checked_target, same_file
 from fc2conv.io.payload import Payload, Sink, Span
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.staged import Move, Staged, content_digest, refuse_different, same_content
@@ -69,7 +69,7 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
     place = check_target(target, source)
     data = [path for path in source.stamps if path != source.path]
     with as_output_error(target):
-        if place.mode >= 0 and place.path.samefile(source.path):
+        if same_file(place.path, source.path):
             return Staged(place, None, place.path, [], source.nbytes)
         with building(place.folder) as workspace:
             moves = []
@@ -85,7 +85,7 @@ def check_target(target: Path, source: ModelFile) -> Target:
     """Returns the checked target; raises OutputError also where it is a data file of the source."""
     place = checked_target(target)
     for path in source.stamps:
-        if path != source.path and place.mode >= 0 and path.exists() and place.path.samefile(path):
+        if path != source.path and same_file(place.path, path):
             raise OutputError(f"{shown(target)} is a data file of the model that is read", "give another name")
     return place
 
