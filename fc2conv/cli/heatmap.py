@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import command, configuration, say
 from fc2conv.cli.option import choice_of, flag, group, option, whole
-from fc2conv.cli.values import files, interval
+from fc2conv.cli.values import Number, files, interval
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
 from fc2conv.io.escape import counted
@@ -26,9 +27,20 @@ if TYPE_CHECKING:
 def numbers(value: str) -> tuple[float, ...]:
     """`0.485,0.456,0.406`, one number for all channels or one for each."""
     try:
-        return tuple(float(number) for number in value.split(","))
+        found = tuple(float(number) for number in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{value}' is not X or X,X,X such as 0.485,0.456,0.406") from None
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        raise click.BadParameter(f"'{value}' is not X or X,X,X such as 0.485,0.456,0.406")
+    return found
+
+
+def factor(value: str) -> float:
+    """`0.5`, one number for all channels."""
+    found = numbers(value)
+    if len(found) > 1:
+        raise click.BadParameter(f"'{value}' is not one number")
+    return found[0]
 
 
 def deviations(value: str) -> tuple[float, ...]:
@@ -74,7 +86,9 @@ def size(value: str) -> tuple[int, int]:
         metavar="NAME",
         help="Draw this map, where the network has several; the first by default.",
     ),
-    option("--scale", metavar="X", type=float, default=1 / 255, help="Multiply each pixel by X; by default 1/255."),
+    option(
+        "--scale", metavar="X", type=factor, default=str(1 / 255), help="Multiply each pixel by X; by default 1/255."
+    ),
     option("--mean", metavar="X,X,X", type=numbers, default="0", help="Subtract X from each channel then."),
     option("--std", metavar="X,X,X", type=deviations, default="1", help="Divide each channel by X last."),
     choice_of("--channels", ["rgb", "bgr"], help="Choose the order of the channels."),
@@ -89,7 +103,7 @@ def size(value: str) -> tuple[int, int]:
     option(
         "--opacity",
         metavar="X",
-        type=click.FloatRange(0, 1),
+        type=Number(0, 1),
         default=0.6,
         show_default=True,
         help="Set how much of the picture the scores cover.",

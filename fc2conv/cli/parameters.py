@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from fc2conv.cli import comparison, config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, choice_of, flag, group, option, path, whole
-from fc2conv.cli.values import Seconds, Whole, by_name, files, input_shape
+from fc2conv.cli.values import Number, Whole, by_name, files, input_shape
 from fc2conv.errors import Fc2convError
 from fc2conv.options import Limits, Only, Options, VerifyOptions
 from fc2conv.reasons import Code
@@ -111,7 +111,7 @@ limiting = group(
     option(
         "--timeout",
         metavar="SECONDS",
-        type=Seconds(),
+        type=Number(min=0, min_open=True),
         help="Stop the work on a model after this time; 900 s by default, and more for a large model.",
     ),
     option(

@@ -29,11 +29,8 @@ class Whole(click.IntRange):
         return number
 
 
-class Seconds(click.FloatRange):
-    """A time above 0."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+class Number(click.FloatRange):
+    """A number in a range; NaN is in none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)

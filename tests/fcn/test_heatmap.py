@@ -94,6 +94,12 @@ def test_what_is_refused(network: Path, picture: Path, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("words", ["--opacity nan", "--scale nan", "--scale inf", "--scale 1,2", "--mean 0,nan,0"])
+def test_numbers_that_are_none(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["heatmap", "m.onnx", "p.png", "o.png", *words.split()]) == ExitCode.USAGE
+    assert "Invalid value for" in capsys.readouterr().err
+
+
 def test_the_command(network: Path, picture: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     command = [sys.executable, "-m", "fc2conv", "heatmap", network, picture, out, "--class", "1", "--scale", "0.004"]
@@ -227,6 +233,8 @@ def test_a_folder_of_pictures(network: Path, picture: Path, tmp_path: Path, caps
     assert printed.out.count("class 1 is highest with") == 2
     assert "1 of 3 pictures not drawn; the first: the picture" in printed.err
     (tmp_path / "empty").mkdir()
+    with pytest.raises(OutputError, match=r"cannot be written \(File exists\)"):
+        fc2conv.heatmaps(network, photos, picture)
     with pytest.raises(InputError, match="has no pictures"):
         fc2conv.heatmaps(network, tmp_path / "empty", tmp_path / "other")
 

@@ -17,7 +17,7 @@ from fc2conv.fcn.picture.reading import Feed, channels_of, feed, pillow, read_pi
 from fc2conv.fcn.placed import Axis, image_input, placed
 from fc2conv.fcn.tiles import Runner, Take
 from fc2conv.io.apart import Role, check_apart
-from fc2conv.io.files import checked_target, written
+from fc2conv.io.files import as_output_error, checked_target, written
 from fc2conv.io.parts import parts_of
 from fc2conv.io.reader import read_model
 from fc2conv.ir.validate import check_model
@@ -55,7 +55,8 @@ def heatmaps(model: Name, folder: Name, output: Name, options: HeatmapOptions) -
         raise InputError(f"the folder {folder} has no pictures", "give one with PNG or JPEG files")
     targets = _targets(images, Path(output))
     camera = _Camera(model, options)
-    Path(output).mkdir(exist_ok=True)
+    with as_output_error(output):
+        Path(output).mkdir(exist_ok=True)
     found: list[Seen | Unseen] = []
     for image, target in zip(images, targets, strict=True):
         _check_apart(model, image, target, options)
