@@ -88,9 +88,11 @@ def _on_its_map(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto,
         not space
         or form.axes([0]) - {BATCH}
         or any(len(axes) > 1 or (axes and axes[0] < SPACE and form.sizes[axes[0]] > 1) for axes in held)
+        or len(kernel) != rank
         or any(kernel[i] != 1 or pads[i] or pads[i + rank] for i in units)
         or not (whole or set(row) <= {CHANNELS})
         or (weight and not slider.constants.is_constant(weight))
+        or (weight and len(slider.shape(weight, node)) != len(form.layout))
     ):
         raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
     sizes = {axis: kernel[at[axis]] if axis in at else form.sizes[axis] if axis in row else 1 for axis in space}
