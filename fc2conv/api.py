@@ -89,13 +89,18 @@ def plan(model: Model, options: Options | None = None, *, progress: Progress | N
     return _done(progress, options.limits, _plan, source_of(model), options)[0]
 
 
-def trace(model: Model, nodes: Sequence[str] = (), options: Options | None = None, **given: Any) -> list[TraceNode]:
+def trace(
+    model: Model, nodes: str | Sequence[str] = (), options: Options | None = None, **given: Any
+) -> list[TraceNode]:
     """List what the analysis found of each node (of those whose names match a pattern), and what the plan decided.
 
     Raises InputError as `convert` does, and UsageError for a pattern that matches no node.
     """
     options = chosen(Options, options, given)
-    return _done(None, options.limits, _trace, source_of(model), tuple(nodes), options)[0]
+    patterns = (nodes,) if isinstance(nodes, str) else tuple(nodes)
+    if not all(isinstance(each, str) for each in patterns):
+        raise TypeError(f"nodes are patterns of names, and not {patterns!r}")
+    return _done(None, options.limits, _trace, source_of(model), patterns, options)[0]
 
 
 def verify(
@@ -126,7 +131,7 @@ def heatmap(
     """
     options = chosen(HeatmapOptions, options, given)
     with _swept(output):
-        return _done(None, options.limits, _heatmap, model, image, output, options)[0]
+        return _done(None, options.limits, _heatmap, os.fspath(model), os.fspath(image), output, options)[0]
 
 
 def heatmaps(
@@ -142,7 +147,7 @@ def heatmaps(
     """
     options = chosen(HeatmapOptions, options, given)
     with _swept(os.path.join(output, "x.png")):  # noqa: PTH118  # no pathlib where start-up counts
-        return _done(None, options.limits, _heatmaps, model, folder, output, options)[0]
+        return _done(None, options.limits, _heatmaps, os.fspath(model), os.fspath(folder), output, options)[0]
 
 
 def run_sliding(

@@ -263,5 +263,15 @@ def test_a_name_that_holds_a_nul_is_no_fault(path: Path) -> None:
         fc2conv.plan(path, target="./a\0.toml")
 
 
+def test_arguments_of_another_type_are_named(path: Path, tmp_path: Path) -> None:
+    assert [each.node for each in fc2conv.trace(path, "one")] == ["one"]
+    with pytest.raises(TypeError, match="patterns"):
+        fc2conv.trace(path, [5])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="not int"):
+        fc2conv.heatmap(path, 5, tmp_path / "x.png")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="is not there"):
+        fc2conv.heatmaps(path, tmp_path / "none", tmp_path)
+
+
 def test_completion_shows_what_there_is() -> None:
     assert dir(fc2conv) == sorted(fc2conv.__all__)

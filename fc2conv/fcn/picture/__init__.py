@@ -50,9 +50,10 @@ def heatmaps(model: Name, folder: Name, output: Name, options: HeatmapOptions) -
 
     One that cannot be read or is too small keeps none of the others back.
     """
-    images = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in _FORMATS and path.suffix)
+    files = Path(folder).iterdir() if os.path.isdir(folder) else ()  # a name may be too long for pathlib
+    images = sorted(path for path in files if path.suffix.lower() in _FORMATS and path.suffix)
     if not images:
-        raise InputError(f"the folder {folder} has no pictures", "give one with PNG or JPEG files")
+        raise InputError(f"the folder {folder} has no pictures, or is not there", "give one with PNG or JPEG files")
     targets = _targets(images, Path(output))
     camera = _Camera(model, options)
     with as_output_error(output):
