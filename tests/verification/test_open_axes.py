@@ -253,3 +253,15 @@ def test_an_axis_that_is_one_or_as_large_as_what_it_meets_is_run_at_both() -> No
     row = "s = Constant<value_ints = [0]>() e = Constant<value_ints = [1]>() a = Slice(x, s, e, e)"
     files = (model_file_from_proto(each) for each in (one, parse(text.format(row))))
     assert verify_pair(*files, False, VerifyOptions()).verdict is Verdict.DIFFERS
+
+
+def test_the_shape_of_a_sum_over_an_open_axis_is_no_sum() -> None:
+    """The number of features is no number of tokens, though what has them sums over these."""
+    text = """graph (float[N,T,4] x) => (float[N,T,B] y)
+    <int64[1] two = {{2}}, int64[1] four = {{4}}, int64[1] zero = {{0}}, int64[1] last = {{-1}}>
+    {{ t = Transpose <perm = [0, 2, 1]> (x)  {}  s = Shape (b)  n = Gather (s, two)  k = Add (n, two)
+       e = Div (k, four)  y = Slice (b, zero, e, {}) }}"""
+    one = text.format("a = MatMul (x, t)  b = MatMul (a, x)", "two")
+    other = text.format("a = MatMul (t, x)  b = MatMul (x, a)", "last")
+    files = (model_file_from_proto(parse(each, opset=17)) for each in (one, other))
+    assert verify_pair(*files, False, VerifyOptions()).verdict is Verdict.PROVED

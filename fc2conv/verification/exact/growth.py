@@ -28,7 +28,7 @@ _ELEMENTS = {
         Unsqueeze Upsample""".split(),
         (0,),
     ),
-    "ConstantOfShape": (),
+    **dict.fromkeys(("ConstantOfShape", "Shape", "Size"), ()),
     "Range": (0, 2),
 }
 """The operands whose elements are in a result, of operators that have others which say where, or how many."""
