@@ -261,7 +261,7 @@ def test_the_shape_of_a_sum_over_an_open_axis_is_no_sum() -> None:
     <int64[1] two = {{2}}, int64[1] four = {{4}}, int64[1] zero = {{0}}, int64[1] last = {{-1}}>
     {{ t = Transpose <perm = [0, 2, 1]> (x)  {}  s = Shape (b)  n = Gather (s, two)  k = Add (n, two)
        e = Div (k, four)  y = Slice (b, zero, e, {}) }}"""
-    one = text.format("a = MatMul (x, t)  b = MatMul (a, x)", "two")
-    other = text.format("a = MatMul (t, x)  b = MatMul (x, a)", "last")
+    one = text.format("a = MatMul (x, t)  c = MatMul (a, x)  d = MatMul (c, t)  b = MatMul (d, x)", "two")
+    other = text.format("a = MatMul (t, x)  c = MatMul (x, a)  b = MatMul (c, a)", "last")
     files = (model_file_from_proto(parse(each, opset=17)) for each in (one, other))
     assert verify_pair(*files, False, VerifyOptions()).verdict is Verdict.PROVED
