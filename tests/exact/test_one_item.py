@@ -74,3 +74,28 @@ def test_numbers_of_items_that_suit_a_model(head: str, one: str, other: str, ver
     """A batch of which each fifth number is one, or one and three; two that are broadcast in each other."""
     models = [parse(f"{head} {{ {each} }}", opset=17) for each in (one, other)]
     assert fc2conv.verify(*models).verdict == verdict
+
+
+VALUES = "<int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] five = {5}, int64[1] last = {-1}>"
+BATCH, TOKENS = "graph (float[N,1,4] x) => (float y)", "graph (float[1,T,4] x) => (float y)"
+GONE = "a = Slice (x, {0}, {1}, {2})  n = Shape <start = {3}, end = {4}> (a)  s = Sub (n, {5})  f = Cast <to = 1> (s)"
+
+
+@pytest.mark.parametrize(
+    ("head", "one", "other", "verdict"),
+    [
+        (BATCH, "y = Squeeze (x)", "y = Squeeze (x, one)", "differs"),
+        (BATCH, "y = Identity (x)", f"{GONE.format('one', 'two', 'zero', 0, 1, 'one')}  y = Add (x, f)", "differs"),
+        (BATCH, "y = Identity (x)", f"{GONE.format('zero', 'two', 'zero', 0, 1, 'two')}  y = Add (x, f)", "differs"),
+        (BATCH, "y = Gather (x, one)", "y = Slice (x, one, two, zero)", "proved"),
+        (TOKENS, "y = Identity (x)", f"{GONE.format('two', 'five', 'one', 1, 2, 'three')}  y = Add (x, f)", "differs"),
+        (TOKENS, "a = Slice (x, two, five, one)  y = ReduceSum (a, one)",
+         "a = Slice (x, two, five, one)  b = Slice (x, two, five, one)  c = Add (a, b)  d = Sub (c, a)"
+         "  y = ReduceSum (d, one)", "proved"),
+    ],
+)  # fmt: skip
+def test_positions_that_fewer_items_do_not_have(head: str, one: str, other: str, verdict: str) -> None:
+    values = VALUES.replace(">", ", int64[1] three = {3}>")
+    models = [parse(f"{head} {values} {{ {each} }}", opset=17) for each in (one, other)]
+    options = fc2conv.VerifyOptions(only="exact")
+    assert fc2conv.verify(*models, options).verdict == verdict

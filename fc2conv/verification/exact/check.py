@@ -129,13 +129,14 @@ def _wider(
     more = {*ordered[2 : found_beyond.sizes], *[n for n in ordered if n > position][: position > 0]}
     tried = {n: sizes[n] for n in (least, second)}
     left = {n: sizes[n] for n in sorted(more)}
-    if found_beyond.least:
-        left |= _one_less(tried)
+    left |= {n: _fewer(tried, n) for n in sorted(found_beyond.before)}
     short = found_beyond.sizes > len(ordered) or position >= ordered[-1]
     where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
         check = replaced(found.check, detail=f"{found.check.detail}; {where}") if short else found.check
-        return replace(found, check=check, position=position, unseen=found.unseen or short or found_beyond.least), on
+        return replace(
+            found, check=check, position=position, unseen=found.unseen or short or bool(found_beyond.before)
+        ), on
     on = [*on[:-1], said(tried)]
     found = _result(wider, on)
     if node is not None and short and found.proved:
@@ -146,18 +147,20 @@ def _wider(
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position), on
     for n, shapes in left.items():
-        if found.proved:
+        ran = _run(replace(prover, shapes=shapes, primes=2, earlier=0.0), seed) if found.proved else None
+        if ran is not None and not _stopped(prover, ran):
             tried[n] = shapes
             on = [*on[:-1], said(dict(sorted(tried.items())))]
-            found = _result(_run(replace(prover, shapes=shapes, primes=2, earlier=0.0), seed), on)
+            found = _result(ran, on)
     return replace(found, position=position), on
 
 
-def _one_less(sizes: Sizes) -> dict[int, Shapes]:
-    """The shapes of inputs for one item less than the first of two sizes."""
+def _fewer(sizes: Sizes, items: int) -> Shapes:
+    """The shapes of inputs for fewer items than two sizes have."""
     (few, one), (many, other) = sizes.items()
     dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
-    return {few - 1: {name: tuple(a - (b - a) // (many - few) for a, b in pairs) for name, pairs in dims.items()}}
+    less = few - items
+    return {name: tuple(a - less * (b - a) // (many - few) for a, b in pairs) for name, pairs in dims.items()}
 
 
 def same_nodes(original: ModelFile, inlined: ModelFile, shapes: Shapes) -> bool:
@@ -209,7 +212,7 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> Beyond:
     cut = max((few.cuts, *few.used, *many.used), key=lambda each: each.level).cut
     both = zip(few.walks, many.walks, strict=True)
     one, other = (Growth(walk, later, cut, (least, *ends)) for walk, later in both)
-    return beyond(one, other, ends)
+    return beyond(one, other, (least, *ends))
 
 
 def _stopped(few: Prover, many: Prover) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import floor
 
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.verification.exact.numbers import LEAST, STRAIGHT, bent, content, depends
+from fc2conv.verification.exact.numbers import STRAIGHT, bent, content, depends
 from fc2conv.verification.exact.positions import FAR, item_of, positions
 from fc2conv.verification.exact.terms import Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
@@ -45,7 +46,10 @@ _ALONG = {
     "CumSum": (1, 1, 0),
 }
 """How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
-
+_ALONE, _ONE_AXIS = frozenset("Softmax LogSoftmax".split()), 13
+"""Those which sum over that axis alone, from an opset on."""
+_MOST_BEFORE = 8
+"""How many sizes are run that are below the first two."""
 _SIZES = 3
 """At how many sizes two models are compared at the most, of which both make such polynomials."""
 
@@ -59,19 +63,20 @@ Uses = dict[bytes, tuple[int, NodeProto]]
 class Beyond:
     """The last position behind two sizes that matters, its node, and at how many sizes two models must be the same.
 
-    They must be so at the `least` size as well where a model does something else there.
+    They must be so with the numbers of items `before` those as well, where a model does something else there.
     """
 
     position: int = 0
     node: NodeProto | None = None
     sizes: int = 2
-    least: bool = False
+    before: frozenset[int] = frozenset()
 
 
 class Growth:
     """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
 
-    `uses` are those of numbers that may be others at other sizes, `places` the positions by the sizes of their axis.
+    `uses` are those of numbers that may be others at other sizes, `places` the largest positions by the sizes of their
+    axis, of which all are `named`.
     `degree` is the largest of a value as a polynomial of a size, which `node` makes, and `steps` are those of what is
     multiplied on the way to it.
     """
@@ -79,6 +84,7 @@ class Growth:
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
         self.uses: dict[object, Uses] = {}
         self.places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
+        self.named: dict[tuple[int, int], set[int]] = {}
         self.degree, self.node = 0, NodeProto()
         self.steps = Counter[tuple[int, ...]]()
         self._side, self._cut, self._sizes = few.side, cut, sizes
@@ -97,8 +103,10 @@ class Growth:
     def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, int]]:
         """Take one node in, and yield its results that use a number which may be another one."""
         values, place = scope.values, scope.place
-        if any(name in scope.own and scope.own[name].sides == self._side for name in node.output):
+        alone = any(name in scope.own and scope.own[name].sides == self._side for name in node.output)
+        if alone or node.op_type == "Squeeze":
             for n, pair in positions(node, values, others):
+                self.named.setdefault(pair, set()).add(abs(n))
                 known = self.places.setdefault(pair, {})
                 known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
         names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
@@ -112,7 +120,8 @@ class Growth:
             degree = (max if node.op_type in STRAIGHT else sum)([0, *scales])
             self._numbers |= {(place, name): degree for name in gives if degree > 1}
         else:
-            self._scaled(node, [values[n] for n in node.output if n in values and n in others], others, pairs, scales)
+            version, both = scope.opsets.get("", 0), [values[n] for n in node.output if n in values and n in others]
+            self._scaled(node, version, both, others, pairs, scales)
         made = [term.value for term in gives.values()]
         grows = sum(map(bool, grown)) if gives else 0
         worst = _worst([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
@@ -147,6 +156,7 @@ class Growth:
     def _scaled(
         self,
         node: NodeProto,
+        version: int,
         made: Sequence[Term],
         others: Values,
         pairs: Sequence[tuple[Term, Term]],
@@ -161,14 +171,15 @@ class Growth:
         if node.op_type in _ALONG and opened:
             start = next((int(a.i) for a in node.attribute if a.name == "axis"), start)
             rank = len(pairs[0][0].shape or ())
-            sums = sums if any(axis >= start % max(rank, 1) for axis, _ in opened[0]) else 0
+            first, alone = start % max(rank, 1), node.op_type in _ALONE and version >= _ONE_AXIS
+            sums = sums if any(axis == first if alone else axis >= first for axis, _ in opened[0]) else 0
         elif node.op_type in _SUMS:
             left = Counter(pair for _, pair in _opened(made[0], others[node.output[0]]))
             sums = int(any(Counter(pair for _, pair in each) - left for each in opened))
         if node.op_type == "Pow" and len(pairs) > 1 and pairs[1][0].value is not None and pairs[1][0].size == 1:
             times = max(1, int(abs(float(pairs[1][0].value.reshape(-1)[0]))))
-        alone = node.op_type in STRAIGHT and node.op_type not in _ADDED
-        degree = (max if alone else sum)([0, *scales]) * times + sums
+        straight = node.op_type in STRAIGHT and node.op_type not in _ADDED
+        degree = (max if straight else sum)([0, *scales]) * times + sums
         self._degrees |= dict.fromkeys((term.key for term in own), degree)
         if degree > max([1, *scales]):
             self.steps[(*sorted(scales), degree)] += 1
@@ -176,11 +187,13 @@ class Growth:
             self.degree, self.node = degree, node
 
 
-def beyond(one: Growth, other: Growth, ends: tuple[int, int]) -> Beyond:
-    """Return what two models do, or one alone, that two sizes do not show."""
+def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
+    """Return what two models do, or one alone, that two sizes do not show; `sizes` are the least there is, and both."""
+    least, *ends = sizes
     found = [
         use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
     ]
+    before = {n for item, _ in found if item < 0 for n in (-item - 1, -item)}
     for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
         ends_of = [each.places.get(pair, {}) for each in (one, other)]
         known = [
@@ -188,21 +201,26 @@ def beyond(one: Growth, other: Growth, ends: tuple[int, int]) -> Beyond:
             for back in (False, True)
             if any(back in each for each in ends_of)
         ]
-        item = item_of(sum(n for n, _ in known), pair, ends)
-        found.append((item, max(known, key=_item)[1]))
+        whole = sum(n for n, _ in known)
+        found.append((item_of(whole, pair, (ends[0], ends[1])), max(known, key=_item)[1]))
+        items = (pair[1] - pair[0]) / (ends[1] - ends[0])
+        named = {whole}.union(*(each.named.get(pair, ()) for each in (one, other)))
+        places = {size for n in named for size in (n - 1, n)} if items > 0 else ()
+        before |= {floor(ends[0] - (pair[0] - size) / items) for size in places}
     position, node = max(found, key=_item, default=(0, None))
     steep = max((one, other), key=lambda each: each.degree)
     if position < ends[1]:
         position, node = 0, None
     node = node or (steep.node if steep.degree > 1 else None)
     most = _SIZES if one.steps == other.steps else steep.degree + 1  # both multiply as often
-    return Beyond(position, node, max(2, min(most, steep.degree + 1)), any(item == LEAST for item, _ in found))
+    few = sorted(n for n in before if least <= n < ends[0])
+    return Beyond(position, node, max(2, min(most, steep.degree + 1)), frozenset(few[-_MOST_BEFORE:]))
 
 
 def _worst(items: Sequence[int]) -> int:
     """The last of some items from which something may be another thing; none is behind all and before all others."""
-    least, last = min(items), max(items)
-    return FAR if least < 0 < last else last or least
+    before, last = {item for item in items if item < 0}, max(items)
+    return FAR if len(before) > (last <= 0) else last or min(items)
 
 
 def _item(use: tuple[int, NodeProto]) -> int:

@@ -13,7 +13,6 @@ from fc2conv.verification.exact.positions import FAR
 from fc2conv.verification.exact.terms import Array, digest
 
 _ROUNDS = 1e-5
-LEAST = -1
 _WIDE = 4
 """Bytes of a type that holds all sizes that there may be."""
 
@@ -42,8 +41,8 @@ def bent(
 ) -> int:
     """The number of items from which a node, which reads sizes, may give another result; 0 if it never does.
 
-    It is `LEAST` where the node does so at the least size alone, which is one item less than `sizes` have. So many of
-    its operands grow. What lies `behind` a number that may be another one already may do so anywhere.
+    A number below 0 is that of fewer items than `sizes` have, at which the result changes. So many of its operands
+    grow. What lies `behind` a number that may be another one already may do so anywhere.
     """
     if not grows or not made:
         return 0
@@ -110,7 +109,7 @@ def _close(one: Array, other: Array) -> bool:
 
 def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
     """The number of items at which one operand passes another, if each grows as it does between the two sizes."""
-    (least, few, many), found, before = sizes, 0, False
+    (least, few, many), found, changes = sizes, 0, set[int]()
     zero = np.zeros(1)
     for one, other in combinations(numbers if len(numbers) > 1 else [*numbers, (zero, zero)], 2):
         arrays = [np.asarray(each, np.float64) for each in (*one, *other) if each is not None]
@@ -123,12 +122,13 @@ def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, in
         growth = (end - start) / (many - few)
         at = (few - start[growth != 0] / growth[growth != 0]).ravel()
         once = name in ("Equal", "Cast")  # it does something else at the number alone
-        early = (at > least if name in _BENT else at >= least) & (at <= few) & (not longer)
-        before |= bool(early.any())
-        if (before and few - least > 1) or (not longer and once and (at > many).any()):
-            return FAR
+        if not longer:
+            early = at[(at > least if name in _BENT else at >= least) & (at <= few)]
+            changes |= {ceil(each) for each in early}
+            if once and (at > many).any():
+                return FAR
         found = max([found, *(ceil(each) for each in at if each >= many)])
-    return found if not before else FAR if found else LEAST
+    return found if not changes else FAR if found or len(changes) > 1 else -changes.pop()
 
 
 def _extremes(numbers: Array) -> Array:

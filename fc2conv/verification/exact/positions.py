@@ -17,7 +17,8 @@ Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
 
 _INDEXED = frozenset(
-    "Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize".split()
+    """Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize
+Squeeze""".split()
 )
 
 
@@ -79,6 +80,8 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
     elif node.op_type in ("Split", "Gather", "TopK"):
         axis = given.get("axis", [-1 if node.op_type == "TopK" else 0])[0]
         yield from ((axis % rank, n) for n in listed("k" if node.op_type == "TopK" else "split", 1))
+    elif node.op_type == "Squeeze":  # without axes it is another thing where a size is 1
+        yield from ((axis, 1) for axis in range(0 if listed("axes", 1) else rank))
     elif node.op_type == "Compress":
         yield -1, len(listed("", 1))
     elif node.op_type == "Trilu":

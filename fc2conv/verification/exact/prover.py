@@ -17,7 +17,8 @@ from fc2conv.verification.exact import alone, groups, layout, linear, pointwise,
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
-from fc2conv.verification.exact.shapes import Kind, requirements, stated
+from fc2conv.verification.exact.required import requirements
+from fc2conv.verification.exact.shapes import Kind, stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk

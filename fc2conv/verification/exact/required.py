@@ -1,0 +1,142 @@
+"""What a node requires of the sizes of its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+from fc2conv.dataclass import dataclass
+from fc2conv.verification.exact.shapes import Operands
+from fc2conv.verification.exact.terms import Shape, Term
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A size as it is (0 where it is not known, as behind a kernel larger than its map) and as it must be.
+
+    `others` are what it may be besides.
+    """
+
+    actual: int
+    wanted: int
+    others: tuple[int, ...] = ()
+
+    @property
+    def met(self) -> bool:
+        """Whether the size is right."""
+        return self.actual == self.wanted or self.actual in self.others
+
+
+_PRODUCTS = frozenset("Gemm MatMul MatMulInteger".split())
+_CHANNELS = {
+    **dict.fromkeys(("Conv", "ConvInteger"), 1),
+    **dict.fromkeys(("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"), 0),
+}
+"""Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
+_EACH_CHANNEL = 21
+_FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
+"""Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
+_BROADCAST = frozenset(
+    "Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor".split()
+)
+_INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
+"""Operators whose result has no shape only where their operands contradict each other."""
+
+
+def requirements(term: Term) -> Iterator[Requirement]:
+    """Say what the node that makes a value requires of the sizes of what it reads."""
+    known = [each for each in term.inputs if each is not None and each.shape is not None]
+    if term.op is None or not known or known[0] is not term.inputs[0]:
+        return
+    op, (first, *others), given = term.op.name, known, term.op.attributes
+    second = others[0] if others and others[0] is term.inputs[1] else None
+    if op in _PRODUCTS and second is not None:
+        turned = [bool(given.get(name, 0)) for name in ("transA", "transB")]
+        rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
+        for (x, i), (weight, j) in (((first, rows[0]), (second, rows[1])), ((second, rows[1]), (first, rows[0]))):
+            i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
+            yield from _pair(x, i, weight, j)
+        yield from _broadcast((first, second), [(each.shape or ())[:-2] for each in (first, second)])
+    elif op in _CHANNELS and second is not None and len(first.shape or ()) > 1:
+        if op == "GroupNormalization" and term.op.version < _EACH_CHANNEL:
+            return  # it has parameters for each group
+        own = _CHANNELS[op]
+        yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
+    elif op in _FEATURES and second is not None:
+        yield from _pair(first, -1, second, -1, repeats=True)
+    elif op in ("QuantizeLinear", "DequantizeLinear") and second is not None and len(second.shape or ()) == 1:
+        axis, rank = int(given.get("axis", 1)), len(first.shape or ())
+        yield from _pair(first, axis, second, 0, repeats=True) if -rank <= axis < rank else ()
+    elif op == "Einsum":
+        yield from _letters(term.inputs, given.get("equation", b"").decode())
+    elif op == "PRelu" and second is not None:
+        pairs = zip(reversed(first.shape or ()), reversed(second.shape or ()), strict=False)
+        yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
+    elif op in _BROADCAST:
+        yield from _broadcast(known, [each.shape or () for each in known])
+    elif op == "Reshape" and term.shape is None and second is not None and second.value is not None:
+        yield _reshape(first.shape or (), [int(size) for size in second.value.reshape(-1)])
+    elif op == "Squeeze" and term.shape is None:
+        yield from (Requirement(size, 1) for size in _along(first.shape or (), _listed(given.get("axes"), second)))
+    elif op == "Gather" and second is not None and second.value is not None and second.value.size:
+        most, axis = max(int(n) + 1 if n >= 0 else -int(n) for n in second.value.flat), int(given.get("axis", 0))
+        yield from (Requirement(size, most) for size in _along(first.shape or (), [axis]) if size < most)
+    elif op == "Split" and (parts := _listed(given.get("split"), second)):
+        yield from (Requirement(size, sum(parts)) for size in _along(first.shape or (), [int(given.get("axis", 0))]))
+    if term.shape is None and op in _INFERRED and len(known) == sum(each is not None for each in term.inputs):
+        yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
+
+
+def _listed(attribute: Any, operand: Term | None) -> list[int]:
+    """Integers that are an attribute in older definitions and an operand in newer ones."""
+    values = None if operand is None or operand.value is None else operand.value.reshape(-1)
+    return [int(n) for n in attribute or ([] if values is None else values)]
+
+
+def _along(shape: Shape, axes: Sequence[int]) -> list[int]:
+    return [shape[axis] for axis in axes if -len(shape) <= axis < len(shape)]
+
+
+def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: bool = False) -> Iterator[Requirement]:
+    """A dimension that must be as large as one of a weight's."""
+    if x.shape and weight.shape and len(weight.shape) > own and weight.foldable and not x.foldable:
+        wanted, actual = weight.shape[own] * times, x.shape[axis]
+        yield Requirement(actual, wanted, (actual,) if repeats and wanted == 1 else ())
+
+
+def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
+    """The dimensions that an Einsum names as it does one of a weight; onnxruntime repeats one of size 1."""
+    wanted: dict[str, int] = {}
+    actual: list[tuple[str, int]] = []
+    for x, letters in zip(terms, equation.replace(" ", "").partition("->")[0].split(","), strict=False):
+        if x is None or x.shape is None:
+            continue
+        head, _, tail = letters.partition("...")
+        sizes = [*zip(head, x.shape, strict=False), *zip(reversed(tail), reversed(x.shape), strict=False)]
+        if x.foldable:
+            wanted |= sizes
+        else:
+            actual += sizes
+    yield from (Requirement(size, wanted[letter]) for letter, size in actual if letter in wanted)
+
+
+def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:
+    """Dimensions that meet others; one of size 1 is repeated."""
+    for x, shape in zip(terms, shapes, strict=True):
+        for other in shapes if not x.foldable else ():
+            for size, wanted in zip(reversed(shape), reversed(other), strict=False):
+                if wanted != 1:
+                    yield Requirement(size, wanted, (1,))
+
+
+def _reshape(shape: Shape, target: Sequence[int]) -> Requirement:
+    """The elements that a target has; where it leaves one size open, those of the dimensions behind that."""
+    sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
+    if -1 not in sizes:
+        return Requirement(prod(shape), prod(sizes))
+    at = sizes.index(-1)
+    head, tail, actual = prod(sizes[:at]), prod(sizes[at + 1 :]), prod(shape[at + 1 :])
+    if head * tail and prod(shape) % (head * tail) == 0:
+        return Requirement(actual, actual)
+    return Requirement(actual, tail) if actual != tail else Requirement(prod(shape[: at + 1]), head)
