@@ -25,6 +25,8 @@ NAME = "exact"
 _TRIES = 3
 _STEP = 7919
 _MOST_MORE = 4
+_MOST_SIZES = 7
+"""At how many sizes values are compared that are polynomials of a size, whatever their degree."""
 
 Shapes = Mapping[str, Shape]
 Sizes = Mapping[int, Shapes]
@@ -126,11 +128,11 @@ def _wider(
     found_beyond = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
     position, node = found_beyond.position, found_beyond.node
     ordered = sorted(sizes)
-    more = {*ordered[2 : found_beyond.sizes], *[n for n in ordered if n > position][: position > 0]}
+    more = {*ordered[2 : min(found_beyond.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
     tried = {n: sizes[n] for n in (least, second)}
     left = {n: sizes[n] for n in sorted(more)}
     left |= {n: _fewer(tried, n) for n in sorted(found_beyond.before)}
-    short = found_beyond.sizes > len(ordered) or position >= ordered[-1]
+    short = position >= ordered[-1]
     where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
         check = replaced(found.check, detail=f"{found.check.detail}; {where}") if short else found.check
