@@ -86,22 +86,19 @@ class _Search:
         return now is None or now.place > gap.place or (now.place == gap.place and now.requirement != gap.requirement)
 
     def solved(self, assumed_sizes: Mapping[Place, int], places: Sequence[Place], gap: _UnmetError) -> bool:
-        """Whether a size of some places ends a contradiction; the least of those is then fixed."""
-        low, high, found = 1, _LARGEST, False
+        """Whether a size of some places ends a contradiction, which is then fixed."""
+        low, high = 1, _LARGEST
         while low <= high and self.walked < _MOST:
             size = (low + high) // 2
             fixed = {**self.fixed, **assumed_sizes, **dict.fromkeys(places, size)}
             now = self.gap(fixed)
             if now is None or now.place > gap.place:
-                self.fixed, found, high = fixed, True, size - 1
-                less = self.gap({**fixed, **dict.fromkeys(places, high)}) if high else gap
-                if less is None or less.place > gap.place:
-                    continue
+                self.fixed = fixed
                 return True
             if now.place < gap.place and now.requirement.actual:
-                return found
+                return False
             low, high = (size + 1, high) if now.requirement.actual < now.requirement.wanted else (low, size - 1)
-        return found
+        return False
 
     def gap(self, fixed: Mapping[Place, int]) -> _UnmetError | None:
         """The first requirement that is not met."""

@@ -25,6 +25,7 @@ NAME = "exact"
 _TRIES = 3
 _STEP = 7919
 _MOST_MORE = 4
+_NO_QUOTIENT = "a divisor is 0"
 _MOST_SIZES = 7
 """At how many sizes values are compared that are polynomials of a size, whatever their degree."""
 
@@ -150,7 +151,8 @@ def _wider(
         return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position), on
     for n, shapes in left.items():
         ran = _run(replace(prover, shapes=shapes, primes=2, earlier=0.0), seed) if found.proved else None
-        if ran is not None and not _stopped(prover, ran):
+        undefined = ran is not None and n < least and any(each.why == _NO_QUOTIENT for each in ran.found)
+        if ran is not None and not undefined and not _stopped(prover, ran):
             tried[n] = shapes
             on = [*on[:-1], said(dict(sorted(tried.items())))]
             found = _result(ran, on)
@@ -203,7 +205,7 @@ def _seeded(prover: Prover, seed: int) -> Prover:
             return prover
         except ZeroDivisorError:
             continue
-    prover.found = [Found(v.name, None, "a divisor is 0") for v in prover.original.model.graph.output]
+    prover.found = [Found(v.name, None, _NO_QUOTIENT) for v in prover.original.model.graph.output]
     return prover
 
 

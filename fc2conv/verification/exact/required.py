@@ -40,6 +40,8 @@ _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization Simplifi
 _BROADCAST = frozenset(
     "Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor".split()
 )
+_WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
+"""Operators that no runtime runs where none of their windows is in the map."""
 _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
 """Operators whose result has no shape only where their operands contradict each other."""
 
@@ -84,7 +86,9 @@ def requirements(term: Term) -> Iterator[Requirement]:
         yield from (Requirement(size, most) for size in _along(first.shape or (), [axis]) if size < most)
     elif op == "Split" and (parts := _listed(given.get("split"), second)):
         yield from (Requirement(size, sum(parts)) for size in _along(first.shape or (), [int(given.get("axis", 0))]))
-    if term.shape is None and op in _INFERRED and len(known) == sum(each is not None for each in term.inputs):
+    nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in (first.shape or ())
+    unknown = term.shape is None and op in _INFERRED and len(known) == sum(each is not None for each in term.inputs)
+    if nothing or unknown:
         yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
 
 
