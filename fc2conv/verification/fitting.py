@@ -20,6 +20,8 @@ from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.feeds import Place, Setting
 
 _LARGEST = 2048
+_FEW = 17
+"""Fewer items than these are tried first where the number of items is searched for."""
 _MOST = 20_000
 """Nodes that are walked; each search takes about a dozen walks."""
 _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
@@ -39,7 +41,12 @@ def fitted(file: ModelFile, setting: Setting, given: Mapping[str, tuple[int, ...
     groups = feeds.open_places(file.model, given)
     apart = [[place] for group in groups for place in group]  # one name for all that is open may mean nothing
     searches = (_Search(file, setting, given, each) for each in ([groups] if groups == apart else [groups, apart]))
-    return next((found for search in searches if (found := _found(search)) is not None), None)
+    found = next((found for search in searches if (found := _found(search)) is not None), None)
+    first = [place for group in groups for place in group if place[1] == 0]
+    if found is None or not {*first} & found.fixed.keys():
+        return found
+    few = (replace(found, fixed={**found.fixed, **dict.fromkeys(first, n)}) for n in range(1, _FEW))
+    return next((each for each in few if fits(file, each, given)), found)
 
 
 def _found(search: _Search) -> Setting | None:

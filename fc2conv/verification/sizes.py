@@ -88,7 +88,8 @@ def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]
     around = _Around(original, given, {(name, i): sizes[least][name][i] for group in every for name, i in group})
     found: list[Sizes] = []
     free: list[list[feeds.Place]] = []
-    steps = dict.fromkeys((*_STEPS, *sorted({around.now[group[0]] for group in groups})))
+    own = sorted({around.now[group[0]] for group in groups})
+    steps = dict.fromkeys((*_STEPS, *own) if len(sizes) > 1 else (*own, *_STEPS))
     for step, apart in product(steps, (1, 0)):  # a difference of two is to grow as well
         free = [group for group in groups if around.larger(step, [group]) is not None]
         counts = [n - least for n in ITEMS if n > least]

@@ -56,6 +56,8 @@ def test_a_size_that_is_another_one_with_one_item(size: str) -> None:
 EACH_FIFTH = "graph (float[N,4] x) => (float[A,B] y) <int64[2] k = {-1, 20}, int64[1] zero = {0}, int64[1] five = {5}>"
 ROWS = "graph (float[N,4] x) => (float[A,B] y) <float[3,4] w, int64[1] zero = {0}, int64[1] three = {3}>"
 ONE_ALONE = "n = Shape <end = 1> (x)  t = Sub (three, n)  b = Greater (t, n)  f = Cast <to = 1> (b)"
+EVEN = "graph (float[N,4] x) => (float[A,4,B] y) <int64[3] k = {2, 4, -1}, int64[1] three = {3}>"
+FEWER = "n = Shape <end = 1> (x)  b = Less (n, three)  f = Cast <to = 1> (b)"
 TWO = "graph (float[N,4] x, float[M,4] z) => (float[A,B] y)"
 
 
@@ -65,6 +67,7 @@ TWO = "graph (float[N,4] x, float[M,4] z) => (float[A,B] y)"
         (EACH_FIFTH, "y = Reshape (x, k)", "c = Slice (x, zero, five, zero)  y = Reshape (c, k)", "differs"),
         (ROWS, "y = Add (x, w)", "c = Slice (x, zero, three, zero)  y = Add (c, w)", "proved"),
         (ROWS, "y = Add (x, w)", "s = Shape (w)  e = Expand (x, s)  y = Add (e, w)", "proved"),
+        (EVEN, "y = Reshape (x, k)", f"{FEWER}  o = Add (x, f)  y = Reshape (o, k)", "differs"),
         (ROWS, "y = Max (x, w)", f"{ONE_ALONE}  o = Add (x, f)  y = Max (o, w)", "differs"),
         (TWO, "y = Add (x, z)", "s = Shape (z)  e = Expand (x, s)  y = Add (e, z)", "proved"),
         (TWO, "y = Add (x, z)", "s = Shape (x)  r = Reshape (z, s)  y = Add (x, r)", "differs"),

@@ -193,7 +193,7 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     found = [
         use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
     ]
-    before = {n for item, _ in found if item < 0 for n in (-item - 1, -item)}
+    before = {ends[0] + 1 + item - n for item, _ in found if item < 0 for n in (0, 1)}
     for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
         ends_of = [each.places.get(pair, {}) for each in (one, other)]
         known = [

@@ -41,8 +41,8 @@ def bent(
 ) -> int:
     """The number of items from which a node, which reads sizes, may give another result; 0 if it never does.
 
-    A number below 0 is that of fewer items than `sizes` have, at which the result changes. So many of its operands
-    grow. What lies `behind` a number that may be another one already may do so anywhere.
+    A number below 0 says that the result changes with fewer items than `sizes` have, with 0 fewer where it is -1. So
+    many of its operands grow. What lies `behind` a number that may be another one already may do so anywhere.
     """
     if not grows or not made:
         return 0
@@ -124,11 +124,11 @@ def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, in
         once = name in ("Equal", "Cast")  # it does something else at the number alone
         if not longer:
             early = at[(at > least if name in _BENT else at >= least) & (at <= few)]
-            changes |= {ceil(each) for each in early}
+            changes |= {few - ceil(each) for each in early}
             if once and (at > many).any():
                 return FAR
         found = max([found, *(ceil(each) for each in at if each >= many)])
-    return found if not changes else FAR if found or len(changes) > 1 else -changes.pop()
+    return found if not changes else FAR if found or len(changes) > 1 else -1 - changes.pop()
 
 
 def _extremes(numbers: Array) -> Array:
