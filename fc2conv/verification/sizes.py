@@ -89,7 +89,8 @@ def grown(original: ModelFile, sizes: Sizes, given: Mapping[str, tuple[int, ...]
     found: list[Sizes] = []
     free: list[list[feeds.Place]] = []
     own = sorted({around.now[group[0]] for group in groups})
-    steps = dict.fromkeys((*_STEPS, *own) if len(sizes) > 1 else (*own, *_STEPS))
+    some = len(sizes) == 1 and any(axis == 0 for group in groups for _, axis in group)
+    steps = dict.fromkeys((*own, *_STEPS) if some else (*_STEPS, *own))
     for step, apart in product(steps, (1, 0)):  # a difference of two is to grow as well
         free = [group for group in groups if around.larger(step, [group]) is not None]
         counts = [n - least for n in ITEMS if n > least]

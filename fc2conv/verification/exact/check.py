@@ -88,7 +88,9 @@ def check_exact(
     items: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
     found = _result(prover, items)
     if len(sizes) > 1 and not found.parted:
-        found, items = _wider(prover, found, sizes, seed, items, lambda tried: f"{_listed([*tried])} items")
+        found, items = _wider(
+            prover, found, sizes, seed, items, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items"
+        )
     for others in grown:
         if found.proved:
             found, items = _wider(
@@ -112,7 +114,7 @@ def _wider(
     sizes: Sizes,
     seed: int,
     on: Sequence[str],
-    said: Callable[[Sizes], str],
+    said: Callable[[Mapping[float, Shapes]], str],
 ) -> tuple[Exact, Sequence[str]]:
     """Compare the models at a second size, and at a third where what one alone does may be something else there.
 
@@ -130,8 +132,8 @@ def _wider(
     position, node = found_beyond.position, found_beyond.node
     ordered = sorted(sizes)
     more = {*ordered[2 : min(found_beyond.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
-    tried = {n: sizes[n] for n in (least, second)}
-    left = {n: sizes[n] for n in sorted(more)}
+    tried: dict[float, Shapes] = {n: sizes[n] for n in (least, second)}
+    left: dict[float, Shapes] = {n: sizes[n] for n in sorted(more)}
     left |= {n: _fewer(tried, n) for n in sorted(found_beyond.before)}
     short = position >= ordered[-1]
     where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
@@ -159,12 +161,12 @@ def _wider(
     return replace(found, position=position), on
 
 
-def _fewer(sizes: Sizes, items: int) -> Shapes:
-    """The shapes of inputs for fewer items than two sizes have."""
+def _fewer(sizes: Mapping[float, Shapes], items: float) -> Shapes:
+    """The shapes of inputs for fewer items than two sizes have; a part of an item is one of the steps of an axis."""
     (few, one), (many, other) = sizes.items()
     dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
-    less = few - items
-    return {name: tuple(a - less * (b - a) // (many - few) for a, b in pairs) for name, pairs in dims.items()}
+    less = (few - items) / (many - few)
+    return {name: tuple(round(a - less * (b - a)) for a, b in pairs) for name, pairs in dims.items()}
 
 
 def same_nodes(original: ModelFile, inlined: ModelFile, shapes: Shapes) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import floor
 
 from onnx import NodeProto
 
@@ -69,7 +68,7 @@ class Beyond:
     position: int = 0
     node: NodeProto | None = None
     sizes: int = 2
-    before: frozenset[int] = frozenset()
+    before: frozenset[float] = frozenset()
 
 
 class Growth:
@@ -193,7 +192,7 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     found = [
         use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
     ]
-    before = {ends[0] + 1 + item - n for item, _ in found if item < 0 for n in (0, 1)}
+    before = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
     for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
         ends_of = [each.places.get(pair, {}) for each in (one, other)]
         known = [
@@ -206,7 +205,7 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
         items = (pair[1] - pair[0]) / (ends[1] - ends[0])
         named = {whole}.union(*(each.named.get(pair, ()) for each in (one, other)))
         places = {size for n in named for size in (n - 1, n)} if items > 0 else ()
-        before |= {floor(ends[0] - (pair[0] - size) / items) for size in places}
+        before |= {ends[0] - (pair[0] - size) / items for size in places}
     position, node = max(found, key=_item, default=(0, None))
     steep = max((one, other), key=lambda each: each.degree)
     if position < ends[1]:
