@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 from onnx import checker
@@ -14,6 +15,7 @@ from fc2conv import Options
 from .builder import OPSETS
 from .graphs import random_graph
 from .judge import SCOPES, judge_seed, judge_whole
+from .other import compared
 
 SEEDS, CHUNK = range(280), 40
 
@@ -52,3 +54,10 @@ def test_no_right_conversion_is_refused(scope: str) -> None:
 def test_no_options_make_a_model_wrong(scope: str) -> None:
     verdicts = {seed: judge_seed(seed, scope, verify=True, optioned=True) for seed in SEEDS[20:40]}
     assert not {seed: verdict.fault for seed, verdict in verdicts.items() if verdict.fault}
+
+
+def test_no_model_that_computes_nearly_the_same_is_accepted() -> None:
+    pairs = [compared(random_graph(seed), np.random.default_rng([seed, 1])) for seed in SEEDS[:60]]
+    there = [pair for pair in pairs if pair is not None]
+    assert sum(pair.parts for pair in there) > len(SEEDS[:60]) / 4
+    assert not [pair.fault for pair in there if pair.fault]
