@@ -54,7 +54,7 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
 def along_others(slider: Slider, axes: Set[int]) -> str:
     """The remedy where an obstacle is in the way along some axes alone: to slide along the others; "" without such."""
     dims = {
-        name: [str(dim) for dim, (axis, *_) in enumerate(form.layout) if axis in form.free - axes]
+        name: [str(dim) for dim, places in enumerate(form.layout) if {*places[:1]} & (form.free - axes)]
         for name, form in slider.forms.items()
         if name in slider.graph.inputs and form.free
     }
