@@ -121,7 +121,7 @@ def _wider(
     The sizes that were proved are listed in place of the last of `on`.
     """
     least, second = sorted(sizes)[:2]
-    wider = replace(prover, shapes=sizes[second], primes=2, earlier=0.0)
+    wider = _at(prover, sizes[second])
     if found.proved:
         wider = _run(wider, seed)
     else:
@@ -152,13 +152,20 @@ def _wider(
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
         return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position), on
     for n, shapes in left.items():
-        ran = _run(replace(prover, shapes=shapes, primes=2, earlier=0.0), seed) if found.proved else None
-        undefined = ran is not None and n < least and any(each.why == _NO_QUOTIENT for each in ran.found)
-        if ran is not None and not undefined and not _stopped(prover, ran):
+        if not found.proved:
+            break
+        ran = _run(_at(prover, shapes), seed)
+        undefined = n < least and any(each.why == _NO_QUOTIENT for each in ran.found)
+        if not undefined and not _stopped(prover, ran):
             tried[n] = shapes
             on = [*on[:-1], said(dict(sorted(tried.items())))]
             found = _result(ran, on)
     return replace(found, position=position), on
+
+
+def _at(prover: Prover, shapes: Shapes) -> Prover:
+    """The same two models at other sizes, by as few primes as are asked for first."""
+    return replace(prover, shapes=shapes, primes=2, earlier=0.0)
 
 
 def _fewer(sizes: Mapping[float, Shapes], items: float) -> Shapes:

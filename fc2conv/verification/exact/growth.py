@@ -74,16 +74,14 @@ class Beyond:
 class Growth:
     """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
 
-    `uses` are those of numbers that may be others at other sizes, `places` the largest positions by the sizes of their
-    axis, of which all are `named`.
-    `degree` is the largest of a value as a polynomial of a size, which `node` makes, and `steps` are those of what is
-    multiplied on the way to it.
+    `uses` are those of numbers that may be others at other sizes, `places` the positions that are named by the sizes of
+    their axis, from the end below 0, each with its node. `degree` is the largest of a value as a polynomial of a size,
+    which `node` makes, and `steps` are those of what is multiplied on the way to it.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
         self.uses: dict[object, Uses] = {}
-        self.places: dict[tuple[int, int], dict[bool, tuple[int, NodeProto]]] = {}
-        self.named: dict[tuple[int, int], set[int]] = {}
+        self.places: dict[tuple[int, int], dict[int, NodeProto]] = {}
         self.degree, self.node = 0, NodeProto()
         self.steps = Counter[tuple[int, ...]]()
         self._side, self._cut, self._sizes = few.side, cut, sizes
@@ -105,9 +103,7 @@ class Growth:
         alone = any(name in scope.own and scope.own[name].sides == self._side for name in node.output)
         if alone or node.op_type == "Squeeze":
             for n, pair in positions(node, values, others):
-                self.named.setdefault(pair, set()).add(abs(n))
-                known = self.places.setdefault(pair, {})
-                known[n < 0] = max(known.get(n < 0, (0, node)), (abs(n), node), key=lambda each: each[0])
+                self.places.setdefault(pair, {}).setdefault(n, node)
         names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
         pairs = [(values[name], others[name]) for name in names]
         numbers = [(one.value, other.value) for one, other in pairs]
@@ -194,18 +190,13 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     ]
     before = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
     for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
-        ends_of = [each.places.get(pair, {}) for each in (one, other)]
-        known = [
-            max((each[back] for each in ends_of if back in each), key=_item)
-            for back in (False, True)
-            if any(back in each for each in ends_of)
-        ]
-        whole = sum(n for n, _ in known)
-        found.append((item_of(whole, pair, (ends[0], ends[1])), max(known, key=_item)[1]))
+        known = other.places.get(pair, {}) | one.places.get(pair, {})
+        last = [max(each, key=abs) for back in (False, True) if (each := [n for n in known if (n < 0) == back])]
+        whole = sum(map(abs, last))
+        found.append((item_of(whole, pair, (ends[0], ends[1])), known[max(last, key=abs)]))
         items = (pair[1] - pair[0]) / (ends[1] - ends[0])
-        named = {whole}.union(*(each.named.get(pair, ()) for each in (one, other)))
-        places = {size for n in named for size in (n - 1, n)} if items > 0 else ()
-        before |= {ends[0] - (pair[0] - size) / items for size in places}
+        edges = {size for n in {whole, *map(abs, known)} for size in (n - 1, n)} if items > 0 else ()
+        before |= {ends[0] - (pair[0] - size) / items for size in edges}
     position, node = max(found, key=_item, default=(0, None))
     steep = max((one, other), key=lambda each: each.degree)
     if position < ends[1]:
