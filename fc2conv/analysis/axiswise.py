@@ -11,7 +11,16 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, alike, dimension, dimension_of, handles, position, unknown
+from fc2conv.analysis.context import (
+    Context,
+    Inferred,
+    dimension,
+    dimension_of,
+    handles,
+    position,
+    same_operator,
+    unknown,
+)
 from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
@@ -40,7 +49,7 @@ def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
     # Before opset 13 the spatial form is flattened from the axis on as well: only dimensions of size 1 may follow.
     if at is None or (not new and any(view.spatial_form[at + 1 :])):
         return ctx.opaque(node, view.dims)
-    return alike(node, view, axis=at)
+    return same_operator(node, view, axis=at)
 
 
 @handles("Concat")
@@ -255,7 +264,7 @@ def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
         return ctx.opaque(node, view.dims)
     if len(node.input) > 1:
         return Inferred((view,), Remap((FormOf(node.input[0]), Relaid(np.array(at), (), ()))))
-    return alike(node, view, axis=at)
+    return same_operator(node, view, axis=at)
 
 
 @handles("GatherND")

@@ -243,7 +243,7 @@ class Context:
         return Inferred(tuple(View(d, None, provenance, node.output[i], blocked_by) for i, d in enumerate(dims)))
 
 
-def alike(node: NodeProto, view: View, beside: Sequence[str] = (), **changed: object) -> Inferred:
+def same_operator(node: NodeProto, view: View, beside: Sequence[str] = (), **changed: object) -> Inferred:
     """A result with the view of the first operand: the node runs on its spatial form, `beside` other names as they are.
 
     `changed` are attributes that are others there.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, alike, handles, unknown
+from fc2conv.analysis.context import Context, Inferred, handles, same_operator, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_relay
@@ -30,7 +30,7 @@ BROADCAST = (
 
 @handles(*(name for name in UNARY if name != "Clip"))
 def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
-    return alike(node, ctx.data(node)) if len([name for name in node.input if name]) == 1 else None
+    return same_operator(node, ctx.data(node)) if len([name for name in node.input if name]) == 1 else None
 
 
 @handles("Clip")
@@ -38,7 +38,7 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if any(tuple(shape) not in ((), (ONE,)) for name in node.input[1:] if (shape := ctx.shape(name)) is not None):
         return None  # bounds are scalars by the specification
-    return alike(node, view, node.input[1:])
+    return same_operator(node, view, node.input[1:])
 
 
 @handles("Dropout", "CastLike")
@@ -47,7 +47,7 @@ def _beside_settings(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.data(node)
     if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
         return ctx.opaque(node, *(view.dims for _ in node.output))
-    return Inferred(tuple(view for _ in node.output), alike(node, view, node.input[1:]).recipe)
+    return Inferred(tuple(view for _ in node.output), same_operator(node, view, node.input[1:]).recipe)
 
 
 @handles(*BROADCAST)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from fc2conv.analysis.context import Context, Inferred, alike, dimension_of, handles
+from fc2conv.analysis.context import Context, Inferred, dimension_of, handles, same_operator
 from fc2conv.analysis.elementwise import combined, operand, relaid
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
@@ -203,7 +203,7 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     if training or ctx.graph.opset < 7:
         return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
     if view.spatial_form is None or view.dims[1] == view.spatial_form[1]:
-        return alike(node, view, node.input[1:])
+        return same_operator(node, view, node.input[1:])
     arrays = [ctx.constants.array(name) for name in node.input[1:5]]
     factors = norm_factors(node, arrays, len(view.dims))
     if factors is None:

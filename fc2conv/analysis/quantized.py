@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import side_by_side, softmax
-from fc2conv.analysis.context import Context, Inferred, alike, handles, position
+from fc2conv.analysis.context import Context, Inferred, handles, position, same_operator
 from fc2conv.analysis.elementwise import combined
 from fc2conv.analysis.facts import AsIs, Operand, Remap
 from fc2conv.ir.graph import OWN, int_attribute
@@ -24,10 +24,10 @@ from fc2conv.layout.view import Provenance, View
 def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     view, scale = ctx.data(node), ctx.shape(node.input[1])
     if view.spatial_form is None or (scale is not None and all(size == ONE for size in scale)):
-        return alike(node, view, node.input[1:])
+        return same_operator(node, view, node.input[1:])
     rank, axis = len(view.dims), int_attribute(node, "axis", 1)
     at = position(view, axis) if -rank <= axis < rank and scale is not None and len(scale) == 1 else None
-    return ctx.opaque(node, view.dims) if at is None else alike(node, view, node.input[1:], axis=at)
+    return ctx.opaque(node, view.dims) if at is None else same_operator(node, view, node.input[1:], axis=at)
 
 
 @handles("DynamicQuantizeLinear")
@@ -35,7 +35,7 @@ def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
     """The scale and the zero point come from the least and the greatest element, wherever they are."""
     view = ctx.data(node)
     scalars = tuple(View((), (), Provenance.NONE, name) for name in node.output[1:])
-    return Inferred((view, *scalars), alike(node, view).recipe)
+    return Inferred((view, *scalars), same_operator(node, view).recipe)
 
 
 def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
@@ -50,7 +50,7 @@ def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> In
 
 @handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")
 def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
-    return _among(node, alike(node, ctx.data(node)), [0])
+    return _among(node, same_operator(node, ctx.data(node)), [0])
 
 
 @handles("com.microsoft::QLinearSoftmax")

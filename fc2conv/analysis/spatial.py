@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, alike, handles, unknown
+from fc2conv.analysis.context import Context, Inferred, handles, same_operator, unknown
 from fc2conv.analysis.lifted import GLOBAL, higher, lifted, new_dimension, rises
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -31,7 +31,7 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     view = ctx.first(node)
     if view is not None and not view.free and view.spatial_form is not None and view.spatial_form[:2] == view.dims[:2]:
         # It asks for the items and the channels, and takes all other axes together.
-        return alike(node, replace(view, origin=node.output[0]), node.input[1:])
+        return same_operator(node, replace(view, origin=node.output[0]), node.input[1:])
     if view is None or len(view.dims) < 3:
         return _map(ctx, node)
     recipe = lifted(ctx, node, view)
