@@ -9,6 +9,7 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
+from fc2conv.errors import InputError
 
 SLIDING = Options(sliding=SlidingOptions())
 
@@ -66,3 +67,13 @@ def test_a_layer_that_was_kept_has_the_remedy_of_its_own_reason(text: str, code:
     assert (obstacle.code, obstacle.node) == ("FC504", "fc")
     assert code in obstacle.detail
     assert help in obstacle.remedy
+
+
+def test_a_constant_beside_a_volume_of_one_row_is_an_obstacle() -> None:
+    """A side of 1 has no axis that another one could be slid along in the place of."""
+    model = parse(
+        """g (float[N,2,3,1,3] x) => (float[N,4] y) <float[1,2,3,1,3] w, float[3,7] q, float[42,4] m>
+        { i = Identity (x)  [sum] s = Sum (i, w, x)  n = MatMul (s, q)  f = Flatten (n)  y = MatMul (f, m) }"""
+    )
+    with pytest.raises(InputError, match="FC50"):
+        fc2conv.convert(model, None, SLIDING)

@@ -155,16 +155,6 @@ def test_a_norm_of_one_channel_that_is_not_the_maps_is_an_obstacle() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "norm")]
 
 
-def test_a_constant_beside_a_volume_of_one_row_is_an_obstacle() -> None:
-    """A side of 1 has no axis that another one could be slid along in the place of."""
-    model = parse(
-        """g (float[N,2,3,1,3] x) => (float[N,4] y) <float[1,2,3,1,3] w, float[3,7] q, float[42,4] m>
-        { i = Identity (x)  [sum] s = Sum (i, w, x)  n = MatMul (s, q)  f = Flatten (n)  y = MatMul (f, m) }"""
-    )
-    with pytest.raises(InputError, match="FC50"):
-        fc2conv.convert(model, None, Options(sliding=SlidingOptions()))
-
-
 def test_a_kernel_of_another_rank_than_its_map_is_an_obstacle() -> None:
     axes = ", int64[1] last = {4}, float[4] q"
     case = Case("u = Unsqueeze (c, last)  [wrong] d = Conv <kernel_shape = [1, 1, 1]> (u, q)", "wrong", axes)

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 import fc2conv
-from fc2conv.errors import Fc2convError
+from fc2conv.errors import ExitCode, Fc2convError
 
 from .builder import RandomModel
 
@@ -36,6 +36,7 @@ LENIENT = frozenset({"Einsum", "PRelu"})
 """Operators that onnxruntime runs at sizes which ONNX does not allow."""
 PARTS = 2e-3
 """Of the largest number of an output: more than rounding."""
+AXES_ARE_OPERANDS = 13
 _LAST = 2**31 - 1
 _REFUSED = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.RuntimeException, errors.NotImplemented)
 
@@ -69,7 +70,7 @@ def compared(random_model: RandomModel, draw: Draw) -> Pair | None:
     try:
         verdict = fc2conv.verify(random_model.model, model).verdict.value
     except Fc2convError as error:
-        verdict = f"fault: {error}" if error.exit_code.value == 70 else f"exit {error.exit_code.value}"
+        verdict = f"fault: {error}" if error.exit_code is ExitCode.FAULT else f"exit {error.exit_code.value}"
     return Pair(change.__name__.strip("_"), verdict, any(found))
 
 
@@ -126,7 +127,7 @@ class _Changing:
     def in_front(self, make: Callable[[str], str]) -> bool:
         """Put what is made of a node's first operand in its place."""
         at, node = self.node()
-        if not node.input or not node.input[0] or self.model.opset_import[0].version < 13:
+        if not node.input or not node.input[0] or self.model.opset_import[0].version < AXES_ARE_OPERANDS:
             return False
         node.input[0] = make(node.input[0])
         for i, each in enumerate(self.made):
