@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache, reduce
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -112,14 +112,16 @@ Dim = tuple[Axis, ...]
 Layout = tuple[Dim, ...]
 
 
-@cached
 def size_of(dim: Dim) -> Size:
     """How many elements a dimension has."""
-    return product(axis.size for axis in dim)
+    return dim[0].size if len(dim) == 1 else product(axis.size for axis in dim)
 
 
 def merged(dim: Iterable[Axis]) -> Dim:
     """The normal form of a dimension: no axis of size 1, and what was split and is adjacent again made whole."""
+    dim = tuple(dim)
+    if len(dim) < 2 and (not dim or dim[0].size != ONE):
+        return dim
     out: list[Axis] = []
     for axis in dim:
         if axis.size == ONE:
@@ -148,7 +150,7 @@ def normal(layout: Iterable[Iterable[Axis]]) -> Layout:
 
 def axes_of(layout: Layout) -> Dim:
     """All axes of a layout in the order in which memory holds them, major first."""
-    return tuple(axis for dim in layout for axis in dim)
+    return tuple(chain.from_iterable(layout))
 
 
 def put(layout: Layout, at: int, dim: Dim) -> Layout:
