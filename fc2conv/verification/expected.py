@@ -134,7 +134,8 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
     for node in in_order(original.model.graph.node):
         if any(name in given or name in makers for name in (*node.input, *captured(node))):
             makers.update(dict.fromkeys(node.output, node))
-        if claims.counted.intersection(node.output) or counted.intersection(node.input):
+        mixed = any(_mixed(own.get(name, ()), sizes.get(name, ())) for name in node.output)
+        if mixed or claims.counted.intersection(node.output) or counted.intersection(node.input):
             counted.update(node.output)
     there = {claim.original: claim for claim in claims.maps if not claim.windowed}
     cells, compared, prefix = dict[str, int](), list[str](), wanted.fresh()
@@ -159,6 +160,11 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
             cells[name] = prod(size[SPACE:])
             compared.append(output)
     return Expected(wanted.finished(), found.finished(), cells, compared)
+
+
+def _mixed(own: Shape, size: Shape) -> bool:
+    """Whether the original has the elements of a map in other dimensions, as behind a Reshape to numbers."""
+    return len(own) == len(size) and prod(own) == prod(size) and sorted(own) != sorted(size)
 
 
 def _is_map(own: Shape | None, claim: MapClaim | None, size: Shape) -> bool:

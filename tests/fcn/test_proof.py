@@ -273,3 +273,20 @@ def test_what_reads_the_whole_image_is_compared_where_it_is_padded_as_at_the_tra
     report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(global_pool="keep"))).report
     assert report.verification is not None
     assert report.verification.verdict == "proved"
+
+
+ODD_ENDS = {
+    "more channels than an image has cells": """g (float[N,4,3,2] x) => (float[N,6] y) <float[6,24] w>
+        { f = Flatten (x)  y = Gemm <transB = 1> (f, w) }""",
+    "a norm of the image that a reshape to numbers follows": """g (float[2,1,4] x) => (float[2,1,4] y)
+        <float[1] a = {2.0}, float[1] b = {1.0}, int64[3] t = {-1, 1, 4}, float[1,1] w>
+        { n = InstanceNormalization (x, a, b)  r = Reshape (n, t)  h = Tanh (r)  m = Mul (h, n)  y = MatMul (w, m) }""",
+}
+
+
+@pytest.mark.parametrize("name", ODD_ENDS)
+def test_padded_channels_and_reshapes_to_numbers_leave_no_doubt(name: str) -> None:
+    options = Options(scope="all", sliding=SlidingOptions(), channel_multiple=8)
+    report = fc2conv.convert(parse(ODD_ENDS[name], opset=11), options=options).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"

@@ -77,6 +77,10 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         starts, ends = listed("starts", 1), listed("ends", 2)
         for axis, *both in zip(listed("axes", 3) or range(len(starts)), starts, ends, strict=False):
             yield from ((axis % rank, n) for n in both if abs(n) < FAR)
+    elif node.op_type == "Pad":
+        pads = listed("pads", 1)
+        axes = listed("axes", 3) or range(len(pads) // 2)
+        yield from ((axis % rank, n) for axis, n in zip((*axes, *axes), pads, strict=False))
     elif node.op_type in ("Split", "Gather", "TopK"):
         axis = given.get("axis", [-1 if node.op_type == "TopK" else 0])[0]
         yield from ((axis % rank, n) for n in listed("k" if node.op_type == "TopK" else "split", 1))
@@ -89,4 +93,4 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
     elif node.op_type == "Resize":
         yield from enumerate(listed("", 3))
     else:
-        yield from ((-1, n) for n in listed("pads", 1))
+        yield from ((-1, n) for n in listed("", 1))
