@@ -25,7 +25,7 @@ from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, Misma
 from fc2conv.io import forms
 from fc2conv.options import Limits
 from fc2conv.report.types import Check, Verdict, Verification
-from fc2conv.sandbox import START, FaultError, allow, contained, note, parent
+from fc2conv.sandbox import START, FaultError, allow, attempt, contained, note, parent
 
 MIB = 1 << 20
 
@@ -48,6 +48,19 @@ def crash() -> tuple[None, bytes]:
     os.write(2, b"something was about to break\n")
     os.kill(os.getpid(), signal.SIGSEGV)
     return None, b""
+
+
+def attempts(mark: str, count: int) -> tuple[list[str], bytes]:
+    """Dies in the first `count` of three attempts, unless it is known that it does."""
+    found = []
+    for i in range(3):
+        with Path(mark).open("a") as stream:
+            stream.write(str(i))
+        if died := attempt(f"attempt {i}"):
+            found.append(f"{died}, {died.signal}")
+        elif i < count:
+            os.kill(os.getpid(), signal.SIGSEGV)
+    return found, b""
 
 
 def leave() -> tuple[None, bytes]:
@@ -148,6 +161,20 @@ def test_a_crash_names_the_stage_the_node_the_signal_and_the_last_words() -> Non
     assert found.value.message == message
     assert (found.value.limit, found.value.signal) == ("crash", "SIGSEGV")
     assert found.value.exit_code == ExitCode.LIMIT
+
+
+@pytest.mark.usefixtures("way")
+def test_an_attempt_in_which_a_child_died_is_left_out_by_the_next(tmp_path: Path) -> None:
+    died = "died of SIGSEGV: the model makes a native library crash: do not trust it, and report it to that library"
+    found, _ = contained(Limits(), attempts, str(tmp_path / "mark"), 2)
+    assert [each.replace(died, "it died") for each in found] == ["it died, SIGSEGV"] * 2
+    assert (tmp_path / "mark").read_text() == "001012"
+
+
+def test_attempts_end_with_the_time_that_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "_MOST_DEATHS", 1)
+    with pytest.raises(LimitError, match="attempt 1: died of SIGSEGV"):
+        contained(Limits(), attempts, str(tmp_path / "mark"), 2)
 
 
 def test_a_silent_end_is_a_crash() -> None:

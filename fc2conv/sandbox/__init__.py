@@ -8,5 +8,15 @@ ends it. The child is a fork of this process. Where there is no fork, or where t
 never looks for modules in the working folder. A caller who knows its threads sets `START`, and nothing is counted.
 """
 
-from fc2conv.sandbox.child import MEMORY_SHARE, allow, hush, limit_for, note, rarely_collect, return_memory, room
+from fc2conv.sandbox.child import (
+    MEMORY_SHARE,
+    allow,
+    attempt,
+    hush,
+    limit_for,
+    note,
+    rarely_collect,
+    return_memory,
+    room,
+)
 from fc2conv.sandbox.parent import START, FaultError, contained

@@ -11,12 +11,12 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import IO, Any, NoReturn, TypeAlias
 
 from fc2conv import system
-from fc2conv.errors import Fc2convError
+from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox.interpreter import SILENT
 from fc2conv.sandbox.shortage import shortage
@@ -24,11 +24,15 @@ from fc2conv.sandbox.shortage import shortage
 Work: TypeAlias = Callable[..., tuple[Any, bytes]]
 """What a child does: a function of a module, that gives a value of fc2conv's own types, and bytes."""
 
+Job: TypeAlias = tuple[Work, tuple[object, ...], Limits, Mapping[str, LimitError]]
+"""The work, its arguments, its limits, and of what children before this one died in which attempts."""
+
 HEAD, LENGTH = struct.Struct("<cQ"), struct.Struct("<Q")
 """The header of each message: its kind and its length; before the value in a last word: its length."""
 
-NOTE, SIZE, DONE, STOP = b"n", b"s", b"d", b"x"
-"""The kinds: the stage, the size of the model; and the last words, what the work gave or what it raised."""
+NOTE, ATTEMPT, SIZE, DONE, STOP = b"n", b"a", b"s", b"d", b"x"
+"""The kinds: the stage, one that may be left out, the size of the model; the last words, a result or what was raised.
+"""
 
 MEMORY_SHARE = 0.9
 """How much of the machine's memory the work on a model may take at most, where no limit is given."""
@@ -41,6 +45,9 @@ _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 
 _parent: int | None = None
 """In a child: where notes are written."""
+
+_deaths: Mapping[str, LimitError] = {}
+"""In a child: the attempts that it may not make again."""
 
 _limits = Limits()
 """In a child: its limits."""
@@ -68,6 +75,13 @@ def note(stage: str, node: str = "") -> None:
         _send(_parent, NOTE, text.encode("utf-8", "backslashreplace"))
 
 
+def attempt(stage: str) -> LimitError | None:
+    """Tells the parent of a stage that can be left out, and returns what a child before this one died of in it."""
+    if _parent is not None:
+        _send(_parent, ATTEMPT, stage.encode("utf-8", "backslashreplace"))
+    return _deaths.get(stage)
+
+
 def hush() -> None:
     """Forgets what libraries said while they were loaded, which is about the machine and not about the model."""
     if _parent is not None:
@@ -86,13 +100,13 @@ def main() -> NoReturn:
     """In a fresh interpreter: does the work that its parent wrote down."""
     writer = os.dup(1)
     os.dup2(2, 1)
-    work, arguments, limits, parent = pickle.load(sys.stdin.buffer)
-    do(work, arguments, limits, writer, parent)
+    job, parent = pickle.load(sys.stdin.buffer)
+    do(job, writer, parent)
 
 
-def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, parent: int) -> NoReturn:
+def do(job: Job, writer: int, parent: int) -> NoReturn:
     """Sends the result, or what was raised, and leaves without any cleaning up that is the parent's."""
-    global _parent, _limits, _inherited
+    global _parent, _limits, _deaths, _inherited
     code = 1
     try:
         faulthandler.disable()  # the parent reports a crash, in one line
@@ -103,7 +117,8 @@ def do(work: Work, arguments: tuple[object, ...], limits: Limits, writer: int, p
         signal.signal(signal.SIGTERM, _on_end)
         system.let_come(asked)
         system.die_with(parent)  # and its death does
-        _parent, _limits, _inherited = writer, limits, system.data()
+        work, arguments, _limits, _deaths = job
+        _parent, _inherited = writer, system.data()
         _limit_memory(0)
         rarely_collect()
         try:

@@ -20,7 +20,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
-from fc2conv.sandbox.child import DONE, HEAD, LENGTH, NOTE, STOP, Work, allowance, do, dump
+from fc2conv.sandbox.child import ATTEMPT, DONE, HEAD, LENGTH, NOTE, STOP, Job, allowance, do, dump
 from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
 from fc2conv.sandbox.process import above_streams, deferred_stops
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
@@ -44,6 +44,9 @@ _LOOKS = 0.1
 
 _LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
 """The time limit by the size of the model: seconds, and one more for so many bytes."""
+
+_MOST_DEATHS = 3
+"""So often work is begun again where it died in an attempt, which it then leaves out."""
 
 _LOADING = "loading the libraries"
 """What a child does before its first note."""
@@ -93,6 +96,7 @@ class _Child:
     progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
     stage: str = _LOADING
+    attempts: bool = False
     nbytes: int = 0
     buffer: bytearray = field(default_factory=bytearray)
     code: int | None = None
@@ -108,16 +112,32 @@ def contained(
 
     `work` is a function of a module; `progress` is called with each of its notes. Raises the Fc2convError that it
     raises; LimitError where the child dies, needs more memory than it may, or is not done in time; FaultError for any
-    other exception.
+    other exception. Where it dies in an attempt, another child does the work without that.
     """
+    started, deaths = time.monotonic(), dict[str, LimitError]()
+    while (found := _tried((work, arguments, limits, deaths), deaths, started, progress)) is None:
+        pass
+    return found
+
+
+def _tried(
+    job: Job, deaths: dict[str, LimitError], started: float, progress: Callable[[str], None] | None
+) -> tuple[Any, memoryview] | None:
+    """Returns what one child gives; None, and adds to the `deaths`, where it died in what may be left out."""
     with starting():
         scratch = _scratch()
     with scratch as noise, deferred_stops() as release:
-        child = _started(work, arguments, limits, noise)
-        child.progress = progress
+        child = _started(job, noise)
+        child.progress, child.started = progress, started
         try:
             release()
-            kind, answer = _answer(child, limits)
+            kind, answer = _answer(child, job[2])
+        except LimitError as error:
+            if not child.attempts or error.limit != "crash" or len(deaths) == _MOST_DEATHS:
+                raise
+            error.message = error.message.removeprefix(f"{child.stage}: ")
+            deaths[child.stage] = error
+            return None
         finally:
             _end(child)
             child.words.close()
@@ -161,13 +181,13 @@ def _scratch() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes]) -> _Child:
+def _started(job: Job, noise: IO[bytes]) -> _Child:
     with starting():
         reader, writer = map(above_streams, os.pipe())
     try:
         start = _forked if _forks() else _spawned
         with starting():
-            process = start(work, arguments, limits, noise, reader, writer)
+            process = start(job, noise, reader, writer)
         return _Child(process, incoming(reader), noise)
     except BaseException:
         os.close(reader)
@@ -176,9 +196,7 @@ def _started(work: Work, arguments: tuple[object, ...], limits: Limits, noise: I
         os.close(writer)
 
 
-def _forked(
-    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], reader: int, writer: int
-) -> _Fork:
+def _forked(job: Job, noise: IO[bytes], reader: int, writer: int) -> _Fork:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):
             stream.flush()
@@ -187,20 +205,18 @@ def _forked(
         os.close(reader)
         for stream in (1, 2):
             os.dup2(noise.fileno(), stream)
-        do(work, arguments, limits, writer, parent)
+        do(job, writer, parent)
     return _Fork(pid)
 
 
-def _spawned(
-    work: Work, arguments: tuple[object, ...], limits: Limits, noise: IO[bytes], _: int, writer: int
-) -> subprocess.Popen[bytes]:
+def _spawned(job: Job, noise: IO[bytes], _: int, writer: int) -> subprocess.Popen[bytes]:
     import subprocess
 
-    with _scratch() as job:
-        dump((work, arguments, limits, os.getpid()), job)
-        job.seek(0)
+    with _scratch() as words:
+        dump((job, os.getpid()), words)
+        words.seek(0)
         command, variables = interpreter.command(do.__module__), interpreter.environment()
-        return subprocess.Popen(command, stdin=job, stdout=writer, stderr=noise, env=variables)
+        return subprocess.Popen(command, stdin=words, stdout=writer, stderr=noise, env=variables)
 
 
 # ------------------------------------------------------------------ the answer
@@ -238,7 +254,8 @@ def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
         content = bytes(body)
         body.release()
         del child.buffer[:end]
-        if kind == NOTE:
+        if kind in (NOTE, ATTEMPT):
+            child.attempts = kind == ATTEMPT
             child.stage = content.decode("utf-8", "replace")
             if child.progress is not None:
                 child.progress(child.stage)

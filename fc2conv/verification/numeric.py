@@ -77,7 +77,8 @@ def _circumstances(trial: Trial) -> str:
     outputs = [(v.name, v.type) for v in trial.original.model.graph.output]
     others = [(name, kind) for name, kind in outputs if kind.WhichOneof("value") not in (None, "tensor_type")]
     kinds = "".join(f"; {name} is {feeds.type_name(kind)}" for name, kind in others)
-    return f"agree in {counted(len(trial.runs), 'run')}, batch {batches}, inputs {trial.fed}{kinds}"
+    died = "".join(f"; the original {each}" for each in dict.fromkeys(trial.died))
+    return f"agree in {counted(len(trial.runs), 'run')}, batch {batches}, inputs {trial.fed}{kinds}{died}"
 
 
 def saved(found: Comparison, options: VerifyOptions) -> tuple[Check, str]:

@@ -20,7 +20,7 @@ from fc2conv.errors import LimitError, UsageError
 from fc2conv.io.files import opened
 from fc2conv.io.forms import runnable
 from fc2conv.io.reader import ModelFile
-from fc2conv.sandbox import hush, note
+from fc2conv.sandbox import attempt, hush, note
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.feeds import Feeds
 from fc2conv.verification.nodes import graphs, is_random, label
@@ -36,6 +36,14 @@ _REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.Invali
 
 class RefusedError(Exception):
     """onnxruntime does not run the model; the message is its first line."""
+
+
+class DiedError(RefusedError):
+    """A child before this one died of what was to be run, as the `limit` says."""
+
+    def __init__(self, message: str, limit: LimitError) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class LackingError(RefusedError):
@@ -66,6 +74,18 @@ class Session:
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """The values of `names`, or of all outputs."""
         note("onnxruntime, running the model")
+        return self._run(feeds, names)
+
+    def attempt(self, feeds: Feeds, names: Sequence[str]) -> list[Any]:
+        """As `run`, where inputs of other sizes would do: DiedError for those of which another child died."""
+        sizes = ", ".join(str([*array.shape]) for array in feeds.values())
+        if died := attempt(f"onnxruntime, running the model on {sizes}"):
+            raise DiedError(f"{died.message}, on inputs of {sizes}", died)
+        found = self._run(feeds, names)
+        note("verifying")
+        return found
+
+    def _run(self, feeds: Feeds, names: Sequence[str] | None) -> list[Any]:
         wanted = self.names if names is None else list(names)
         distinct = [*dict.fromkeys(wanted)]
         with _refusing():

@@ -25,7 +25,7 @@ from fc2conv.verification.feeds import Fill, Setting, fills
 from fc2conv.verification.fitting import fitted
 from fc2conv.verification.given import loaded
 from fc2conv.verification.nodes import label
-from fc2conv.verification.runtime import LackingError, RefusedError, Session, check_providers, room_for_feeds
+from fc2conv.verification.runtime import DiedError, LackingError, RefusedError, Session, check_providers, room_for_feeds
 from fc2conv.verification.sensitivity import measure
 
 NAME = "numeric"
@@ -58,7 +58,7 @@ class Trial:
     `brief`: once, on the outputs alone. `probes`: values besides the outputs are looked at, by their names. If these
     need not mean the same in both models (not `named`), such a value refuses nothing by itself. `items` is the second
     batch, where the batch is open, and `one_batch`: the original takes no other batch, though it declares it open.
-    `why` is there where nothing was compared.
+    `died` says of what onnxruntime died, and on which inputs; `why` is there where nothing was compared.
     """
 
     original: ModelFile
@@ -73,6 +73,7 @@ class Trial:
     runs: list[Run] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     one_batch: bool = False
+    died: list[str] = field(default_factory=list)
     why: Check | None = None
 
     # ------------------------------------------------------------------ runs
@@ -97,7 +98,8 @@ class Trial:
             names = [*outputs, *watched]
             self.runs = self._runs(session, names)
         except RefusedError as error:
-            return self._stopped(f"onnxruntime does not run the original: {error}")
+            said = "; ".join(dict.fromkeys([str(error), *self.died]))
+            return self._stopped(f"onnxruntime does not run the original: {said}")
         del session
         made = {name: label(node) for node in graph.node for name in node.output}
         walk = Walk(self.original, {name: array.shape for name, array in self.runs[0].feeds.items()})
@@ -146,7 +148,11 @@ class Trial:
             with room_for_feeds():
                 fill = replace(fill, ones=setting.ones)
                 made = feeds.feeds(model, shapes, fill, self.options.seed, index) | self.loaded
-            found = session.run(made, names)
+            try:
+                found = session.attempt(made, names)
+            except DiedError as error:
+                self.died.append(str(error))
+                raise
             outputs = len(model.graph.output)
             kept = [value if i < outputs or np.size(value) <= _KEPT else None for i, value in enumerate(found)]
             return Run(setting, made, kept)
@@ -191,7 +197,7 @@ class Trial:
 
     def _first(self, run: Any) -> Run:
         """Run on the first setting that the original takes."""
-        failure = RefusedError("no input shapes to try")
+        failure: RefusedError | None = None
         seen: list[tuple[object, bool]] = []
         for setting in self._settings():
             shapes = feeds.shapes(self.original.model, setting, self.shapes)
@@ -200,9 +206,11 @@ class Trial:
                 try:
                     return run(setting, self.fill, 0)  # type: ignore[no-any-return]
                 except RefusedError as error:
-                    failure = failure if seen else error
+                    failure = error if failure is None or isinstance(failure, DiedError) else failure
                 seen.append(key)
-        raise failure
+        if isinstance(failure, DiedError):
+            raise failure.limit  # it dies of all
+        raise failure or RefusedError("no input shapes to try")
 
     def _settings(self) -> Iterator[Setting]:
         """The likeliest, then what the model's own sizes say, then all others, and other batches."""

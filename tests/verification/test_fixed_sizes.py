@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 import fc2conv
+from fc2conv.errors import LimitError
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]>'
 BODIES = {
@@ -46,6 +49,18 @@ BODIES = {
            y = Einsum<equation = RIGHT>(s, w)""",
     ),
     "features": ("float[N,L] x", [37, 6], [], "y = MatMul(x, w)"),
+    "length, by what a Scan carries": (
+        "float[1,L,1] x",
+        [301, 6],
+        [0],
+        """m = Constant<value = int64[1] {300}>() i = Constant<value = int64[1] {1}>() l = Shape<start = 1, end = 2>(x)
+           h = Slice(x, to, m, i) r = Slice(x, m, l, i)
+           e, s = Scan<scan_input_axes = [1], scan_output_axes = [1], num_scan_inputs = 1,
+             body = windows (float[1,300,1] p, float[1,1] c) => (float[1,300,1] n, float[1,301] f) {
+               o = Constant<value = int64[1] {1}>() b = Constant<value = int64[1] {301}>() u = Unsqueeze(c, o)
+               a = Concat<axis = 1>(p, u) f = Flatten(a) n = Slice(a, o, b, o) }>(h, r)
+           y = MatMul(s, w)""",
+    ),
     "space": ("float[1,2,H,W] x", [3, 5], [], "p = AveragePool<kernel_shape = [2, 2]>(x) y = MatMul(w, p)"),
 }
 WORDS = {
@@ -72,6 +87,32 @@ def test_conversion_is_proved(kind: str) -> None:
     assert conversion.report.verification is not None
     checks = {check.name: check.verdict for check in conversion.report.verification.checks}
     assert (checks["exact"], checks["numeric"]) == ("proved", "agrees")
+
+
+@pytest.mark.contained
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="no other processor dies of a division")
+@pytest.mark.parametrize("every", [False, True])
+def test_sizes_of_which_onnxruntime_dies_are_left_out(every: bool) -> None:
+    """The least integer, divided by -1: with 8 tokens, which are tried first, or with any number of them."""
+    model = onnx.parser.parse_model(
+        f"""{HEAD} dying (float[1,4,T] x) => (float[1,T,5] y)
+        <int64[1] least = {{-9223372036854775808}}, int64[1] nine = {{9}}>
+        {{ s = Shape<start = 2>(x) e = Sub(s, {"s" if every else "nine"}) o = Div(s, s) d = {
+            "Sub(e, o)" if every else "Identity(e)"
+        } q = Div(least, d) z = Sub(q, q) c = Cast<to = 1>(z) t = Transpose<perm = [0, 2, 1]>(x)
+        p = MatMul(t, w) y = Add(p, c) }}"""
+    )
+    weight = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    if every:
+        with pytest.raises(LimitError, match=r"running the model on .*: died of SIGFPE"):
+            fc2conv.convert(model, options=fc2conv.Options(scope="all"))
+        return
+    found = fc2conv.convert(model, options=fc2conv.Options(scope="all")).report.verification
+    assert found is not None
+    numeric = found.checks[-1]
+    assert numeric.verdict == "agrees"
+    assert numeric.detail.endswith("; the original died of SIGFPE, on inputs of [1, 4, 8]")
 
 
 def test_slopes_that_onnxruntime_repeats_for_one_item() -> None:
