@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from onnx import FunctionProto, ModelProto, NodeProto, inliner
+from onnx import FunctionProto, ModelProto, NodeProto, helper, inliner
 
 from fc2conv.errors import InputError
-from fc2conv.io.custom_ops import ONNX_DOMAINS
+from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import Graph, onnx_opset, op, opset_versions, reads, subgraphs
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -20,6 +20,8 @@ from fc2conv.planning.planner import Decision, Plan
 from fc2conv.sandbox import note
 
 _Id = tuple[str, str]
+_OWN = "function in "
+"""What the domain of a function begins with that is called as an operator is."""
 _BROADCASTING = 7
 """The version of ONNX's operator set from which operators broadcast as numpy does."""
 
@@ -32,12 +34,50 @@ def inlined(model: ModelProto) -> ModelProto | None:
     return _inlined(model, sorted(holding))
 
 
+def apart(model: ModelProto) -> ModelProto:
+    """The model with domains of their own for functions that are called as operators are, and for their calls.
+
+    Which of the two is meant, each runtime decides for itself. So such a call is none of the operator, and stays.
+    """
+    return _moved(model, {key: _OWN + key[0] for key in map(_id, model.functions) if _is_operator(*key)})
+
+
+def together(file: ModelFile) -> ModelFile:
+    """The model with the domains of before."""
+    names = map(_id, file.model.functions)
+    model = _moved(file.model, {key: key[0].removeprefix(_OWN) for key in names if key[0].startswith(_OWN)})
+    return replace(file, model=model)
+
+
+def _moved(model: ModelProto, domains: Mapping[_Id, str]) -> ModelProto:
+    """A copy with other domains for some functions; the model itself where there are none."""
+    if not domains:
+        return model
+    out = ModelProto()
+    out.CopyFrom(model)
+    for each in out.functions:
+        each.domain = domains.get(_id(each), each.domain)
+    for body in (out.graph, *out.functions):
+        for node in _all(body.node):
+            node.domain = domains.get(_op(node), node.domain)
+    for holder in (out, *out.functions):
+        kept = [each for each in holder.opset_import if not each.domain.startswith(_OWN)]
+        new = [helper.make_opsetid(domain, 1) for domain in {*domains.values()} if domain.startswith(_OWN)]
+        del holder.opset_import[:]
+        holder.opset_import.extend([*kept, *new])
+    return out
+
+
+def _is_operator(domain: str, name: str) -> bool:
+    return domain.startswith("com.microsoft") or not is_custom(NodeProto(domain=domain, op_type=name))
+
+
 def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | None:
     """The model without the functions behind which a layer sees no map; None where there are none.
 
     What a function computes has no view: no layout is followed through it.
     """
-    functions = {_id(function): function for function in file.model.functions}
+    functions = {_id(each): each for each in file.model.functions if not each.domain.startswith(_OWN)}
     if not functions:
         return None
     blind = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if _blind(each))
@@ -52,6 +92,9 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
 def without(file: ModelFile) -> ModelFile:
     """The model with all its functions inlined."""
     functions = sorted(map(_id, file.model.functions))
+    if both := next((key for key in functions if _is_operator(*key)), None):
+        what = f"{'::'.join(filter(None, both))} is a function and an operator, and each runtime chooses one of them"
+        raise InputError(what, "give the function another name")
     return replace(file, model=_inlined(file.model, functions)) if functions else file
 
 
@@ -164,8 +207,9 @@ def _op(node: NodeProto) -> _Id:
 def _holding(functions: dict[_Id, FunctionProto]) -> set[_Id]:
     """The functions that hold a layer, themselves or in a function that they call."""
     nodes = {key: [*_all(function.node)] for key, function in functions.items()}
-    holding = {key for key, inner in nodes.items() if any(op(node) in LAYER_OPERATORS for node in inner)}
+    free = {key for key in functions if not key[0].startswith(_OWN)}
+    holding = {key for key in free if any(op(node) in LAYER_OPERATORS for node in nodes[key])}
     calls = {key: {*map(_op, inner)} for key, inner in nodes.items()}
-    while more := {key for key, called in calls.items() if called & holding} - holding:
+    while more := {key for key in free if calls[key] & holding} - holding:
         holding |= more
     return holding

@@ -29,10 +29,22 @@ _SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a copy of the model and carries the plans out; None where no layer is converted.
+    """Plans a copy of the model and carries the plans out; None where no layer is converted."""
+    own = functions.apart(file.model)
+    if own is file.model:
+        return _rewritten(file, options)
+    plans, made = _rewritten(replace(file, model=own), options)
+    if made is None:
+        return plans, None
+    unchanged = made.unchanged and functions.together(made.unchanged)
+    model = functions.together(replace(file, model=made.model)).model
+    return plans, replace(made, original=functions.together(made.original), model=model, unchanged=unchanged)
 
-    A form of the model in which a layer may see more of a map is planned beside it, and stays where more is converted,
-    or with fewer layout nodes.
+
+def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
+    """Plans a model and the forms of it in which a layer may see more of a map.
+
+    A form stays where more is converted, or with fewer layout nodes.
     """
     plans, made = _as_requested(file, options)
     base = file

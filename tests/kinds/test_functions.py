@@ -11,7 +11,7 @@ from proving_kinds import proved
 from textmodel import parse
 
 import fc2conv
-from fc2conv.errors import UnprovedError
+from fc2conv.errors import InputError, UnprovedError
 from fc2conv.options import SlidingOptions
 from fc2conv.rewrite import functions
 
@@ -101,3 +101,22 @@ def test_a_network_of_functions_slides() -> None:
     found = fc2conv.convert(original, sliding=SlidingOptions())
     assert found.report.verification is not None
     assert found.report.verification.verdict == "proved"
+
+
+@pytest.mark.parametrize("domain", ["", "com.microsoft"])
+def test_a_function_that_is_called_as_an_operator_is_neither(domain: str) -> None:
+    """Which of the two it is each runtime says for itself: onnxruntime has the operator, onnx the function."""
+    name = "FusedMatMul" if domain else "Gemm"
+    text = f"""graph (float[N,3,3,3] x) => (float[N,5] y) <float[27,4] w, float[4,5] v>
+        {{ f = Flatten (x)  [both] g = own.{name} (f, w)  [fc] y = MatMul (g, v) }}
+        <domain: "own", opset_import: ["": 18]> {name} (a, b) => (r) {{ m = MatMul (a, b)  r = Neg (m) }}"""
+    original = parse(text, opset=18, domains={domain or "own": 1})
+    original.functions[0].domain = original.graph.node[1].domain = domain
+    result, report = proved(original, scope="all")
+    assert [layer.node for layer in report.converted] == ["fc"]
+    assert [node.op_type for node in result.graph.node if node.name == "both"] == [name]
+    assert result.functions == original.functions
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(result, inputs)) < 1e-5
+    with pytest.raises(InputError, match=f"{name} is a function and an operator"):
+        fc2conv.convert(original, sliding=SlidingOptions())
