@@ -210,7 +210,7 @@ def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | 
     rank = len(view.dims) + len(layer.k) - 1
     gone = [i for i in sorted(i % rank for i in layer.k) if i != k]
     at = [rank + i - sum(j < rank + i for j in gone) for i in layer.groups]
-    places = layer.matrix.groups or layer.groups
+    places = [i for i in layer.matrix.groups if shape[i] != 1] or layer.groups
     fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
     if not fits or (rank < len(shape) and not layer.matrix.groups) or k in at:
         return Reason(Code.WEIGHT_BATCHED, label(layer.node), f"weight of shape {list(shape)}")

@@ -17,8 +17,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
+from fc2conv.ir.element_types import element_type
 from fc2conv.ir.folding import computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation, subgraphs
+from fc2conv.ir.graph import Graph, attribute, int_attribute, new_node, op, own_op, permutation, subgraphs
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -27,7 +28,7 @@ _FOLDED = frozenset(
     (
         "Cast QuantizeLinear DequantizeLinear Mul Add Sub Div Neg Sqrt Pow Abs Exp Reciprocal Concat Slice Gather "
         "Expand ReduceSum ReduceL2 ReduceMean Tile Split Shape Size Range Where Equal Max Min Floor Ceil Clip "
-        "CastLike Not And Or Mod Sign Log Round Tanh Sigmoid ReduceMax"
+        "CastLike Not And Or Mod Sign Log Round Tanh Sigmoid ReduceMax MatMul Gemm Einsum Trilu EyeLike Dropout"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
@@ -41,7 +42,7 @@ _EXACT = frozenset(
     (
         "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast "
         "Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip "
-        "CastLike Sign"
+        "CastLike Sign Trilu EyeLike Dropout"
     ).split()
 )
 """Operators whose results every runtime rounds in the same way."""
@@ -73,7 +74,8 @@ class Constants:
                 continue
             if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
                 continue
-            if all(not name or name in names or self._outside(name) for name in node.input):
+            read = node.input[:1] if kind == "CastLike" else node.input
+            if all(not name or name in names or self._outside(name) for name in read):
                 names.update(name for name in node.output if name)
         return names
 
@@ -116,7 +118,7 @@ class Constants:
         stored = self.stored(name)
         if stored is not None and stored.replay:
             if name not in self._arrays:
-                node = self.graph.made_by(name)
+                node = self._maker(name)
                 made = self._computed(node, name) if node is not None else None
                 outside = self.outer.array(name) if self.outer is not None and node is None else None
                 self._arrays[name] = outside if made is None else np.asarray(made.values)
@@ -125,7 +127,7 @@ class Constants:
 
     def exact(self, name: str) -> bool:
         """Whether the nodes that make a constant of what is stored round in the same way wherever they are run."""
-        node = self.graph.made_by(name)
+        node = self._maker(name)
         return node is None or (op(node) in _EXACT and all(self.exact(each) for each in node.input if each))
 
     def initializer(self, name: str) -> str:
@@ -197,7 +199,7 @@ class Constants:
         if name in self.graph.initializers:
             tensor = self.graph.initializers[name]
             return stored_values(tensor, tuple(tensor.dims), tensor.data_type)
-        node = self.graph.made_by(name)
+        node = self._maker(name)
         if node is None:
             return self.outer.stored(name) if self.outer is not None else None
         kind = own_op(node)
@@ -210,6 +212,12 @@ class Constants:
         if kind in _REPLAYED and (replayed := self._replayed(node, kind)) is not None:
             return replayed
         return self._computed(node, name) if kind in _FOLDED or kind in TABLE else None
+
+    def _maker(self, name: str) -> NodeProto | None:
+        """The node that makes a constant; a CastLike, whose second operand may be none, is a Cast."""
+        node = self.graph.made_by(name)
+        kind = element_type(self.graph, node.input[1]) if node is not None and op(node) == "CastLike" else 0
+        return node if not kind or node is None else new_node("Cast", node.input[:1], node.output, node.name, to=kind)
 
     def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])
@@ -263,6 +271,8 @@ class Constants:
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
         kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
+        if kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any():
+            return None  # it is in training mode
         made: dict[str, np.ndarray] = {}
         if whole or kind not in _FOLDED:
             operands = tuple(Numbers.of(known[i]) if i else None for i in node.input)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.ir.graph import int_attribute, label, named, op, own_op
+from fc2conv.ir.graph import int_attribute, label, named, op, own_op, text_attribute
 from fc2conv.sandbox import note
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +44,7 @@ def made_elements(node: NodeProto, operands: Sequence[Array]) -> int:
     """At most how many elements the result has of a node of ONNX's own domain on these operands.
 
     These are the sizes that the operators' specifications give: of Expand, Tile, Range and Gather by the values of
-    their operands, of Concat the sum, and of all others that are folded the broadcast of the operands' shapes.
+    their operands, of Concat the sum, and of all others that are folded at most the broadcast of the operands' shapes.
     """
     kind, first = op(node), operands[0]
     if kind == "Expand" and len(operands) > 1:
@@ -58,6 +58,12 @@ def made_elements(node: NodeProto, operands: Sequence[Array]) -> int:
         axis = int_attribute(node, "axis", 0)
         length = first.shape[axis] if -first.ndim <= axis < first.ndim else 1
         return operands[1].size * (first.size // (length or 1))
+    if kind == "Einsum":  # of so many products it is the sum
+        terms = text_attribute(node, "equation", "").replace(" ", "").partition("->")[0].split(",")
+        letters = [
+            pair for term, each in zip(terms, operands, strict=False) for pair in zip(term, each.shape, strict=False)
+        ]
+        return prod(each.size for each in operands) if "." in "".join(terms) else prod(size for _, size in {*letters})
     if kind in ("Concat", "Slice", "Split", "Clip"):
         return sum(each.size for each in operands)
     return _broadcast([each.shape for each in operands])

@@ -3,7 +3,7 @@
     nchw,chwm->nm      sums over the product of c, h and w
     nld,dhk->nlhk      has the product of h and k as outputs, each of which is a dimension of the result
     ...k,mk->...m      any leading dimensions
-    ngk,gkm->ngm       has a matrix for each index of g
+    ngk,gkm->ngm       has a matrix for each index of g; it is one matrix where g has one
 
 Source: ONNX operator specification, Einsum (12).
 """
@@ -35,7 +35,8 @@ def equation(node: NodeProto) -> tuple[list[str], str]:
 def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are letters of both operands, m of the weight alone, r of X.
 
-    Each of them may be several letters, at any place in the terms and in the result.
+    Each of them may be several letters, at any place in the terms and in the result. A weight's dimension of size 1 is
+    none: it is repeated for a letter that the input has as well.
     """
     node = graph.nodes[index]
     terms, result = equation(node)
@@ -44,22 +45,24 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
     w, x = (0, 1) if left else (1, 0)
     shape = constants.shape(node.input[w]) or ()
     data, weight = terms[x], terms[w]
-    obstacle = _obstacle(data, weight, result)
+    single = [a for a, size in zip(weight, shape, strict=False) if size == 1 and (a in data) == (a in result)]
+    matrices = "".join(letter for letter in weight if letter not in single)
+    obstacle = _obstacle(data, matrices, result)
     if obstacle:
         written = f"{','.join(terms)}->{result}".replace(ELLIPSIS, "...")
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum {written}: {obstacle}")
     if len(weight) != len(shape):
         return Reason(Code.WEIGHT_SHAPE, label(node), f"weight of shape {list(shape)} as {weight}")
-    rows = [letter for letter in data if letter in weight and letter not in result]
+    rows = [letter for letter in data if letter in matrices and letter not in result]
     outputs = [letter for letter in result if letter in weight and letter not in data]
-    groups = [letter for letter in data if letter in weight and letter in result]
+    groups = [letter for letter in data if letter in matrices and letter in result]
     stay = [letter for letter in result if letter in data and letter != ELLIPSIS]
     in_order = stay == [letter for letter in data if letter in stay]
     return FCLayer(
         node=node,
         x=node.input[x],
         weight=node.input[w],
-        matrix=Matrix(_places(rows, weight), _places(outputs, weight), _places(groups, weight)),
+        matrix=Matrix(_places(rows, weight), _places(outputs, weight), _places([*single, *groups], weight)),
         k=_places(rows, data),
         m=_places(outputs, result),
         output=node.output[0],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as changed
@@ -14,9 +14,12 @@ from fc2conv.fcn.stage import converted_file
 from fc2conv.io.choices import of_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
+from fc2conv.ir.graph import walk
 from fc2conv.options import Options, non_default
 from fc2conv.pipeline.work import Clock, Model, Work
+from fc2conv.planning.planner import Decision, Plan
 from fc2conv.planning.reporting import head_report, layout_nodes, operators, site_report
+from fc2conv.reasons import Code
 from fc2conv.report.types import FileInfo, LayoutNodes, Report, Run, SiteReport
 from fc2conv.rewrite.signature import signature_of
 from fc2conv.targets.chosen import profile_of
@@ -39,7 +42,13 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     fits: Fits = rewritten.fits if rewritten is not None else {}
     before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
     moved = rewritten.requantized if rewritten is not None else {}
-    layers = [site_report(each, decision, fits) for each in work.plans for decision in each.decisions]
+    there = {name for _, graph in walk(after.graph) for node in graph.node for name in node.output}
+    layers = [
+        site_report(each, decision, fits)
+        for each in work.plans
+        for decision in each.decisions
+        if not _folded(each, decision, there)
+    ]
     layers = [changed(layer, requantized=moved.get((layer.scope, layer.node))) for layer in layers]
     report = Report(
         outcome="planned",
@@ -63,6 +72,12 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     from fc2conv.diagrams import illustrated
 
     return illustrated(report, before.model, after, of_inputs(options.input_shapes, declared_shapes(file.model)))
+
+
+def _folded(plan: Plan, decision: Decision, there: Set[str]) -> bool:
+    """Whether a constant that was made of two others is part of a kernel now."""
+    constant = decision.reason is not None and decision.reason.code is Code.BOTH_CONSTANT
+    return constant and there.isdisjoint(plan.graph.nodes[decision.index].output)
 
 
 def _target_report(

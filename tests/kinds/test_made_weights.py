@@ -144,8 +144,8 @@ def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
 
 
 def test_the_node_is_named_that_is_not_evaluated() -> None:
-    text = f"{FLOAT_FC} m = MatMul (u, v)  [sum] s = Add (w, m)  d = Mul (s, a)  [fc] y = MatMul (f, d) }}"
-    arrays = {"w": floats((K, M)), "u": floats((K, 2)), "v": floats((2, M)), "a": np.float32(0.5)}
+    text = f"{FLOAT_FC} m = LpNormalization (u)  [sum] s = Add (w, m)  d = Mul (s, a)  [fc] y = MatMul (f, d) }}"
+    arrays = {"w": floats((K, M)), "u": floats((K, M)), "a": np.float32(0.5)}
     layer = next(each for each in fc2conv.plan(model(text, arrays)).sites if each.node == "fc")
     assert layer.reason is not None
-    assert (layer.reason.code, layer.reason.detail) == ("FC206", "by m (MatMul)")
+    assert (layer.reason.code, layer.reason.detail) == ("FC206", "by m (LpNormalization)")

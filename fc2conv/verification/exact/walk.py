@@ -124,6 +124,8 @@ class Scope:
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
+        if domain == "" and node.op_type == "CastLike" and (like := operands[1]) is not None and like.kind:
+            return self._results(helper.make_node("Cast", node.input[:1], node.output, node.name, to=like.kind))
         shapes = [None if term is None else term.shape for term in operands]
         weights = [term is not None and term.foldable for term in operands]
         if domain in parts.OPSETS and (made := parts.body(node, shapes, weights)):
@@ -209,8 +211,7 @@ class Scope:
         op = replace(RESHAPE, label=name)
         made = Term(key, name, tuple(shape), term.kind, op, (term,))
         made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
-        if term.value is not None:
-            made.value = term.value.reshape(shape)
+        made.value = None if term.value is None else term.value.reshape(shape)
         return self._add(made)
 
     def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term | None]) -> list[Array] | None:
@@ -273,8 +274,7 @@ class Scope:
             go, *made = Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
             rows.append(made[len(states) :])
             states = tuple(made[: len(states)])
-        stacked = [self._stacked(node, each) for each in zip(*rows, strict=True)]
-        found = [*states, *stacked]
+        found = [*states, *(self._stacked(node, each) for each in zip(*rows, strict=True))]
         there = [each for each in found if each is not None]
         return there if len(found) == len(there) == len(node.output) else None
 
