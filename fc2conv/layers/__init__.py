@@ -60,7 +60,7 @@ def find_layer(
     shape = constants.shape(factors[0 if left else 1])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, factors[0 if left else 1]))
-    batched = any(size != 1 for size in shape[:-2]) and handler not in (floating.matmul, einsum.einsum)
+    batched = any(size != 1 for size in shape[:-2]) and operator.matrices
     unfit = not shape or (operator.matrices and len(shape) != 2)
     for code, wrong in ((Code.WEIGHT_BATCHED, batched), (Code.NO_ELEMENTS, 0 in shape), (Code.WEIGHT_SHAPE, unfit)):
         if wrong:

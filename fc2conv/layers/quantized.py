@@ -98,6 +98,9 @@ def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Re
     rows = next((each for each in arithmetic.single if prod(constants.shape(each) or ()) != 1), "")
     if rows:
         return Reason(Code.KIND_NOT_SUPPORTED, name, f"{rows} has a value for each row of the input, or of the result")
+    apart = [each for each in (scale, zero_point, layer.bias or "") if prod(constants.shape(each) or ()) != 1]
+    if layer.groups and apart:
+        return Reason(Code.WEIGHT_BATCHED, name, f"{apart[0]} has a value for each output of each matrix")
     if scale and not per_channel(constants, scale, count):
         return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
     splits = plain and zero_point != "" and per_output(constants, zero_point, layer.m, count)
