@@ -129,7 +129,7 @@ class Code(Enum):
     )
     OPSET_TOO_OLD = (
         "FC402",
-        "The model's operator set has not all operators that the layer would become.",
+        "The model's operator set has not all operators that the layer would become, or is not that of its function.",
         "Raise the model to the named version of the operator set, for example with onnx.version_converter.",
     )
     NOT_SLIDING = (

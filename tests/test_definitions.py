@@ -16,6 +16,7 @@ import fc2conv
 from fc2conv.errors import InputError
 from fc2conv.ir.schema import check_valid
 from fc2conv.ir.validate import check_model
+from fc2conv.options import SlidingOptions
 
 HEAD = """
 g (float[N,4,3,2] x) => (float[N,5] y) <float[5,24] w, float[5] c>
@@ -195,14 +196,24 @@ def test_what_only_a_function_imports_is_imported_where_it_is_inlined() -> None:
     assert difference(run(model, given), run(conversion.model, given)) < 1e-5
 
 
-def test_functions_of_other_operator_sets_are_refused_and_no_fault() -> None:
-    body = [helper.make_node("ReduceMax", ["a"], ["m"]), helper.make_node("MatMul", ["m", "v"], ["b"])]
-    model = parse("g (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w> { f = Flatten (x) y = Relu (f) }")
-    model.functions.append(helper.make_function("local", "F", ["a", "v"], ["b"], body, [helper.make_opsetid("", 18)]))
+def test_functions_of_other_operator_sets_stay_as_they_are() -> None:
+    """Squeeze has its axes as an attribute before opset 13: the rest of the model is converted."""
+    body = [helper.make_node("Squeeze", ["a"], ["s"]), helper.make_node("MatMul", ["s", "v"], ["b"], name="inner")]
+    model = parse(HEAD.replace("y = ", "h = ").replace("}", "y = Relu (h) }").replace("N", "3"))
+    model.functions.append(helper.make_function("local", "F", ["a", "v"], ["b"], body, [helper.make_opsetid("", 11)]))
     model.opset_import.add(domain="local", version=1)
-    model.graph.node[1].CopyFrom(helper.make_node("F", ["f", "w"], ["y"], domain="local"))
+    model.graph.initializer.append(numpy_helper.from_array(np.eye(5, dtype=np.float32), "u"))
+    model.graph.node[2].CopyFrom(helper.make_node("F", ["h", "u"], ["y"], name="call", domain="local"))
+    conversion = fc2conv.convert(model)
+    layers = {layer.node: layer for layer in conversion.report.sites}
+    assert (layers["fc"].kernel_shape, layers["inner"].kernel_shape) == ([3, 2], None)
+    assert layers["inner"].reason is not None
+    assert (layers["inner"].reason.code, layers["inner"].reason.detail) == (
+        "FC402", f"in the function F of opset 11, and the model has {model.opset_import[0].version}")  # fmt: skip
+    given = feeds(model, {})
+    assert difference(run(model, given), run(conversion.model, given)) < 1e-5
     with pytest.raises(InputError, match="functions F cannot be inlined"):
-        fc2conv.plan(model)
+        fc2conv.convert(model, sliding=SlidingOptions())
 
 
 @pytest.mark.parametrize(("alpha", "convertible"), [(1e30, True), (3e38, True), (-1e38, True), (1e39, False)])

@@ -27,11 +27,19 @@ _BROADCASTING = 7
 
 
 def inlined(model: ModelProto) -> ModelProto | None:
-    """The model with every call of a function that holds a layer replaced by its nodes; None if no function does."""
-    holding = _holding({_id(function): function for function in model.functions})
+    """The model with every call of a function that holds a layer replaced by its nodes; None if no function does.
+
+    Calls of those stay whose operators mean something else in the operator sets of the model.
+    """
+    holding = _holding({_id(function): function for function in model.functions if _fits(function, model)})
     if not holding:
         return None
     return _inlined(model, sorted(holding))
+
+
+def left(model: ModelProto) -> list[FunctionProto]:
+    """The functions that hold a layer, and stay as their operators mean something else in the model's operator sets."""
+    return [each for each in model.functions if not _fits(each, model) and _holding({_id(each): each})]
 
 
 def apart(model: ModelProto) -> ModelProto:
@@ -77,7 +85,8 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
 
     What a function computes has no view: no layout is followed through it.
     """
-    functions = {_id(each): each for each in file.model.functions if not each.domain.startswith(_OWN)}
+    free = (each for each in file.model.functions if not each.domain.startswith(_OWN))
+    functions = {_id(each): each for each in free if _fits(each, file.model)}
     if not functions:
         return None
     blind = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if _blind(each))
@@ -157,16 +166,31 @@ def _same_operators(model: ModelProto, chosen: list[_Id]) -> None:
     """Gives functions the model's version of ONNX's operator set, where their operators are the same there."""
     version = onnx_opset(opset_versions(model))
     for function in (each for each in model.functions if _id(each) in chosen):
-        names = {node.op_type for node in _all(function.node) if node.domain in ONNX_DOMAINS}
         for entry in (each for each in function.opset_import if each.domain in ONNX_DOMAINS):
-            if all(_form(name, entry.version) == _form(name, version) for name in names):
+            if _same_there(function, entry.version, version):
                 entry.version = version
+
+
+def _same_there(function: FunctionProto, before: int, after: int) -> bool:
+    """Whether ONNX's operators in a function are the same in another version of the operator set."""
+    names = {node.op_type for node in _all(function.node) if node.domain in ONNX_DOMAINS}
+    return all(_form(name, before) == _form(name, after) for name in names)
+
+
+def _fits(function: FunctionProto, model: ModelProto) -> bool:
+    """Whether a function's operators are the same in the operator sets of the model, without which none is inlined."""
+    own = opset_versions(model)
+    wanted = own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
+    apart = [each for each in function.opset_import if wanted.get(each.domain, each.version) != each.version]
+    return all(
+        each.domain in ONNX_DOMAINS and _same_there(function, each.version, wanted[each.domain]) for each in apart
+    )
 
 
 def _form(name: str, version: int) -> object:
     """What is given to an operator, and what it is by default: where it means something else, this changes as well."""
     schema = schema_of(name, version, "")
-    if schema is None or version < _BROADCASTING:
+    if schema is None or schema.deprecated or version < _BROADCASTING:
         return name, version
     attributes = {each.name: each.default_value.SerializeToString() for each in schema.attributes.values()}
     return attributes, [each.name for each in schema.inputs], [each.name for each in schema.outputs]

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 
 from fc2conv.analysis import Inference
 from fc2conv.analysis.facts import Remap
@@ -15,14 +15,14 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, label, reads, subgraphs
+from fc2conv.ir.graph import Graph, alive, label, onnx_opset, opset_versions, reads, subgraphs
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options
 from fc2conv.planning.costs import Costs, costs_of
-from fc2conv.planning.planner import Plan, inference_for, make_plan
+from fc2conv.planning.planner import Decision, Plan, inference_for, make_plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import State
@@ -53,6 +53,7 @@ class Rewritten:
     unchanged: ModelFile | None = None
 
 
+_ONE_OPSET = "Export the model and its functions with one operator set."
 Refused = Mapping[tuple[str, int], Reason]
 """Reasons that are known before a model is planned, by the scope and the position of the layer."""
 
@@ -154,7 +155,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     """
     model = deepcopy(file.model)
     plans, fits = fit_model(replace(file, model=model), options)
-    inside: list[Plan] = []
+    inside = _left(file, options)
     inlined = functions.inlined(file.model)
     if inlined is not None:
         special = deepcopy(inlined)
@@ -164,7 +165,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
         elif not any(map(_changes, (*plans, *others))):
             plans = others
         else:
-            inside = _inside(others, plans)
+            inside += _inside(others, plans)
     profile = profile_of(options)
     lacks = profile.lacks if profile is not None else ()
     if not any(map(_changes, plans)):
@@ -194,6 +195,20 @@ def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:
     for plan in others:
         new = [each for each in plan.decisions if label(plan.graph.nodes[each.index]) not in known]
         out.append(replace(plan, decisions=tuple(new), heads=(), on_spatial_forms=frozenset()))
+    return out
+
+
+def _left(file: ModelFile, options: Options) -> list[Plan]:
+    """The layers within functions of other operator sets, which stay there."""
+    out, opset = [], onnx_opset(opset_versions(file.model))
+    for function in functions.left(file.model):
+        graph = GraphProto(name=function.name, node=function.node)
+        body = ModelProto(ir_version=file.model.ir_version, graph=graph, opset_import=function.opset_import)
+        what = f"in the function {function.name} of opset {onnx_opset(opset_versions(body))}, and the model has {opset}"
+        for plan in fit_model(replace(file, model=body), options)[0]:
+            nodes = {each.index: label(plan.graph.nodes[each.index]) for each in plan.decisions}
+            new = (Decision(i, Reason(Code.OPSET_TOO_OLD, node, what, _ONE_OPSET)) for i, node in nodes.items())
+            out.append(replace(plan, decisions=tuple(new), heads=(), on_spatial_forms=frozenset()))
     return out
 
 
