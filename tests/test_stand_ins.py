@@ -146,6 +146,8 @@ CASES = [
     case(MS + "QLinearGlobalAveragePool", u8("N", 3, "H", "W"), *QUANTIZED, *QUANTIZED),
     case(MS + "QLinearGlobalAveragePool", u8("N", "H", "W", 3), *QUANTIZED, *QUANTIZED, channels_last=1),
     case(MS + "NhwcMaxPool", u8("N", 8, 9, 3), kernel_shape=[2, 3], strides=[2, 2]),
+    *(case(MS + name, x("N", 8, 9, 3), w(4, 2, 3, 3), kernel_shape=[2, 3], strides=[2, 2], shape=(2, 4, 4, 4))
+      for name in ("NhwcConv", "NhwcFusedConv")),
     case(MS + "MaxpoolWithMask", x("N", 3, 8, 9), np.ones((1, 1, 8, 9), np.int32), kernel_shape=[2, 3]),
     case(MS + "FusedConv", x("N", 3, 8, 9), w(4, 3, 3, 3), w(4), activation="Relu", strides=[2, 2]),
     case(MS + "FusedGemm", x("N", 4), w(5, 4), w(5), transB=1, activation="LeakyRelu", activation_alpha=0.1),

@@ -19,7 +19,8 @@ MAPS = (
     "GlobalAveragePool GlobalMaxPool GlobalLpPool "
     "DepthToSpace SpaceToDepth GridSample Col2Im RoiAlign MaxRoiPool AffineGrid com.microsoft::FusedConv "
     "com.microsoft::QLinearAveragePool com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearConv "
-    "com.microsoft::GridSample com.microsoft::NhwcMaxPool com.microsoft::MaxpoolWithMask "
+    "com.microsoft::GridSample com.microsoft::NhwcConv com.microsoft::NhwcFusedConv com.microsoft::NhwcMaxPool "
+    "com.microsoft::MaxpoolWithMask "
     "com.microsoft.nchwc::ReorderOutput"
 ).split()
 ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
@@ -46,7 +47,7 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     source = ctx.first(node)
     if shape is None or len(shape) < 3:
         return None
-    last = op(node) == "com.microsoft::NhwcMaxPool" or int_attribute(node, "channels_last", 0)
+    last = op(node).startswith("com.microsoft::Nhwc") or int_attribute(node, "channels_last", 0)
     kinds = {0: Kind.BATCH, (len(shape) - 1 if last else 1): Kind.OTHER}
     dims: list[Dim] = [
         (Axis(f"{node.output[0]}.{i}", size, kind=kinds.get(i, Kind.SPACE)),) for i, size in enumerate(shape)

@@ -28,8 +28,8 @@ _FLAGS = frozenset(
 """Attributes that say yes (1) or no (0); what another number means differs from runtime to runtime."""
 
 _LEAST = {
-    "BiasGelu": 2, "DequantizeLinear": 2, "FastGelu": 1, "FusedConv": 2, "Gelu": 1, "QLinearAdd": 7,
-    "QLinearAveragePool": 4, "QLinearConcat": 3, "QLinearConv": 8, "QLinearGlobalAveragePool": 5,
+    "BiasGelu": 2, "DequantizeLinear": 2, "FastGelu": 1, "FusedConv": 2, "Gelu": 1, "NhwcConv": 2, "NhwcFusedConv": 2,
+    "QLinearAdd": 7, "QLinearAveragePool": 4, "QLinearConcat": 3, "QLinearConv": 8, "QLinearGlobalAveragePool": 5,
     "QLinearLeakyRelu": 4, "QLinearMul": 7, "QLinearSigmoid": 4, "QLinearSoftmax": 5, "QLinearWhere": 9,
     "QuantizeLinear": 2, "QuickGelu": 1, "SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3,
     **{name.partition("::")[2]: row.least for name, row in LAYER_OPERATORS.items() if "::" in name},

@@ -45,6 +45,7 @@ RULES: Mapping[str, Rule] = {
             "QLinearConv": channels_last(like("Conv", 0, 3), 3),
             "QLinearAveragePool": channels_last(_POOLS["AveragePool"]),
             "QLinearGlobalAveragePool": channels_last(_POOLS["GlobalAveragePool"]),
+            "NhwcConv NhwcFusedConv": fused.nhwc_conv,
             "NhwcMaxPool": fused.nhwc_max_pool,
             "MaxpoolWithMask": _POOLS["MaxPool"],
             "FusedConv": like("Conv", 0, 1, 2),

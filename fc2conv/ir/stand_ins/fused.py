@@ -13,6 +13,17 @@ def nhwc_max_pool(draft: Draft) -> Results:
     return channels_last(like("MaxPool", 0))(draft)
 
 
+def nhwc_conv(draft: Draft) -> Results:
+    """Convolves [N, *S, C] by a kernel [M, *S, C], of which only the attribute says how large it is."""
+    weight, kernel = draft.shape(1), ints_attribute(draft.node, "kernel_shape")
+    if weight is None or not kernel:
+        return []
+    rank = 2 + len(kernel)
+    turned = draft.add("Transpose", draft.operand(0), perm=[0, rank - 1, *range(1, rank - 1)])
+    made = draft.add("Conv", turned, draft.tensor(weight[0], 1, *kernel), **draft.kept("Conv"))
+    return [draft.add("Transpose", made, perm=[0, *range(2, rank), 1])]
+
+
 def concat(draft: Draft) -> Results:
     """Joins the data of QLinearConcat(y_scale, y_zero_point, x1, x1_scale, x1_zero_point, x2, ...)."""
     return like("Concat", *range(2, len(draft.node.input), 3))(draft)

@@ -26,6 +26,8 @@ _BODIES = """
 Gelu (x) => (y) { d = Div(x, root) e = Erf(d) a = Add(e, one) m = Mul(x, a) y = Mul(m, half) }
 BentGelu (x) => (y) { s = Mul(x, x) c = Mul(s, x) k = Mul(c, cubic) r = Add(x, k) b = Mul(r, bend) t = Tanh(b)
     a = Add(t, one) m = Mul(x, a) y = Mul(m, half) }
+BiasAdd (x, b, z) => (y) { s = Add(x, b) y = Add(s, z) }
+BiasDropout (x, b, z, p, t) => (y, m) { s = Add(x, b) d, m = Dropout(s, p, t) y = Add(d, z) }
 BiasGelu (x, b) => (y) { s = Add(x, b) y = Gelu(s) }
 FastGelu (x, b) => (y) { s = Add(x, b) y = Gelu<approximate = "tanh">(s) }
 Swish <alpha: float = 1.0> (x) => (y) { a = Constant<value_float: float = @alpha>() m = Mul(x, a) g = Sigmoid(m)
@@ -77,6 +79,9 @@ SkipLayerNormalization <epsilon: float = 1e-12> (x, z, w, c, b) => (y, m, v, s) 
     y, m, v = LayerNormalization<axis = -1, epsilon: float = @epsilon>(s, w, c) }
 SkipSimplifiedLayerNormalization <epsilon: float = 1e-12> (x, z, w, b) => (y, m, v, s) { t = Add(x, z) s = Add(t, b)
     y, v = SimplifiedLayerNormalization<axis = -1, epsilon: float = @epsilon>(s, w) }
+NhwcConv (x, w, b) => (y) { t = Transpose<perm = %(to_map)s>(x) k = Transpose<perm = %(to_map)s>(w) c = Conv(t, k, b)
+    y = Transpose<perm = %(channels_last)s>(c) }
+NhwcFusedConv (x, w, b, z) => (y) { c = com.microsoft.NhwcConv(x, w, b) s = Add(c, z) %(activation)s }
 FusedConv (x, w, b, z) => (y) { c = Conv(x, w, b) s = Add(c, z) %(activation)s }
 FusedGemm (a, b, c) => (y) { s = Gemm(a, b, c) %(activation)s }
 FusedMatMul <alpha: float = 1.0> (a, b) => (y) { c = Transpose<perm = %(perm_a)s>(a) d = Transpose<perm = %(perm_b)s>(b)
@@ -106,6 +111,9 @@ QLinearAveragePool (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = Av
     y = QuantizeLinear(r, s, z) }
 QLinearGlobalAveragePool (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = ReduceMean<axes = %(spatial)s>(c)
     y = QuantizeLinear(r, s, z) }
+QLinearReduceMean (x, u, i, s, z) => (y) { c = DequantizeLinear(x, u, i) r = ReduceMean<axes = %(axes)s>(c)
+    y = QuantizeLinear(r, s, z) }
+ReduceSumInteger (x) => (y) { c = Cast<to = 6>(x) o = Constant<value_ints = %(axes)s>() y = ReduceSum(c, o) }
 QLinearConcat (s, z, %(names)s) => (y) { %(parts)s r = Concat(%(numbers)s) y = QuantizeLinear(r, s, z) }
 """
 _TEXTS = {
@@ -117,6 +125,7 @@ _SHAPED = {
     "GroupNorm": 1,
     "EmbedLayerNormalization": 1,
     "LRN": 1,
+    **dict.fromkeys(("NhwcConv", "QLinearReduceMean", "ReduceSumInteger"), 1),
     "QLinearGlobalAveragePool": 1,
     "FusedMatMul": 2,
     "TransposeMatMul": 2,
@@ -204,6 +213,7 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
     return {
         "activation": _activation(given),
         "across": [size, *others],
+        "axes": list(given.get("axes", axes)),
         "across_pads": [(size - 1) // 2, *(0 for _ in others), size // 2, *(0 for _ in others)],
         "heads": _heads(given),
         "groups": int(given.get("groups", 1)),
