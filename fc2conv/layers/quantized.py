@@ -26,7 +26,8 @@ from fc2conv.reasons import Code, Reason
 _QDQ_PER_OUTPUT = 13
 """The operator set from which on DequantizeLinear takes a zero point for each output."""
 
-_RAISED = "Quantize the weight symmetrically (zero point 0), or raise the model to opset 13, and use --qdq then."
+_RAISED = "Raise the model to opset 13, and use --qdq then."
+_SYMMETRIC = f"Quantize the weight symmetrically (zero point 0), or {_RAISED[0].lower()}{_RAISED[1:]}"
 
 
 def _operands(node: NodeProto, count: int) -> list[str]:
@@ -59,7 +60,9 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
     if not sy or layer.alpha != 1.0:
         detail = "QGemm with a floating-point result or an alpha"
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), detail, "Use --qdq.")
+        whole = all(prod(constants.shape(each) or ()) == 1 for each in (sb, zb))
+        remedy = "Use --qdq." if whole or graph.opset >= _QDQ_PER_OUTPUT else _RAISED
+        return lacking(graph, node, "DequantizeLinear") or Reason(Code.KIND_NOT_SUPPORTED, label(node), detail, remedy)
     return _checked(graph, constants, replace(layer, arithmetic=QLinear(sa, za, sb, zb, sy, zy)))
 
 
@@ -105,7 +108,7 @@ def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Re
         return Reason(Code.QUANTIZED_AXIS, name, f"scale {scale}")
     splits = plain and zero_point != "" and per_output(constants, zero_point, layer.m, count)
     if zero_point and not splits and uniform(constants, zero_point) is None:
-        remedy = "" if graph.opset >= _QDQ_PER_OUTPUT else _RAISED
+        remedy = "" if graph.opset >= _QDQ_PER_OUTPUT else _SYMMETRIC
         return Reason(Code.ZERO_POINTS_DIFFER, name, f"zero point {zero_point}", remedy)
     quantizes = ["DynamicQuantizeLinear"] if isinstance(arithmetic, Integer) and arithmetic.quantizes else []
     return lacking(graph, layer.node, *quantizes, "ConvInteger" if plain else "QLinearConv") or layer

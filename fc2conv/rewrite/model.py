@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
 
 _PER_OUTPUT = "Quantize the weight per tensor or per output."
-_SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
+_BESIDE_QDQ = {Code.ZERO_POINTS_DIFFER: "Quantize the weight symmetrically (zero point 0)."}
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -136,7 +136,7 @@ def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Pl
     for each in plan.decisions:
         reason = each.reason
         if reason is not None and "--qdq" in (reason.remedy or reason.code.remedy):
-            remedy = (reason.remedy or _SYMMETRIC) if reason.code is Code.ZERO_POINTS_DIFFER else ""
+            remedy = reason.remedy if reason.remedy.endswith("--qdq then.") else _BESIDE_QDQ.get(reason.code, "")
             reason = kept.get(_name(plan, each)) or replace(reason, remedy=remedy)
         decisions.append(replace(each, reason=reason))
     return replace(plan, decisions=tuple(decisions))

@@ -30,7 +30,7 @@ from fc2conv.rewrite.swap import exchanged, pooled, swap
 Layers = frozenset[tuple[str, str]]
 """Layers by the path of their scope and their name."""
 
-_HAS_AXIS, _DYNAMIC = 13, 11
+_HAS_AXIS, _DYNAMIC, _LINEAR = 13, 11, 10
 _QUANTIZERS: Mapping[str, Callable[[NodeProto], tuple[str, str]]] = {
     "DynamicQuantizeLinear": lambda node: (node.output[1], node.output[2]),
     "QuantizeLinear": lambda node: (*node.input, "")[1:3],
@@ -59,7 +59,9 @@ class _Writer:
         self.layers: set[str] = set()
 
     def write(self, left: Set[str]) -> None:
-        """Writes every layer but those that are left."""
+        """Writes every layer but those that are left, where the operator set has DequantizeLinear."""
+        if self.graph.opset < _LINEAR:
+            return
         for index, node in enumerate(self.graph.nodes):
             rule = _RULES.get(op(node))
             if rule is not None and label(node) not in left and (written := rule(self, node)) is not None:

@@ -68,6 +68,14 @@ def test_an_operator_is_what_it_is_in_parts(name: str) -> None:
     assert found.proved, found.check
 
 
+def test_an_activation_has_numbers_of_its_own() -> None:
+    """The alpha of a FusedGemm is that of its product. No runtime runs it without `activation_alpha`."""
+    head = "graph (float[N,4] x) => (float[N,3] y) <float[4,3] w, float[3] b>"
+    fused = head + ' { y = com.microsoft.FusedGemm<activation = "LeakyRelu", alpha = 0.5>(x, w, b) }'
+    parts = head + " { g = Gemm<alpha = 0.5>(x, w, b) y = LeakyRelu(g) }"
+    assert compared(text(fused), text(parts)).proved
+
+
 PARTED: dict[str, tuple[str, str]] = {
     "another root": (GELU.replace("1.4142135", "1.4142137"), PAIRS["BiasGelu"][1]),
     "erf and tanh": (PAIRS["BiasGelu"][1], PAIRS["FastGelu"][1]),

@@ -155,6 +155,40 @@ def test_the_option_is_no_remedy_where_it_was_given_or_does_not_help(
     assert report.sites[0].reason.remedy.endswith(remedy)
 
 
+@pytest.mark.parametrize(
+    ("opset", "asked", "scale", "code", "remedy"),
+    [
+        (9, False, "s", "FC402", "Raise the model to the named version"),
+        (9, True, "s", "FC402", "Raise the model to the named version"),
+        (12, False, "s", "FC208", "Use --qdq."),
+        (12, False, "each", "FC208", "Raise the model to opset 13, and use --qdq then."),
+        (12, True, "each", "FC208", "Raise the model to opset 13, and use --qdq then."),
+        (13, False, "each", "FC208", "Use --qdq."),
+    ],
+)
+def test_an_older_operator_set_is_raised_first(opset: int, asked: bool, scale: str, code: str, remedy: str) -> None:
+    """DequantizeLinear is of version 10, and takes a scale for each output from 13 on."""
+    model = parse(
+        f"""graph (int8[N,6,5,7] x) => (float[N,3] y)
+        <int8[210,3] w, float s = {{0.1}}, float[3] each = {{0.1, 0.2, 0.3}}, int8 z = {{0}}, int8[3] zeros>
+        {{ f = Flatten (x)
+           [fc] y = com.microsoft.QGemm (f, s, z, w, {scale}, {"z" if scale == "s" else "zeros"}) }}""",
+        opset=opset,
+        domains=MS,
+    )
+    (layer,) = fc2conv.plan(model, qdq=asked).sites
+    assert layer.reason is not None
+    assert layer.reason.code == code
+    assert layer.reason.remedy.startswith(remedy)
+
+
+def test_nothing_is_written_apart_where_the_operator_set_has_not_what_it_takes() -> None:
+    text, _ = MODELS["to float"]
+    done = fc2conv.convert(parse(text, opset=9, domains=MS, scale=30), None, Options(qdq=True))
+    assert done.report.sites[0].reason is not None
+    assert done.report.sites[0].reason.code == "FC402"
+
+
 def test_integers_that_are_read_as_integers_stay_so() -> None:
     text = f"graph (uint8[N,6,5,7] x) => (int32[N,9] y) <{WEIGHT}, {SCALES}>"
     model, _ = converted(

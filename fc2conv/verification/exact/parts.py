@@ -1,7 +1,8 @@
 """Fused and quantized operators, written as the operators that they are made of.
 
 A node of theirs is walked as a call of a function, so that no rule of arithmetic is needed for it. What a call leaves
-out is left out in the body; a node of the body takes over the attributes of the call that its operator has.
+out is left out in the body; a node of the body takes over the attributes of the call that its operator has. Those of
+an activation have names of their own.
 """
 
 from __future__ import annotations
@@ -183,6 +184,7 @@ def _kept(nodes: Sequence[NodeProto], call: NodeProto) -> list[NodeProto]:
     """Leave out what works on absent operands, and hand the attributes of the call down."""
     absent: set[str] = set()
     kept = []
+    last = next((helper.get_attribute_value(a).decode() for a in call.attribute if a.name == "activation" and a.s), "")
     for node in nodes:
         names = ["" if name in absent else name for name in node.input]
         if not all(names[: _NEEDED.get(node.op_type, 0)]):
@@ -193,7 +195,8 @@ def _kept(nodes: Sequence[NodeProto], call: NodeProto) -> list[NodeProto]:
         else:
             node.input[:] = names
         known, own = _attributes(node.op_type), {a.name for a in node.attribute}
-        node.attribute.extend(a for a in call.attribute if a.name in known and a.name not in own)
+        passed = known - own if node.op_type != last else ()
+        node.attribute.extend(a for a in call.attribute if a.name in passed)
         kept.append(node)
     return kept
 
