@@ -93,7 +93,7 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
         return None
     base = (*stored.base[:at], stop - start, *stored.base[at + 1 :])
     new = axes[0]._replace(size=Size(stop - start))
-    layout = tuple(tuple(new if axis == axes[0] else axis for axis in d) for d in stored.layout)
+    layout = normal(tuple(new if axis == axes[0] else axis for axis in d) for d in stored.layout)
     return replace(stored, base=base, layout=layout, window=(at, start, stop))
 
 

@@ -175,6 +175,7 @@ def test_a_volume_is_brought_to_rank_4() -> None:
         ("float[N,3]", "b = Identity (z)", 3, 2),
         ("float[N,2,3]", "b = Flatten (z)", 6, 2),
         ("float[N,2]", "b = Relu (z)", 2, 2),
+        ("float[N,1]", "b = Relu (z)", 1, 2),
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
