@@ -32,6 +32,12 @@ PAIRS: dict[str, tuple[str, str]] = {
         RECTIFIED.format(0, "r = Relu(x) y = QuantizeLinear(r, s, z)"),
         RECTIFIED.format(0, "y = QuantizeLinear(x, s, z)"),
     ),
+    "LpPool": (
+        "graph (float[N,2,7] x) => (float[N,2,4] y) <float k = {3}> { q = Mul(x, x) m = AveragePool<kernel_shape = [3],"
+        " strides = [2], pads = [1, 1], count_include_pad = 1>(q) s = Mul(m, k) y = Sqrt(s) }",
+        "graph (float[N,2,7] x) => (float[N,2,4] y)"
+        " { y = LpPool<kernel_shape = [3], strides = [2], pads = [1, 1]>(x) }",
+    ),
     "LSTM": (LSTM.format("", ""), LSTM.format(ZEROS, ", b, n, h, h")),
     "wider and back": (
         "graph (float[N,4] x) => (float[N,4] y) { y = Relu(x) }",

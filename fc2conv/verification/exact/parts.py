@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from math import pi, sqrt
+from math import pi, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ HardSigmoid <alpha: float = 0.2, beta: float = 0.5> (x) => (y) { a = Constant<va
     b = Constant<value_float: float = @beta>() m = Mul(x, a) s = Add(m, b) y = Clip(s, zero, one) }
 GlobalAveragePool (x) => (y) { y = ReduceMean<axes = %(spatial)s>(x) }
 GlobalMaxPool (x) => (y) { y = ReduceMax<axes = %(spatial)s>(x) }
+LpPool (x) => (y) { q = Mul(x, x) m = AveragePool<count_include_pad = 1>(q) k = Constant<value_float = %(cells)s>()
+    s = Mul(m, k) y = Sqrt(s) }
 HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, h) }
 Softplus (x) => (y) { e = Exp(x) a = Add(e, one) y = Log(a) }
 Mish (x) => (y) { s = Softplus(x) t = Tanh(s) y = Mul(x, t) }
@@ -154,6 +156,8 @@ def body(
         name = _attention(node, given, shapes)
     if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None
+    if name == "LpPool" and (given.get("p", 2) != 2 or given.get("ceil_mode") or {*given.get("dilations", ())} - {1}):
+        return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
     fields = _fields(node, given, shapes) | {"scaled": _scaled(stored)}
@@ -217,6 +221,7 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
         "activation": _activation(given),
         "across": [size, *others],
         "axes": list(given.get("axes", axes)),
+        "cells": float(prod(given.get("kernel_shape", ()))),
         "across_pads": [(size - 1) // 2, *(0 for _ in others), size // 2, *(0 for _ in others)],
         "heads": _heads(given),
         "groups": int(given.get("groups", 1)),
