@@ -42,6 +42,8 @@ _AROUND = {
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
 """Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
+_NORMS = {1: "ReduceL1", 2: "ReduceL2"}
+"""What a GlobalLpPool is, by its p."""
 _AGAIN = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}
 """What is computed of the results of a reduction over cells, where it is not the same once more; "" for nothing."""
 
@@ -95,7 +97,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     if choice == "error":
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
-        before, kind, behind = _AROUND.get(op(node), ((), _WINDOWED.get(op(node)), ()))
+        norm = _NORMS.get(int_attribute(node, "p", 2), "") if op(node) == "GlobalLpPool" else op(node)
+        before, kind, behind = _AROUND.get(norm, ((), _WINDOWED.get(norm), ()))
         if kind is None:  # an obstacle, unless it turns out to be within the backbone
             slider.windowless.append(Stuck(Code.POOL_NOT_SLIDING, node, op(node)).reason)
             kind = "MaxPool"

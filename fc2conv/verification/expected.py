@@ -225,14 +225,15 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
 def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Sizes) -> dict[int, Bounds]:
     """What is compared of a map: the cells of the places, and those of the training size where there are no windows.
 
-    A map has no other cells where the last windows end with what they are cut from. Where some of it is left, it is too
-    small for a window, and the map may have a cell that reads no more than that.
+    A map has no other cells where the last windows end with what they are cut from, unless it is dense. Where some of
+    it is left, it is too small for a window, and the map may have a cell that reads no more than that.
     """
     size = sizes[claim.name]
     found: dict[int, Bounds] = {}
     for axis in range(SPACE, len(size)):
         start, stop, step = places.get(axis, (0, claim.sizes[axis], 1))
-        whole = axis in places and all(w.fits(axis, sizes[w.name])[1] for w in windows if axis in w.steps)
+        ends = all(w.fits(axis, sizes[w.name])[1] for w in windows if axis in w.steps)
+        whole = axis in places and ends and not claim.dense
         if step > 1 or not (whole or stop == size[axis]):
             found[axis] = start, size[axis] if whole else stop, step
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from execute import run
 from sliding_judge import CLOSE, at_training_size, image, slid
@@ -35,6 +36,26 @@ def test_what_is_in_the_way_along_one_axis_leaves_the_other(name: str) -> None:
     sliding = slid(model, input_axes={"x": (2,)})
     assert at_training_size(model, sliding, 1) < CLOSE
     assert run(sliding, image(sliding, {2: 11}))[0].shape == (1, 5, 1, 4)
+
+
+def test_one_stride_for_all_maps_where_no_window_reads_the_rim() -> None:
+    """A spatial pyramid on 20x20, of which 19x19 are read: a larger image has a cell more than it has crops."""
+    model = parse(
+        """g (float[1,2,20,20] x) => (float[1,5] y) <float[4,2,3,3] k, float[20,5] w>
+        { c = Conv <strides = [2, 2]> (x, k)  a = GlobalAveragePool (c)
+          m = MaxPool <kernel_shape = [5, 5], strides = [4, 4]> (c)
+          f = Flatten (a)  g = Flatten (m)  j = Concat <axis = 1> (f, g)  [fc] y = MatMul (j, w) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [each.code for each in report.obstacles] == ["FC510"]
+    assert report.obstacles[0].remedy.startswith("Give --output-stride 1")
+    sliding = slid(model, output_stride=1)
+    pixels = image(sliding, {2: 22, 3: 23})
+    (cells,) = run(sliding, pixels)
+    for row, column in ((0, 0), (2, 3)):
+        (crop,) = run(model, {"x": pixels["x"][:, :, row : row + 20, column : column + 20]})
+        assert np.abs(crop[0] - cells[0, :, row, column]).max() < CLOSE
 
 
 @pytest.mark.parametrize("stride", [None, 1])

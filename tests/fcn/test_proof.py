@@ -240,6 +240,8 @@ def test_a_head_is_found_behind_whatever_the_conversion_has_moved(name: str) -> 
 
 BEHIND_PADDING = {
     "a norm": "f = ReduceL2 <axes = [2, 3], keepdims = 0> (c)  y = Gemm <transB = 1> (f, w4)",
+    "norms": """n = GlobalLpPool <p = 1> (c)  m = GlobalLpPool (c)  a = Add (n, m)  f = Flatten (a)
+        y = Gemm <transB = 1> (f, w4)""",
     "numbers beside the image": """p = GlobalAveragePool (c)  q = Flatten (p)  f = Concat <axis = 1> (q, v)
         y = Gemm <transB = 1> (f, w6)""",
     "the best classes": """p = GlobalAveragePool (c)  q = Flatten (p)  f = Gemm <transB = 1> (q, w4)

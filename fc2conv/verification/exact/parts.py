@@ -39,6 +39,7 @@ HardSigmoid <alpha: float = 0.2, beta: float = 0.5> (x) => (y) { a = Constant<va
     b = Constant<value_float: float = @beta>() m = Mul(x, a) s = Add(m, b) y = Clip(s, zero, one) }
 GlobalAveragePool (x) => (y) { y = ReduceMean<axes = %(spatial)s>(x) }
 GlobalMaxPool (x) => (y) { y = ReduceMax<axes = %(spatial)s>(x) }
+GlobalLpPool (x) => (y) { y = ReduceL%(p)s<axes = %(spatial)s>(x) }
 LpPool (x) => (y) { q = Mul(x, x) m = AveragePool<count_include_pad = 1>(q) k = Constant<value_float = %(cells)s>()
     s = Mul(m, k) y = Sqrt(s) }
 HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, h) }
@@ -124,7 +125,7 @@ _TEXTS = {
 }
 _TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
 _SHAPED = {
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), 1),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), 1),
     "GroupNorm": 1,
     "EmbedLayerNormalization": 1,
     "LRN": 1,
@@ -136,6 +137,8 @@ _SHAPED = {
 """How many operands must have a known shape."""
 _NEEDED = {"DequantizeLinear": 1, "Identity": 1, "Split": 1, "Gather": 2}
 """How many operands must be there: without them there is no result."""
+_OF_POWERS = {"LpPool": (2,), "GlobalLpPool": (1, 2)}
+"""The powers of which pooling by a norm is written in parts."""
 _CHANNELS_LAST = ("QLinearGlobalAveragePool", "GroupNorm")
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
 """What `activation_params` are."""
@@ -156,7 +159,7 @@ def body(
         name = _attention(node, given, shapes)
     if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None
-    if name == "LpPool" and (given.get("p", 2) != 2 or given.get("ceil_mode") or {*given.get("dilations", ())} - {1}):
+    if name in _OF_POWERS and not _plain_norm(name, given):
         return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
@@ -169,6 +172,12 @@ def body(
     del graph.node[:]
     graph.node.extend(_kept(own, node))
     return graph, {**OPSETS, "": opset}
+
+
+def _plain_norm(name: str, given: dict[str, Any]) -> bool:
+    """Whether pooling by a norm is written in parts: no window ends behind the padding, and none has holes."""
+    whole = not given.get("ceil_mode") and {*given.get("dilations", ())} <= {1}
+    return whole and given.get("p", 2) in _OF_POWERS[name]
 
 
 def constants(graph: GraphProto, first: Term | None) -> Iterator[TensorProto]:
