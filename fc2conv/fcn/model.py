@@ -134,8 +134,13 @@ def _no_image(blocker: NodeProto | None) -> InputError:
 
 
 def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
-    """The node of the original that a node of the converted model comes from: itself, or the first one behind it."""
+    """The node of the original that a node of the converted model comes from: itself, or the first one behind it.
+
+    A node without a name has that of its result, which may be a spatial form.
+    """
     known = {label(node) for node in original.graph.node}
+    if (plain := name.removesuffix("_s")) in known:
+        return plain
     todo = [i for i, node in enumerate(graph.nodes) if label(node) == name]
     while todo and name not in known:
         node = graph.nodes[todo.pop(0)]
