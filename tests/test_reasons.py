@@ -210,6 +210,7 @@ def test_codes_are_one_line_each(code: Code) -> None:
 BRAIN = (
     """graph (bfloat16[N,4,3,2] x) => (bfloat16[N,5] y) <bfloat16[24,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"""
 )
+SQUEEZED = f"{FLAT} <float[4,5] w> {{ p = GlobalMaxPool (x)  q = Squeeze (p)  [fc] y = MatMul (q, w) }}"
 NORMED = KEPT[Code.ADDS_LAYOUT][0].text
 OPEN = KEPT[Code.UNKNOWN_SIZE][0].text
 BODY = """graph (float[N,4,H,W] x, bool c) => (float[N,5] y) <float[4,4,1,1] k, float[24,5] w>
@@ -238,6 +239,7 @@ GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
     ("text", "options", "code", "remedy"),
     [
         (BRAIN, Options(), "FC204", "Raise the model to opset 22"),
+        (SQUEEZED, Options(), "FC105", "Give the Squeeze its axes"),
         (NORMED, Options(), "FC301", "Allow them with --max-added-transposes 2, or use --scope all."),
         (NORMED, Options(scope="all", max_added_transposes=1), "FC301", "Allow them with --max-added-transposes 2."),
         (OPEN, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
@@ -274,6 +276,13 @@ def test_a_layer_that_is_kept_within_a_function_has_its_reason_beside_one_that_i
     assert [node.node for node in fc2conv.trace(model)] == ["m", "a", "g", "own", "call", "f__1", "fc__1"]
     helped = fc2conv.convert(model, input_shapes={"x": (0, 4, 3, 2)})
     assert len(helped.report.converted) == 2
+
+
+def test_a_squeeze_that_is_settled_hides_no_shape() -> None:
+    axes = SQUEEZED.replace("(p)", "(p, a)").replace("w>", "w, int64[2] a = {2, 3}>")
+    for text, options in ((SQUEEZED, Options(static=2)), (axes, Options())):
+        (layer,) = fc2conv.plan(parse(text, opset=17), options).sites
+        assert layer.decision == "convert"
 
 
 def test_the_budget_that_is_named_is_enough() -> None:

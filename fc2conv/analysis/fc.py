@@ -27,6 +27,8 @@ _ADD_IT = "Export the model with an Add behind the layer in place of its addend,
 
 _TAKE_TENSORS = "Cut the model behind what takes the input apart, so that its inputs are tensors."
 
+_SQUEEZED = "Give the Squeeze its axes, as it removes each open size that is 1; or write the sizes with --static."
+
 _SETTLE = (
     "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
     "result's shape with --overwrite-input-shape and use --scope all."
@@ -73,7 +75,9 @@ def _rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
     chosen = maker is not None and op(maker) == "If"
     sizes = _features(ctx, layer) if value == layer.x else "0,3,224,224"
     remedy = f"Give the shape of {value}, such as --overwrite-input-shape {value}:{sizes}, where 0 is any size."
-    if chosen or not _is_tensor(ctx, value):
+    if maker is not None and op(maker) == "Squeeze":
+        remedy = _SQUEEZED
+    elif chosen or not _is_tensor(ctx, value):
         remedy = _SETTLE if chosen else _TAKE_TENSORS
     why = ", so that nothing would be proved" if value == ctx.unsized else ""
     return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}{why}", remedy)

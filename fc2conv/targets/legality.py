@@ -17,6 +17,7 @@ OPEN = "open"
 """What a reason says of a size that is no number."""
 
 _BATCH = "Export the model with a batch that the target takes."
+_ALLOW = "Allow other kernels with {}, or name another --target."
 _VOLUME = "Export the network with two-dimensional convolutions: a kernel over a volume is none over a map."
 _GROUPED = "Export the product as one layer for each group, or name another --target."
 _SIZES = "Give the model maps that the target takes, or name another --target."
@@ -48,15 +49,7 @@ def weights(layer: Geometry, law: Law) -> int:
 
 def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     conv = profile.conv
-    code = Code.TARGET_KERNEL
-    yield from _limited(
-        layer, profile, code, "kernel height", layer.height if layer.kernel[1:] else None, conv.kernel_height
-    )
-    yield from _limited(layer, profile, code, "kernel width", layer.width, conv.kernel_width)
-    yield from _limited(layer, profile, code, "kernel area", prod(layer.kernel), conv.kernel_area)
-    for pairs in conv.kernels if len(layer.kernel) > 1 else ():
-        if (layer.height, layer.width) not in pairs.sizes:
-            yield _reason(layer, profile, Code.TARGET_KERNEL, "kernel", f"{layer.height}x{layer.width}", pairs)
+    yield from _kernel(layer, profile)
     for law in conv.kernel_law:
         if applies(law, layer.type) and weights(layer, law) > law.most:
             yield _reason(layer, profile, Code.TARGET_KERNEL, "weights of one output", weights(layer, law), law)
@@ -76,6 +69,20 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
             yield replace(why, remedy=_rank_remedy(layer, profile) if what == "rank" else _SIZES)
     yield from _typed(layer, profile, conv.types)
     yield from _sized(layer, profile, profile.model.batch)
+
+
+def _kernel(layer: Geometry, profile: Profile) -> Iterator[Reason]:
+    """What the target has against the sides and the area of a kernel, with the option that allows others."""
+    conv, code = profile.conv, Code.TARGET_KERNEL
+    height = layer.height if layer.kernel[1:] else None
+    sides = [*_limited(layer, profile, code, "kernel height", height, conv.kernel_height)]
+    sides += _limited(layer, profile, code, "kernel width", layer.width, conv.kernel_width)
+    for pairs in conv.kernels if len(layer.kernel) > 1 else ():
+        if (layer.height, layer.width) not in pairs.sizes:
+            sides.append(_reason(layer, profile, code, "kernel", f"{layer.height}x{layer.width}", pairs))
+    area = _limited(layer, profile, code, "kernel area", prod(layer.kernel), conv.kernel_area)
+    for option, found in (("--max-kernel", sides), ("--max-kernel-area", area)):
+        yield from (replace(why, remedy=_ALLOW.format(option)) for why in found)
 
 
 def _rank_remedy(layer: Geometry, profile: Profile) -> str:

@@ -64,6 +64,7 @@ def test_every_limit_has_its_reason(layer: Geometry, fact: str, said: str) -> No
     profile = made({"name": "mine", **table(text, "mine.toml")}, "mine.toml")
     (found,) = reasons(layer, profile)
     assert f"{found.code.value} {found.detail}" == f"{said} (Manual 2, 2026-11-28)"
+    assert ("--max-kernel-area" in found.remedy) == ("kernel area" in said)
     others = [each for each in (CONV, LAYER, PRODUCT) if each.kind != layer.kind]
     assert not any(reasons(each, profile) for each in others)
 
@@ -122,6 +123,9 @@ def test_a_layer_that_does_not_fit_is_kept_and_says_why() -> None:
     assert layer.reason is not None
     assert (layer.decision, layer.form, layer.reason.code) == ("keep", "keep", "FC601")
     assert layer.reason.detail == "kernel 6x6, and k210 takes 1x1, 3x3 (nncase, K210 target, 2026-11)"
+    assert layer.reason.remedy.startswith("Allow other kernels with --max-kernel, ")
+    (helped,) = fc2conv.plan(parse(TEXT), Options(target="k210", max_kernel=6)).sites
+    assert helped.kernel_shape == [6, 6]
 
 
 def test_what_helps_is_what_the_layer_was_kept_for() -> None:
