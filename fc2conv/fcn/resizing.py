@@ -16,7 +16,7 @@ from math import ceil, floor
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.fcn.forms import SPACE, Form
+from fc2conv.fcn.forms import BATCH, SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import Slider, Stuck, handles
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op, text_attribute
@@ -66,6 +66,10 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     if whole[0] == "tf_crop_and_resize" or whole[1] != "stretch":
         raise Stuck(Code.NOT_SLIDING, node, "it takes a part of the whole image, or keeps its proportions")
     sizes = _by_axis(form, slider.shape(node.output[0], node), node)
+    if sizes[BATCH] != form.sizes[BATCH]:
+        name, image = next(iter(slider.images.items()))
+        given = f"--overwrite-input-shape {name}:{','.join(map(str, (sizes[BATCH], *image.shape[1:])))}"
+        raise Stuck(Code.SIZES_MIXED, node, "its sizes hold a batch", f"Give the batch that it holds: {given}.")
     if not form.has_cells and any(sizes[axis] > form.sizes[axis] for axis in range(SPACE, form.rank)):
         slider.suspects.add(form.name)
         if not form.free:  # one cell for the whole image: as it is, it broadcasts to what it meets

@@ -48,7 +48,7 @@ def proved_by(work: Work, written: ModelFile, options: Options) -> tuple[Verific
     if work.rewritten is not None:
         between = replace(converted_file(work.file, work.rewritten), stamps={})  # it is no file
         ordinary = _compared(work.file, work.rewritten, between, options)
-    return proved(work.file, written, work.slid, options, ordinary)
+    return proved(_base(work.file, work.rewritten), written, work.slid, options, ordinary)
 
 
 def verify_sliding(
@@ -87,12 +87,17 @@ def beside(found: Verification, last: Check) -> Verification:
 def _compared(file: ModelFile, rewritten: Rewritten, written: ModelFile, options: Options) -> Verification:
     from fc2conv.verification.pair import verify_pair
 
-    models = rewritten.original if rewritten.requantized else file, written, rewritten.original
+    models = _base(file, rewritten), written, rewritten.original
     if options.freeze_initializers and written.model.ir_version >= OWN_INITIALIZERS:
         models = _frozen(models[0]), _frozen(models[1]), _frozen(models[2])
     first, second, inlined = models
     found = verify_pair(first, second, True, options.verification, inlined)
     return found if rewritten.unchanged is None else _measured(found, rewritten, rewritten.unchanged, written, options)
+
+
+def _base(file: ModelFile, rewritten: Rewritten | None) -> ModelFile:
+    """The model that is compared with: the one with requantized weights, where there are any."""
+    return file if rewritten is None or not rewritten.requantized else rewritten.original
 
 
 def _frozen(file: ModelFile) -> ModelFile:

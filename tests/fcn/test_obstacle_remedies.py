@@ -67,6 +67,28 @@ def test_a_node_without_a_name_is_named_by_its_result_as_it_was() -> None:
         fc2conv.convert(model, options=SLIDING)
 
 
+def test_a_batch_within_the_sizes_of_a_resize_is_to_be_given() -> None:
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, int64[4] sizes = {1, 4, 12, 12}, float[4,5] w>
+        { c = Conv (x, k)  [up] r = Resize <mode = "nearest"> (c, , , sizes)  p = GlobalMaxPool (r)  f = Flatten (p)
+          [fc] y = MatMul (f, w) }"""
+    )
+    with pytest.raises(InputError, match="FC503 at up: .*--overwrite-input-shape x:1,2,8,8"):
+        fc2conv.convert(model, options=SLIDING)
+    helped = fc2conv.convert(model, options=Options(sliding=SlidingOptions(), input_shapes={"x": (1, 2, 8, 8)}))
+    assert len(helped.report.converted) == 1
+
+
+def test_a_norm_of_windows_has_holes_in_the_operator_set_that_is_named() -> None:
+    text = """g (float[1,2,8,8] x) => (float[1,5] y) <float[4,2,3,3] k, float[16,5] w>
+    { c = Conv (x, k)  e = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (c)
+      d = LpPool <kernel_shape = [2, 2]> (e)  f = Flatten (d)  [fc] y = MatMul (f, w) }"""
+    options = Options(sliding=SlidingOptions(output_stride=1))
+    with pytest.raises(InputError, match="Raise the model to operator set 18"):
+        fc2conv.convert(parse(text, opset=13), options=options)
+    assert len(fc2conv.convert(parse(text, opset=18), options=options).report.converted) == 1
+
+
 @pytest.mark.parametrize("stride", [None, 1])
 def test_images_of_two_sizes_need_one(stride: int | None) -> None:
     """No --output-stride gives the maps of two images one stride."""

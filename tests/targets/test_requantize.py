@@ -11,7 +11,7 @@ from onnx import ModelProto
 from textmodel import parse
 
 import fc2conv
-from fc2conv import Options
+from fc2conv import Options, SlidingOptions
 
 MAP = """graph (float[N,6,3,2] x) => (float[N,9] y) <int8[36,9] q, float[36] svar, float[9] b>
 { f = Flatten (x)  w = DequantizeLinear <axis = 0> (q, svar)  [fc] m = MatMul (f, w)  y = Add (m, b) }"""
@@ -96,3 +96,12 @@ def test_weights_of_zeros_and_of_one_output_are_no_trouble() -> None:
     )
     done = fc2conv.convert(original, None, Options(requantize=True))
     assert [layer.requantized for layer in done.report.sites] == [0.0]
+
+
+def test_a_network_that_slides_is_proved_against_the_weights_that_it_has() -> None:
+    text = MAP.replace("(x)  w", "(c)  w").replace("{ f", "{ c = MaxPool <kernel_shape = [1, 1]> (x)  f")
+    done = fc2conv.convert(parse(text, scale=30), None, Options(requantize=True, sliding=SlidingOptions()))
+    found = done.report.verification
+    assert found is not None
+    assert found.verdict == "agrees"
+    assert {check.name: check.verdict for check in found.checks}["windows"] == "proved"

@@ -137,6 +137,8 @@ _SHAPED = {
 """How many operands must have a known shape."""
 _NEEDED = {"DequantizeLinear": 1, "Identity": 1, "Split": 1, "Gather": 2}
 """How many operands must be there: without them there is no result."""
+_HOLES = 19
+"""The operator set from which on an AveragePool has dilations."""
 _OF_POWERS = {"LpPool": (2,), "GlobalLpPool": (1, 2)}
 """The powers of which pooling by a norm is written in parts."""
 _CHANNELS_LAST = ("QLinearGlobalAveragePool", "GroupNorm")
@@ -168,6 +170,7 @@ def body(
         return None  # no runtime takes a map without sides
     graph = body_of(_function(_TEXTS[name] % fields), node)
     opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
+    opset = _HOLES if name == "LpPool" and max(given.get("dilations", (1,))) > 1 else opset
     own = list(graph.node)
     del graph.node[:]
     graph.node.extend(_kept(own, node))
@@ -175,9 +178,8 @@ def body(
 
 
 def _plain_norm(name: str, given: dict[str, Any]) -> bool:
-    """Whether pooling by a norm is written in parts: no window ends behind the padding, and none has holes."""
-    whole = not given.get("ceil_mode") and {*given.get("dilations", ())} <= {1}
-    return whole and given.get("p", 2) in _OF_POWERS[name]
+    """Whether pooling by a norm is written in parts: no window ends behind the padding."""
+    return not given.get("ceil_mode") and given.get("p", 2) in _OF_POWERS[name]
 
 
 def constants(graph: GraphProto, first: Term | None) -> Iterator[TensorProto]:
