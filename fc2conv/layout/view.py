@@ -143,9 +143,13 @@ def fresh(
     blocked_by: str = "",
     batch: Size | None = None,
 ) -> View:
-    """A view over axes of its own, one a dimension, without a spatial form; `batch` is the model's batch."""
+    """A view over axes of its own, one a dimension, without a spatial form; `batch` is the model's batch.
+
+    Items are the first dimension that is not 1, save a last one of known size: that holds features.
+    """
     dims: list[Dim] = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
-    first = next((i for i, size in enumerate(shape) if size != ONE), 0)
+    items = (i for i, size in enumerate(shape) if size != ONE and (i < len(shape) - 1 or not size.known))
+    first = next(items, 0)
     if len(dims) > 1 and batch is not None:
         dims[first : first + 1] = [_items(Axis(f"{name}.{first}", shape[first]), batch)]
     return View(tuple(dims), None, provenance, name, blocked_by)

@@ -103,6 +103,11 @@ def test_the_weight_knows_the_size_of_a_lone_axis() -> None:
     assert seen.decided == {"fc": "1x1"}
 
 
+def test_as_many_features_as_the_batch_has_items_are_features() -> None:
+    head = "graph (float[5,3] a, float[1,5] x) => (float[5,3] b, float[1,7] y) <float[5,7] w>"
+    assert look(f"{head} {{ b = Relu (a) [fc] y = MatMul (x, w) }}", options=EVERY).decided == {"fc": "1x1"}
+
+
 # ------------------------------------------------------------------ what Gemm adds
 
 
