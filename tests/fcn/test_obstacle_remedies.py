@@ -73,7 +73,7 @@ def test_a_batch_within_the_sizes_of_a_resize_is_to_be_given() -> None:
         { c = Conv (x, k)  [up] r = Resize <mode = "nearest"> (c, , , sizes)  p = GlobalMaxPool (r)  f = Flatten (p)
           [fc] y = MatMul (f, w) }"""
     )
-    with pytest.raises(InputError, match="FC503 at up: .*--overwrite-input-shape x:1,2,8,8"):
+    with pytest.raises(InputError, match=r"FC503 at up: .*--overwrite-input-shape x:1,2,8,8"):
         fc2conv.convert(model, options=SLIDING)
     helped = fc2conv.convert(model, options=Options(sliding=SlidingOptions(), input_shapes={"x": (1, 2, 8, 8)}))
     assert len(helped.report.converted) == 1
