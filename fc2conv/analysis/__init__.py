@@ -50,14 +50,12 @@ class Inference:
     A spatial form that is born behind a node that needs the original layout is asked for by the layers further on, so
     that a second pass can make it where the axes were born. A pass infers again only what has changed since an earlier
     one (see memory.py).
-    With `grouping`, spatial forms hold spatial axes together where the tensor does (tokens), else apart as maps do.
     """
 
     graph: Graph
     constants: Constants
     shapes: Shapes
     numbers: Mapping[str, Numbers]
-    grouping: bool = False
     conv_rank: int | None = None
     norms: bool = False
     outer: Mapping[str, View] = field(default_factory=dict)
@@ -101,7 +99,6 @@ class Inference:
                 self.graph,
                 self.constants,
                 _with_sizes(self.shapes, sizes),
-                self.grouping,
                 self.rank,
                 self.lifts,
                 self.norms,

@@ -49,11 +49,13 @@ class Inferred:
 class Wanted:
     """What a plan asks of the passes: `everything` gives spatial forms to what is not behind a map as well.
 
+    With `tokens`, spatial forms hold the cells of a map together where the tensor does, else apart as maps do.
     `refused` are layers (positions) that are out of the question, and `maps` results of layers that are known to be
     converted.
     """
 
     everything: bool = False
+    tokens: bool = False
     refused: Mapping[int, Reason] = field(default_factory=dict)
     maps: frozenset[str] = frozenset()
 
@@ -64,7 +66,7 @@ class Context:
 
     `lifts` asks for convolutions of rank 4 alone, `norms` for norms of the channels as reductions.
     `rank` is how many spatial dimensions a frame has, and `batch` the size of the model's batch, where it has one.
-    `everything`, `refused` and `maps` are what is wanted, see `Wanted`.
+    `asked`, `refused` and `maps` are what is wanted, see `Wanted`.
     `sizes` are those of symbols that weights fix, known from a pass before; `solved` are those that this one finds.
     `requested` are the spatial forms that a pass before asked for, and `requests` those that this one asks for.
     `orders` are the spatial dimensions of spatial forms whose tokens have another order than their map.
@@ -74,13 +76,12 @@ class Context:
     graph: Graph
     constants: Constants
     shapes: Shapes
-    grouping: bool = False
     rank: int = 2
     lifts: bool = False
     norms: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)
     batch: Size | None = None
-    everything: Traced[str, bool] = field(default_factory=Traced)
+    asked: Traced[str, bool] = field(default_factory=Traced)
     refused: Traced[int, Reason] = field(default_factory=Traced)
     numbers: Traced[str, Numbers] = field(default_factory=Traced)
     requested: Traced[str, Layout] = field(default_factory=Traced)
@@ -95,7 +96,8 @@ class Context:
         """Begins a pass, which knows these numbers and requested spatial forms."""
         self.numbers.fill(numbers)
         self.requested.fill(requested)
-        self.everything.fill({"": True} if wanted.everything else {})
+        asked = {"everything": wanted.everything, "tokens": wanted.tokens}
+        self.asked.fill({name: True for name, value in asked.items() if value})
         self.refused.fill(wanted.refused)
         self.maps.fill(dict.fromkeys(wanted.maps, True))
         for found in (self.views, self.requests, self.solved, self.shapeless, self.orders):
@@ -105,7 +107,7 @@ class Context:
     def memory(self) -> Memory:
         """What passes have inferred of each node."""
         found = (self.views, self.requests, self.solved, self.shapeless, self.orders)
-        return Memory((*found, self.requested, self.numbers, self.everything, self.refused, self.maps))
+        return Memory((*found, self.requested, self.numbers, self.asked, self.refused, self.maps))
 
     @cached_property
     def unsized(self) -> str:
@@ -117,7 +119,12 @@ class Context:
     @property
     def every(self) -> bool:
         """Whether what is not behind a map has spatial forms as well."""
-        return "" in self.everything
+        return "everything" in self.asked
+
+    @property
+    def tokens(self) -> bool:
+        """Whether spatial forms hold the cells of tokens in one dimension."""
+        return "tokens" in self.asked
 
     def remember(self, spatial_form: Layout) -> None:
         """Notes how a spatial form lays out the cells of a map, which its tokens hold in another order than the map."""

@@ -31,8 +31,8 @@ def same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None
         again = view.provenance is Provenance.MAP and len(dims) >= 4 and _is_map(dims)
         return Inferred((replace(result, spatial_form=result.dims, origin=node.output[0]) if again else result,))
     grouped = (
-        grouped_like(result.spatial_form, result.dims)
-        if ctx.grouping
+        grouped_like(result.spatial_form, result.dims, ctx.rank)
+        if ctx.tokens
         else _reordered(ctx, result.spatial_form, result.dims)
     )
     if grouped == result.spatial_form:
@@ -65,18 +65,16 @@ def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
     return new
 
 
-def grouped_like(spatial_form: Layout, dims: Layout) -> Layout:
+def grouped_like(spatial_form: Layout, dims: Layout, rank: int) -> Layout:
     """The spatial form with its spatial axes grouped as the tensor's dimensions do, where their order is the same.
 
-    So tokens ((n), (h w), (c)) have the spatial form (n, c, h w), one transpose away, and a map has (n, c, h, w).
+    So tokens ((n), (h w), (c)) have the spatial form (n, c, h w) of rank 1 or (n, c, 1, h w), and a map (n, c, h, w).
     """
-    spatial = tuple(axis for dim in spatial_form[2:] for axis in dim)
+    spatial = axes_of(spatial_form[2:])
     groups = tuple(dim for dim in dims if dim and set(dim) <= set(spatial))
-    return (
-        (*spatial_form[:2], *groups)
-        if groups and tuple(axis for dim in groups for axis in dim) == spatial
-        else spatial_form
-    )
+    if not groups or axes_of(groups) != spatial:
+        return spatial_form
+    return (*spatial_form[:2], *((),) * (rank - len(groups)), *groups)
 
 
 @handles("Transpose")

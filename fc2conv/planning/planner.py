@@ -110,16 +110,21 @@ def inference_for(
         constants,
         known.shapes,
         known.numbers,
-        grouping=options.conv_rank == "1d",
         conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
         norms=costs.norms,
         outer=outer,
     )
 
 
-def make_plan(inference: Inference, options: Options, refused: Mapping[int, Reason], costs: Costs) -> Plan:
-    """Decides for every layer of a scope, by these costs; those in `refused` are kept."""
-    wanted = Wanted(options.scope == "all", {**_refused(inference, options), **refused})
+def make_plan(
+    inference: Inference, options: Options, refused: Mapping[int, Reason], costs: Costs, *, tokens: bool = False
+) -> Plan:
+    """Decides for every layer of a scope, by these costs; those in `refused` are kept.
+
+    With `tokens`, or for convolutions of rank 3, spatial forms hold the cells of tokens in one dimension.
+    """
+    tokens = tokens or options.conv_rank == "1d"
+    wanted = Wanted(options.scope == "all", tokens, {**_refused(inference, options), **refused})
     while True:
         plan = _planned(inference, wanted, options, costs)
         # The result of a layer that is converted is a map: what reads it with nothing between is converted as well,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onnx import GraphProto, ModelProto
@@ -118,33 +119,50 @@ def _in_scope(model: _Scope, options: Options, given: Refused, costs: Costs) -> 
 
     A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
     the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
+    Tokens of a map of two open sizes cannot be written as that map, and are a dimension of their own where this helps.
     """
-    plans = list(_plans(model, options, given, costs))
+    plans, planned = list(_plans(model, options, given, costs)), partial(_plans, model)
+    if opened := _opened_sizes(plans):
+        rows = list(_plans(model, options, given, costs, tokens=True))
+        if (_converting(rows), -_opened_sizes(rows)) > (_converting(plans), -opened):
+            plans, planned = rows, partial(_plans, model, tokens=True)
     if options.scope == "all" or options.max_added_transposes is not None:
         return plans
     reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
     refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
     if len(refused) == sum(why is not None for why in reasons.values()):
         return plans
-    wide = list(_plans(model, replace(options, scope="all"), refused, costs))
+    wide = list(planned(replace(options, scope="all"), refused, costs))
     fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
     return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
 
 
+def _opened_sizes(plans: Sequence[Plan]) -> int:
+    """How many layers are kept for a size that is not known."""
+    reasons = (each.reason for plan in plans for each in plan.decisions)
+    return sum(reason is not None and reason.code is Code.UNKNOWN_SIZE for reason in reasons)
+
+
 def _plans(
-    scope: _Scope, options: Options, refused: Refused, costs: Costs, outer: Mapping[str, View] | None = None
+    scope: _Scope,
+    options: Options,
+    refused: Refused,
+    costs: Costs,
+    outer: Mapping[str, View] | None = None,
+    *,
+    tokens: bool = False,
 ) -> Iterator[Plan]:
     """Yields the plan of a scope, and those of the scopes within; `outer` are the views of values around it."""
     constants, graph = scope.constants, scope.constants.graph
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
-    plan = make_plan(scope.inference, options, here, costs)
+    plan = make_plan(scope.inference, options, here, costs, tokens=tokens)
     yield plan
     for node in graph.nodes:
         for name, proto in subgraphs(node):
             inner = Constants(graph.within(node, name, proto), constants.file, constants, expand=constants.expand)
             visible = {**(outer or {}), **plan.facts.views}
             body = _scope(inner, scope.shapes, scope.known, visible, options, costs)
-            yield from _plans(body, options, refused, costs, visible)
+            yield from _plans(body, options, refused, costs, visible, tokens=tokens)
 
 
 def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
