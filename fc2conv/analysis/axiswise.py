@@ -17,7 +17,6 @@ from fc2conv.analysis.context import (
     dimension,
     dimension_of,
     handles,
-    position,
     same_operator,
     unknown,
 )
@@ -27,7 +26,7 @@ from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, size_of
-from fc2conv.layout.view import Provenance, View, align, without
+from fc2conv.layout.view import Provenance, View, align, position, without
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax")

@@ -313,13 +313,3 @@ def handles(*operators: str) -> Callable[[_Handler], _Handler]:
         return handler
 
     return register
-
-
-def position(view: View, dim: int) -> int | None:
-    """Return the dimension of the spatial form with exactly the axes of this dimension, or None."""
-    if view.spatial_form is None:
-        return None
-    wanted = view.dims[dim]
-    if not wanted:
-        return None
-    return next((i for i, axes in enumerate(view.spatial_form) if axes == wanted), None)

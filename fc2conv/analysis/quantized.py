@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import side_by_side, softmax
-from fc2conv.analysis.context import Context, Inferred, handles, position, same_operator
+from fc2conv.analysis.context import Context, Inferred, handles, same_operator
 from fc2conv.analysis.elementwise import combined
 from fc2conv.analysis.facts import AsIs, Operand, Remap
 from fc2conv.ir.graph import OWN, int_attribute
 from fc2conv.layout.axes import ONE
-from fc2conv.layout.view import Provenance, View
+from fc2conv.layout.view import Provenance, View, position
 
 
 @handles(*OWN, *OWN.values())

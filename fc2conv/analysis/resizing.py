@@ -12,13 +12,13 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import recut
-from fc2conv.analysis.context import Context, Inferred, handles, position
+from fc2conv.analysis.context import Context, Inferred, handles
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
-from fc2conv.layout.view import View
+from fc2conv.layout.view import View, position
 
 _PADS_ARE_OPERANDS = 11
 _OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])

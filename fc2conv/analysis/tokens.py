@@ -13,13 +13,13 @@ from dataclasses import replace
 
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, position
+from fc2conv.analysis.context import Context, Inferred
 from fc2conv.analysis.facts import FormOf, Operand, Relaid, Remap
 from fc2conv.dataclass import dataclass
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, put, same_axes, size_of
 from fc2conv.layout.squares import arranged
-from fc2conv.layout.view import Provenance, View, align, without
+from fc2conv.layout.view import Provenance, View, align, position, without
 
 
 @dataclass(frozen=True)

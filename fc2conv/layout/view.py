@@ -76,6 +76,16 @@ def kinds_of(layout: Layout) -> list[Kind]:
     return [axis.kind for dim in layout for axis in dim]
 
 
+def position(view: View, dim: int) -> int | None:
+    """Return the dimension of the spatial form with exactly the axes of this dimension, or None."""
+    if view.spatial_form is None:
+        return None
+    wanted = view.dims[dim]
+    if not wanted:
+        return None
+    return next((i for i, axes in enumerate(view.spatial_form) if axes == wanted), None)
+
+
 def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
     """Where a result of several operands comes from, and the blocking node in between, if any."""
     for wanted in (Provenance.OPAQUE, Provenance.MAP, Provenance.LOST):
