@@ -12,12 +12,12 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import recut
-from fc2conv.analysis.context import Context, Inferred, handles
+from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import Axis, Layout, Size, kind_of, same_axes, size_of
+from fc2conv.layout.axes import ONE, Axis, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import View, position
 
 _PADS_ARE_OPERANDS = 11
@@ -78,17 +78,19 @@ def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
 
 def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
     """A value that is repeated to the shape of another has its axes and its spatial form, as |x| in x / |x|."""
-    view, shape = ctx.first(node), ctx.shapes.get(node.output[0])
+    view, shape, asked = ctx.first(node), ctx.shapes.get(node.output[0]), ctx.integers(node.input[1])
     if view is None or view.spatial_form is None or shape is None:
         return None
+    counts = unknown("", len(shape)) if asked is None else (*(ONE,) * (len(shape) - len(asked)), *asked)
     for name, measured in _of_that_shape(ctx, node):
         other = ctx.view(name)
         if other is None or other.spatial_form is None or len(other.dims) != len(shape):
             continue
         dims: Layout = (*((),) * (len(shape) - len(view.dims)), *view.dims)
+        # An open size that is 1 is repeated as often as is asked for.
         if not measured and any(
-            size != size_of(new) if size.known else not old or old != new
-            for old, new, size in zip(dims, other.dims, shape, strict=True)
+            size != size_of(new) if size.known else not old or old != new or count not in (ONE, size_of(old))
+            for old, new, size, count in zip(dims, other.dims, shape, counts, strict=True)
         ):
             continue
         pairs = list(zip(view.spatial_form, other.spatial_form, strict=False))

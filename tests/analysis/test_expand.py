@@ -60,6 +60,14 @@ def test_a_row_that_is_repeated_and_meets_itself_is_as_long_as_it_says() -> None
     assert [node.op_type for node in model.graph.node][:2] == ["Conv", "Flatten"]
 
 
+def test_an_open_size_that_meets_itself_may_be_repeated() -> None:
+    text = """graph (float[N,6,1,4] x) => (float[A,B,C,D] y)
+        <float[6,4] m, float[6,6,1,1] k, float[6,8] w, int64[4] sizes = {1, 1, 3, 1}>
+    { u = com.microsoft.FusedMatMul <transB = 1> (x, m)  c = Conv (u, k)  [fc] r = MatMul (c, w)
+      e = Expand (r, sizes)  y = Add (e, r) }"""
+    converted(parse(text, opset=9, domains={"com.microsoft": 1}), {"N": 2}, "all")
+
+
 EMBEDDED = """graph (float[N,3,16,16] x) => (float[N,5] y)
     <float[8,3,4,4] k, float[1,1,8] token, float[8] g, float[8] b, float[8,8] v, float[5,8] w>
     { s = Shape <start = 0, end = 1> (x)  sizes = Concat <axis = 0> (s, ones)  e = Expand (token, sizes)
