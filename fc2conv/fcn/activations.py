@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
@@ -27,7 +25,6 @@ _PASSED = ("Identity", "Dropout", "Transpose")
 _ACTIVATIONS = ("Softmax", "Sigmoid", "LogSoftmax")
 _MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 _MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Set
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, Form
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
-
-Array = NDArray[Any]
 
 
 def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
@@ -62,7 +58,7 @@ def along_others(slider: Slider, axes: Set[int]) -> str:
     return f"Slide along the other axes alone, with {' '.join(words)}." if all(dims.values()) else ""
 
 
-def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tuple[Array, Array]:
+def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tuple[np.ndarray, np.ndarray]:
     """The values of a constant that is combined with a map, as they are and with their dimensions at its axes."""
     array = slider.values(name)
     if array is None:

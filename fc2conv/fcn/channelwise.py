@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.fcn.fixed import adopted
@@ -17,7 +15,6 @@ from fc2conv.fcn.spreading import constant_map, with_channels
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
-Array = NDArray[Any]
 _PER_DIMENSION = 13
 """From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
 

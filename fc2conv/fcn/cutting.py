@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto
 
 from fc2conv.fcn.channelwise import only_channels
@@ -19,7 +17,6 @@ from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END
 
-Array = NDArray[Any]
 _BOUNDS = ("starts", "ends", "axes", "steps")
 _STEPS = 10
 """From this opset Slice has steps."""
@@ -47,7 +44,7 @@ def _gather_nd(slider: Slider, node: NodeProto) -> None:
     _taken(slider, node, 0, indices.reshape(-1))
 
 
-def _taken(slider: Slider, node: NodeProto, axis: int, indices: Array) -> None:
+def _taken(slider: Slider, node: NodeProto, axis: int, indices: np.ndarray) -> None:
     """Channels at some places, or cells of a window at even places, or one."""
     form = slider.form(node, apart=True)
     if form.parts is not None:

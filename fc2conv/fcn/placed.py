@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 from math import ceil, floor, lcm
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ValueInfoProto
 
 from fc2conv.dataclass import dataclass
@@ -143,11 +141,11 @@ def _possible(axis: Axis) -> bool:
     return runs and bool(np.isfinite(places).all()) and (axis.stride is None or axis.stride > 0)
 
 
-def interpolated(cells: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
+def interpolated(cells: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The values along the last dimension at fractional places: linear between cells, level beyond the outermost."""
     last = cells.shape[-1] - 1
     low = np.clip(np.floor(at).astype(int), 0, last)
     high = np.minimum(low + 1, last)
     share = np.clip(at - low, 0, 1)
-    found: NDArray[Any] = cells[..., low] * (1 - share) + cells[..., high] * share
+    found: np.ndarray = cells[..., low] * (1 - share) + cells[..., high] * share
     return found

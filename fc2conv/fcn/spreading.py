@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
-from fc2conv.fcn.beside import Array, in_map_order, relaid
+from fc2conv.fcn.beside import in_map_order, relaid
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import put_together, spread_out
@@ -121,7 +121,7 @@ def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
     return Form(made, like.layout, (like.sizes[BATCH], *rest), frozenset())
 
 
-def _is_level(array: Array, like: Form) -> bool:
+def _is_level(array: np.ndarray, like: Form) -> bool:
     """Whether an array that is laid out as a map has the same values at each cell of it."""
     dims = [dim for dim, axes in enumerate(like.layout) if like.free & set(axes)]
     firsts = (np.take(array, [0], dim) for dim in dims if dim < array.ndim)
@@ -143,7 +143,7 @@ def _of_its_size(slider: Slider, name: str, like: Form) -> Form | None:
     return replace(like, name=made, sizes=tuple(shape[dim] for dim in order))
 
 
-def _with_twice_the_cells(slider: Slider, name: str) -> Array | None:
+def _with_twice_the_cells(slider: Slider, name: str) -> np.ndarray | None:
     """A value that is computed of the shapes of maps, as it is with twice the cells along the axes that grow."""
     if slider.constants.is_constant(name):
         return slider.constants.array(name)
@@ -160,7 +160,7 @@ def _with_twice_the_cells(slider: Slider, name: str) -> Array | None:
     return None if made is None else made[list(node.output).index(name)]
 
 
-def of_one_item(slider: Slider, name: str) -> Array | None:
+def of_one_item(slider: Slider, name: str) -> np.ndarray | None:
     """The values of a constant, or of one that is the same for every item of a batch; None for what is computed."""
     maker, shape = slider.graph.made_by(name), slider.shapes.get(name)
     found = slider.values(name)
@@ -179,7 +179,7 @@ def of_one_item(slider: Slider, name: str) -> Array | None:
     return slider.numbers[name]
 
 
-def _are_coordinates(values: Array) -> bool:
+def _are_coordinates(values: np.ndarray) -> bool:
     """Whether a map [1, C, *S] rises evenly along its axes, from one rim of the image to the other."""
     if values.dtype.kind != "f" or not all(size > 1 for size in values.shape[SPACE:]):
         return False
@@ -193,7 +193,7 @@ def _are_coordinates(values: Array) -> bool:
     return varies and bool(np.allclose(even, values, rtol=0, atol=float(np.abs(values).max()) * _NEAR))
 
 
-def _stretched(slider: Slider, name: str, values: Array, extent: str) -> str:
+def _stretched(slider: Slider, name: str, values: np.ndarray, extent: str) -> str:
     """Coordinates of the size of an image: from the same first to the same last, as a network computes them."""
     kept = slider.tensors.value(np.ascontiguousarray(values), f"{name}_map")
     empty = slider.no_roi

@@ -13,7 +13,6 @@ from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto, ValueInfoProto, helper
 
 from fc2conv.dataclass import dataclass
@@ -29,10 +28,9 @@ from fc2conv.sandbox import limit_for, note, return_memory, room
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.runtime import RefusedError, Session
 
-Array = NDArray[Any]
-Cut = Callable[[Sequence[slice]], Array]
+Cut = Callable[[Sequence[slice]], np.ndarray]
 """Gives what the network takes for some pixels of the image along each axis."""
-Take = Callable[[Array, Sequence[int]], None]
+Take = Callable[[np.ndarray, Sequence[int]], None]
 """Is given cells [N, M, *S] of the map, and where they begin along each axis."""
 Begin = Callable[[tuple[int, ...], Any], Take]
 """Is given the shape and the element type of the whole map, and gives what takes its cells."""
@@ -219,7 +217,7 @@ def _counting(span: Span) -> slice:
     return slice(span.local, None if span.count is None else span.local + span.count)
 
 
-def run_sliding(path: str | os.PathLike[str], image: Array, output: str | None) -> Array:
+def run_sliding(path: str | os.PathLike[str], image: np.ndarray, output: str | None) -> np.ndarray:
     """The whole map of an image that is given as the network takes it."""
     file = read_model(path)
     check_model(file.model)
@@ -241,11 +239,11 @@ def run_sliding(path: str | os.PathLike[str], image: Array, output: str | None) 
     return whole_map(Runner(file, name, geometry), image, kind)
 
 
-def whole_map(runner: Runner, image: Array, dtype: Any) -> Array:
+def whole_map(runner: Runner, image: np.ndarray, dtype: Any) -> np.ndarray:
     """The whole map [N, M, *S] of an image that is given as the network takes it."""
-    made: list[Array] = []
+    made: list[np.ndarray] = []
 
-    def cut(parts: Sequence[slice]) -> Array:
+    def cut(parts: Sequence[slice]) -> np.ndarray:
         at = [slice(None)] * image.ndim
         for dim, part in zip(runner.dims, parts, strict=True):
             at[dim] = part
@@ -254,7 +252,7 @@ def whole_map(runner: Runner, image: Array, dtype: Any) -> Array:
     def begin(shape: tuple[int, ...], kind: Any) -> Take:
         made[:] = [np.empty(shape, kind)]
 
-        def take(part: Array, first: Sequence[int]) -> None:
+        def take(part: np.ndarray, first: Sequence[int]) -> None:
             at = (slice(one, one + count) for one, count in zip(first, part.shape[SPACE:], strict=True))
             made[0][(slice(None), slice(None), *at)] = part
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import onnx
@@ -61,7 +61,7 @@ class ModelFile:
     folder: Path | None = None
     stamps: Mapping[Path, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
-    def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+    def array(self, tensor: TensorProto) -> np.ndarray:
         """Returns the read-only values of a tensor of the skeleton; a span of a file is mapped and not read.
 
         Raises InputError if the values cannot be read, and KeyError for a token of another skeleton.
@@ -86,14 +86,14 @@ class ModelFile:
                 raise InputError(f"{shown(path)} was changed while fc2conv worked on it", "run fc2conv again")
 
 
-def _inline(tensor: TensorProto) -> np.ndarray[Any, Any]:
+def _inline(tensor: TensorProto) -> np.ndarray:
     if tensor.data_type == TensorProto.STRING:  # which need not be text
         words = [each.decode("utf-8", "surrogateescape") for each in tensor.string_data]
         return np.array(words, object).reshape(tuple(tensor.dims))
     return np.array(numpy_helper.to_array(tensor))
 
 
-def _mapped(tensor: TensorProto, payload: Payload) -> np.ndarray[Any, Any]:
+def _mapped(tensor: TensorProto, payload: Payload) -> np.ndarray:
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     shape = tuple(tensor.dims)
     if dtype.itemsize * int(np.prod(shape, dtype=object)) == payload.nbytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +13,7 @@ _MOST = 1 << 28
 """Elements of a tensor that is written out."""
 
 
-def dense(file: ModelFile, sparse: onnx.SparseTensorProto) -> np.ndarray[Any, Any] | None:
+def dense(file: ModelFile, sparse: onnx.SparseTensorProto) -> np.ndarray | None:
     """The elements of a sparse tensor of a skeleton; None where it is large, or its indices fit no shape."""
     shape, values, indices = tuple(sparse.dims), file.array(sparse.values), file.array(sparse.indices)
     if prod(shape) > _MOST or min(shape, default=0) <= 0 or indices.dtype != np.int64 or values.ndim != 1:

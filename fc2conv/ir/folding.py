@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 from onnx import NodeProto, helper
@@ -12,14 +11,11 @@ from onnx import NodeProto, helper
 from fc2conv.ir.graph import int_attribute, label, named, op, own_op, text_attribute
 from fc2conv.sandbox import note
 
-Array = np.ndarray[Any, Any]
-
-
 _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 """From which version on the reference knows an operator; what it meant before is unchanged there."""
 
 
-def computed(node: NodeProto, operands: Mapping[str, Array], opsets: Mapping[str, int]) -> list[Array] | None:
+def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
     """The results of a node, by ONNX's reference; None where it does not compute them."""
     from onnx.reference import ReferenceEvaluator
 
@@ -40,7 +36,7 @@ def computed(node: NodeProto, operands: Mapping[str, Array], opsets: Mapping[str
         return None
 
 
-def made_elements(node: NodeProto, operands: Sequence[Array]) -> int:
+def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
     """At most how many elements the result has of a node of ONNX's own domain on these operands.
 
     These are the sizes that the operators' specifications give: of Expand, Tile, Range and Gather by the values of
@@ -69,7 +65,7 @@ def made_elements(node: NodeProto, operands: Sequence[Array]) -> int:
     return _broadcast([each.shape for each in operands])
 
 
-def _sizes(array: Array) -> tuple[int, ...]:
+def _sizes(array: np.ndarray) -> tuple[int, ...]:
     return tuple(max(int(size), 0) for size in array.reshape(-1)) if array.dtype.kind in "iu" else ()
 
 

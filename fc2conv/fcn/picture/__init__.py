@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn.picture.classes import Scores, check_names, numbered, read_names
@@ -25,7 +24,6 @@ from fc2conv.options import HeatmapOptions
 from fc2conv.report.sliding import Seen, SeenClass, Unseen
 from fc2conv.sandbox import room
 
-Array = NDArray[Any]
 Name = str | os.PathLike[str]
 
 _FORMATS = {
@@ -138,7 +136,7 @@ class _Camera:
             map=os.fspath(_map_of(output)) if self.options.save_map else "",
         )
 
-    def _fitting(self, pixels: Array, image: Name) -> Array:
+    def _fitting(self, pixels: np.ndarray, image: Name) -> np.ndarray:
         """The picture without the last rows and columns where only smaller sizes run."""
         height, width = self.geometry.axes
         if pixels.shape[0] < height.minimum or pixels.shape[1] < width.minimum:
@@ -149,7 +147,7 @@ class _Camera:
 
     # ------------------------------------------------------------------ scores
 
-    def _scored(self, pixels: Array) -> tuple[Scores, list[int]]:
+    def _scored(self, pixels: np.ndarray) -> tuple[Scores, list[int]]:
         """The scores, and the classes to show; where the whole map would take too much, it is run twice."""
         if self._runner is None:
             self._runner = Runner(self.file, self.name, self.geometry)
@@ -166,10 +164,10 @@ class _Camera:
     def _labels(self, scores: Scores) -> list[int]:
         return self.wanted or scores.highest(self.options.top)
 
-    def _run(self, pixels: Array, kept: Sequence[int] | None) -> Scores:
+    def _run(self, pixels: np.ndarray, kept: Sequence[int] | None) -> Scores:
         made: list[Scores] = []
 
-        def cut(parts: Sequence[slice]) -> Array:
+        def cut(parts: Sequence[slice]) -> np.ndarray:
             return self.feed.cut(pixels, *parts)
 
         def begin(shape: tuple[int, ...], _: Any) -> Take:
@@ -187,7 +185,7 @@ class _Camera:
         self._runner.run(self.feed.shape(pixels), cut, begin, stored)
         return made[0]
 
-    def _class(self, scores: Scores, label: int, pixels: Array) -> SeenClass:
+    def _class(self, scores: Scores, label: int, pixels: np.ndarray) -> SeenClass:
         if scores.best[label] == -np.inf:
             what = f"{self.file.path}: {self.name} has no number for class {label}"
             raise InputError(what, "check --scale, --mean and --std")
@@ -200,7 +198,7 @@ class _Camera:
             box=self._box((row, column), pixels),
         )
 
-    def _box(self, cell: tuple[int, int], pixels: Array) -> tuple[int, int, int, int]:
+    def _box(self, cell: tuple[int, int], pixels: np.ndarray) -> tuple[int, int, int, int]:
         """The pixels (left, top, right, bottom) of a cell's crop, within the picture."""
         spans = [
             _crop(axis, axis.nearest(i) if self.geometry.upsampled else i, size)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json
 
-Array = NDArray[Any]
 _LARGEST = 1 << 24
 
 
@@ -71,7 +68,7 @@ class Scores:
         self.best = np.full(self.classes, -np.inf)
         self.at = np.zeros((self.classes, 2), int)
 
-    def take(self, part: Array, first: Sequence[int]) -> None:
+    def take(self, part: np.ndarray, first: Sequence[int]) -> None:
         """Takes the cells of a tile that begins at this row and column of the map."""
         row, column = first
         values = part[0].astype(np.float32, copy=False)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.picture.reading import grey, pillow
@@ -16,7 +15,6 @@ from fc2conv.fcn.placed import Axis, Placed, interpolated
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Array = NDArray[Any]
 Box = tuple[int, int, int, int]
 
 _RAMP = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
@@ -34,7 +32,7 @@ _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 class Panel:
     """The scores [rows, columns] of one class, what is said of it, and the box of its best cell."""
 
-    cells: Array
+    cells: np.ndarray
     caption: str
     box: Box
 
@@ -50,7 +48,7 @@ class Style:
     legend: bool
 
 
-def sheet(pixels: Array, panels: Sequence[Panel], geometry: Placed, style: Style) -> Image:
+def sheet(pixels: np.ndarray, panels: Sequence[Panel], geometry: Placed, style: Style) -> Image:
     """What is written: one picture of full size, or a sheet with the picture itself and one panel for each class."""
     if len(panels) == 1:
         drawn = _overlaid(pixels, panels[0], geometry, style)
@@ -73,7 +71,7 @@ def sheet(pixels: Array, panels: Sequence[Panel], geometry: Placed, style: Style
     return _with_legend(page, [], style)
 
 
-def _reduced(pixels: Array, share: float) -> Array:
+def _reduced(pixels: np.ndarray, share: float) -> np.ndarray:
     """The pixels at a share of their size, each channel by itself."""
     if share == 1:
         return pixels
@@ -83,7 +81,7 @@ def _reduced(pixels: Array, share: float) -> Array:
 
 
 def _overlaid(
-    pixels: Array, panel: Panel, geometry: Placed, style: Style, full: tuple[int, int] | None = None
+    pixels: np.ndarray, panel: Panel, geometry: Placed, style: Style, full: tuple[int, int] | None = None
 ) -> Image:
     """A picture in grey with the scores of one class over it, linear between the middles of the cells.
 
@@ -112,7 +110,7 @@ def _overlaid(
     return made
 
 
-def _places(axis: Axis, pixels: Array, upsampled: bool) -> Array:
+def _places(axis: Axis, pixels: np.ndarray, upsampled: bool) -> np.ndarray:
     """The place of pixels among the cells."""
     if upsampled:
         return pixels

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
 from fc2conv.dataclass import dataclass
@@ -19,7 +18,6 @@ from fc2conv.options import HeatmapOptions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Array = NDArray[Any]
 
 _DEEP = 257
 """What a 16-bit pixel is divided by, so that 65535 is 255."""
@@ -36,7 +34,7 @@ def pillow() -> Any:
     return PIL.Image
 
 
-def read_picture(path: str | os.PathLike[str], channels: int, size: tuple[int, int] | None) -> Array:
+def read_picture(path: str | os.PathLike[str], channels: int, size: tuple[int, int] | None) -> np.ndarray:
     """The pixels [height, width, channels] of a file, from 0 to 255, as a viewer shows them.
 
     The picture is turned as its EXIF orientation says, what is transparent is laid on white, and 16 bits become
@@ -80,7 +78,7 @@ def _eight_bits(picture: Image, channels: int) -> Image:
     return picture.convert("L" if channels == 1 else "RGB")
 
 
-def grey(pixels: Array) -> Array:
+def grey(pixels: np.ndarray) -> np.ndarray:
     """The brightness of pixels [height, width, channels], as float32."""
     if pixels.shape[2] == 1:
         return pixels[:, :, 0].astype(np.float32)
@@ -106,20 +104,20 @@ class Feed:
     """How pixels become what the network takes: (pixel * scale - mean) / std, its dimensions in the input's order."""
 
     scale: float
-    mean: Array
-    std: Array
+    mean: np.ndarray
+    std: np.ndarray
     bgr: bool
     order: tuple[int, ...]
     flat: bool
     batched: bool
     dtype: Any
 
-    def shape(self, pixels: Array) -> tuple[int, ...]:
+    def shape(self, pixels: np.ndarray) -> tuple[int, ...]:
         """The shape of the network's input for a picture."""
         sizes = tuple(pixels.shape[dim] for dim in self.order)
         return (1, *sizes) if self.batched else sizes
 
-    def cut(self, pixels: Array, rows: slice, columns: slice) -> Array:
+    def cut(self, pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """A part of a picture as the network takes it."""
         part = pixels[rows, columns]
         part = part[:, :, ::-1] if self.bgr else part

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from fc2conv.ir.arithmetic.amount import UndecidedError
-from fc2conv.ir.arithmetic.numbers import MOST, Array, Call, Numbers, filled
+from fc2conv.ir.arithmetic.numbers import MOST, Call, Numbers, filled
 
 Rule = Callable[[Call], Numbers | Sequence[Numbers]]
 MOVING: dict[str, Rule] = {}
@@ -105,7 +105,7 @@ def _gather_elements(call: Call) -> Numbers:
     return data.moved(data.cells[tuple(_along(index, call.number("axis", 0)))])
 
 
-def _along(index: Array, axis: int) -> Array:
+def _along(index: np.ndarray, axis: int) -> np.ndarray:
     """The places that indices of one axis mean, a row for each dimension; along the others each has its own place."""
     places = np.indices(index.shape)
     places[axis] = index
@@ -173,7 +173,7 @@ def _scatter_nd(call: Call) -> Numbers:
     return _scattered(call, data, index.reshape(-1, depth), updates.cells.reshape(-1, *data.cells.shape[depth:]))
 
 
-def _scattered(call: Call, data: Numbers, places: Array, updates: Array) -> Numbers:
+def _scattered(call: Call, data: Numbers, places: np.ndarray, updates: np.ndarray) -> Numbers:
     if call.text("reduction", "none") != "none":
         raise UndecidedError("a reduction")
     out = data.cells.copy()

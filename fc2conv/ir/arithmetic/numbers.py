@@ -18,7 +18,6 @@ from fc2conv.ir.arithmetic.cells import ratio
 from fc2conv.ir.graph import int_attribute, ints_attribute, text_attribute
 from fc2conv.layout.axes import Size
 
-Array = np.ndarray[Any, Any]
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 MOST = 1024
 """Elements of a tensor up to which its numbers are followed."""
@@ -28,11 +27,11 @@ MOST = 1024
 class Numbers:
     """A tensor of `dtype` whose elements are `cells`: an array of objects, plain numbers or amounts."""
 
-    cells: Array
+    cells: np.ndarray
     dtype: np.dtype[Any]
 
     @staticmethod
-    def of(array: Array) -> Numbers | None:
+    def of(array: np.ndarray) -> Numbers | None:
         """The numbers of an array; None for one that is large, or holds what is no finite number."""
         if array.size > MOST or not has_numbers(array.dtype) or not np.isfinite(array).all():
             return None
@@ -52,7 +51,7 @@ class Numbers:
         """Whether no element depends on an unknown size."""
         return not any(isinstance(cell, Amount) for cell in self.cells.flat)
 
-    def array(self) -> Array:
+    def array(self) -> np.ndarray:
         """The numbers as an array of their type; raises UndecidedError unless all are known."""
         if not self.known:
             raise UndecidedError("a number that depends on sizes")
@@ -66,7 +65,7 @@ class Numbers:
         """The numbers, flattened, as sizes."""
         return tuple(to_size(cell) for cell in self.cells.flat)
 
-    def moved(self, cells: Array) -> Numbers:
+    def moved(self, cells: np.ndarray) -> Numbers:
         """Elements of this tensor in another arrangement."""
         return Numbers(cells if isinstance(cells, np.ndarray) else filled(cells, ()), self.dtype)
 
@@ -76,7 +75,7 @@ def has_numbers(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "iub" or dtype in (np.float16, np.float32, np.float64)
 
 
-def filled(cells: Any, shape: tuple[int, ...] | None = None) -> Array:
+def filled(cells: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """An array of objects: of a list of cells, or of one cell in every place of a shape."""
     out = np.empty(len(cells) if shape is None else shape, object)
     out[...] = cells
