@@ -17,8 +17,9 @@ from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.escape import shown
 from fc2conv.io.tensors import quoted
-from fc2conv.ir.graph import label, op, opset_versions, subgraphs
+from fc2conv.ir.graph import Graph, label, op, opset_versions, subgraphs
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.reasons import Code, Reason
 
 _REMEDY = "export the model again"
 _FLAGS = frozenset(
@@ -149,6 +150,21 @@ def schema_of(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
         return defs.get_schema(op_type, version, domain)
     except defs.SchemaError:
         return None
+
+
+def lacking(graph: Graph, node: NodeProto, *op_types: str, least: int = 1) -> Reason | None:
+    """The reason to keep a layer where the model's operator set has not all of these operators.
+
+    `least` is the first version whose operators runtimes know.
+    """
+    for op_type in op_types:
+        versions = range(least, defs.onnx_opset_version() + 1)
+        first = next((version for version in versions if schema_of(op_type, version, "") is not None), None)
+        if first is None:
+            return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{op_type} is no operator of its own")
+        if graph.opset < first:
+            return Reason(Code.OPSET_TOO_OLD, label(node), f"{op_type} needs version {first}, here it is {graph.opset}")
+    return None
 
 
 def _against(schema: defs.OpSchema, node: NodeProto, given: Mapping[str, AttributeProto]) -> str:

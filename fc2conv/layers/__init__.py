@@ -6,13 +6,13 @@ from collections.abc import Callable
 from math import inf, isfinite
 
 import numpy as np
+from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layers import blocks, einsum, floating, quantized
-from fc2conv.layers.layer import Activation, Arithmetic, FCLayer, Floating, Integer, QLinear
-from fc2conv.layers.weight import output_sizes, outputs
+from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear, output_sizes, outputs
 from fc2conv.reasons import Code, Reason
 
 Handler = Callable[[Graph, Constants, int, bool], FCLayer | Reason]
@@ -45,34 +45,43 @@ def find_layer(
         return None
     if kind == "Einsum" and len(node.input) != 2:
         return einsum.of_other_operands(constants, node)
-    operator, handler = LAYER_OPERATORS[kind], HANDLERS[kind]
-    factors = (node.input[0], node.input[operator.second])
-    left, right = (constants.is_constant(name) for name in factors)
+    left, right = (constants.is_constant(name) for name in _factors(node))
     if kind == "Einsum" and left == right:
         return None  # of activations alone, or of constants
-    if left and right:
-        return Reason(Code.BOTH_CONSTANT, label(node))
-    if not left and not right:
-        open_ = next((name for name in factors if constants.is_overridable(name)), None)
-        if open_ is not None:
-            return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {open_}")
-        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
-    shape = constants.shape(factors[0 if left else 1])
+    found = _refused(graph, constants, node) or HANDLERS[kind](graph, constants, index, left)
+    if isinstance(found, Reason):
+        return found
+    if not (isfinite(found.beta) and _in_range(constants, found)):
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
+    return floating.with_add(graph, constants, found, rank) if HANDLERS[kind] is floating.matmul else found
+
+
+def _factors(node: NodeProto) -> tuple[str, str]:
+    return node.input[0], node.input[LAYER_OPERATORS[op(node)].second]
+
+
+def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | None:
+    """Why a product has no constant factor that could be a weight, whichever operator it is; None where it has one."""
+    operator, factors, name = LAYER_OPERATORS[op(node)], _factors(node), label(node)
+    weights = [each for each in factors if constants.is_constant(each)]
+    if len(weights) == 2:
+        return Reason(Code.BOTH_CONSTANT, name)
+    if not weights:
+        opened = next(filter(constants.is_overridable, factors), None)
+        if opened is not None:
+            return Reason(Code.WEIGHT_OVERRIDABLE, name, f"initializer {opened}")
+        return Reason(Code.WEIGHT_NOT_CONSTANT, name)
+    shape = constants.shape(weights[0])
     if shape is None:
-        return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, factors[0 if left else 1]))
+        return Reason(Code.WEIGHT_CHAIN, name, _unevaluated(graph, constants, weights[0]))
     batched = any(size != 1 for size in shape[:-2]) and operator.matrices
     unfit = not shape or (operator.matrices and len(shape) != 2)
     for code, wrong in ((Code.WEIGHT_BATCHED, batched), (Code.NO_ELEMENTS, 0 in shape), (Code.WEIGHT_SHAPE, unfit)):
         if wrong:
-            return Reason(code, label(node), f"weight of shape {list(shape)}")
-    if left and not operator.either:
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{node.op_type} with a constant A")
-    found = handler(graph, constants, index, left)
-    if isinstance(found, FCLayer) and not (isfinite(found.beta) and _in_range(constants, found)):
-        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
-    if isinstance(found, FCLayer) and handler is floating.matmul:
-        return floating.with_add(graph, constants, found, rank)
-    return found
+            return Reason(code, name, f"weight of shape {list(shape)}")
+    if weights[0] == factors[0] and not operator.either:
+        return Reason(Code.KIND_NOT_SUPPORTED, name, f"{node.op_type} with a constant A")
+    return None
 
 
 def _unevaluated(graph: Graph, constants: Constants, name: str) -> str:
@@ -92,14 +101,4 @@ def _in_range(constants: Constants, layer: FCLayer) -> bool:
     return not largest < inf or largest * abs(layer.alpha) <= float(np.finfo(array.dtype).max)
 
 
-__all__ = [
-    "Activation",
-    "Arithmetic",
-    "FCLayer",
-    "Floating",
-    "Integer",
-    "QLinear",
-    "find_layer",
-    "output_sizes",
-    "outputs",
-]
+__all__ = ["FCLayer", "Floating", "Integer", "QLinear", "find_layer", "output_sizes", "outputs"]

@@ -13,10 +13,9 @@ from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, op, text_attribute
+from fc2conv.ir.schema import lacking
 from fc2conv.ir.stored import Matrix
-from fc2conv.layers.layer import Activation, FCLayer, Floating
-from fc2conv.layers.opset import lacking
-from fc2conv.layers.weight import outputs, per_output, vector
+from fc2conv.layers.layer import Activation, FCLayer, Floating, outputs, per_output
 from fc2conv.reasons import Code, Reason
 
 
@@ -74,7 +73,8 @@ def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) 
     w, x = (0, second) if left else (second, 0)
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
-    flat, shape = vector(constants, node.input[w]), constants.shape(node.input[w]) or ()
+    shape = constants.shape(node.input[w]) or ()
+    flat = len(shape) == 1  # one output, without a dimension of its own
     return FCLayer(
         node=node,
         x=node.input[x],

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from math import prod
 
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
+from fc2conv.ir.constants import Constants
 from fc2conv.ir.stored import Matrix
 
 
@@ -28,6 +30,7 @@ class Floating:
     """Conv, and an activation where the operator was fused with one."""
 
     activation: Activation | None = None
+    single = ()
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,32 @@ class FCLayer:
     @property
     def scalars(self) -> tuple[str, ...]:
         """Operands that are read as they are: scales and zero points of the activation."""
-        if isinstance(self.arithmetic, QLinear):
-            names = (self.arithmetic.x_scale, self.arithmetic.x_zero_point)
-            return (*names, self.arithmetic.y_scale, self.arithmetic.y_zero_point)
-        if isinstance(self.arithmetic, Integer):
-            return tuple(name for name in (self.arithmetic.x_zero_point, self.arithmetic.x_scale) if name)
-        return ()
+        return tuple(filter(None, self.arithmetic.single))
+
+
+def outputs(constants: Constants, layer: FCLayer) -> int:
+    """How many outputs M the layer has."""
+    return prod(output_sizes(constants, layer))
+
+
+def output_sizes(constants: Constants, layer: FCLayer) -> tuple[int, ...]:
+    """How large the dimensions are that the outputs have in the result."""
+    shape = constants.shape(layer.weight)
+    assert shape is not None
+    return tuple(shape[i] for i in layer.matrix.outputs)
+
+
+def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) -> bool:
+    """Whether a constant that broadcasts to the result differs only from output to output."""
+    shape = constants.shape(name) if constants.is_constant(name) else None
+    if shape is None:
+        return False
+    positions = [len(shape) + i for i in m]
+    fits = all(size == 1 or (positions == [i] and size == count) for i, size in enumerate(shape))
+    return fits and constants.computable(name)
+
+
+def per_channel(constants: Constants, name: str, count: int) -> bool:
+    """Whether a scale or zero point is one value, or one per output."""
+    shape = constants.shape(name) if constants.is_constant(name) else None
+    return shape is not None and (all(size == 1 for size in shape) or sorted(shape)[-1:] == [count])

@@ -16,11 +16,10 @@ from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label
+from fc2conv.ir.schema import lacking
 from fc2conv.ir.stored import Matrix
 from fc2conv.layers.floating import product
-from fc2conv.layers.layer import FCLayer, Integer, QLinear
-from fc2conv.layers.opset import lacking
-from fc2conv.layers.weight import outputs, per_channel, per_output
+from fc2conv.layers.layer import FCLayer, Integer, QLinear, outputs, per_channel, per_output
 from fc2conv.reasons import Code, Reason
 
 _QDQ_PER_OUTPUT = 13
