@@ -22,9 +22,9 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.verification.spec import CamClaim
 
 _PASSED = ("Identity", "Dropout", "Transpose")
-_ACTIVATIONS = ("Softmax", "Sigmoid", "LogSoftmax")
-_MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
-_MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
+ACTIVATIONS = ("Softmax", "Sigmoid", "LogSoftmax")
+MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
+MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
         kind = op(node)
         if kind in ("ArgMax", "ArgMin") and not then:
             compared = node.input[0]
-        elif kind in _ACTIVATIONS and not then:
+        elif kind in ACTIVATIONS and not then:
             then = kind
         elif kind not in _PASSED:
             break
@@ -144,11 +144,11 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
             if op(node) == "AveragePool" and node.input[0] == pool.read:
                 return _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
         elif pool.made in node.output:
-            if pool.action == "within" or kind not in (*_MEANS, *_MAXIMA):
+            if pool.action == "within" or kind not in (*MEANS, *MAXIMA):
                 raise _NoMap(
                     pool.node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
                 )
-            mean = kind in _MEANS
+            mean = kind in MEANS
             found = _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), float(mean), float(not mean))
             return _nested(slider, makers, found)
     if node.output[0] in slider.whole:
@@ -162,7 +162,7 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
 def _nested(slider: Slider, makers: dict[str, NodeProto], outer: _Pooled) -> _Pooled:
     """A pooling of a pooling of the same kind along other axes is one over both."""
     maker = makers.get(outer.read)
-    inner = _pooling(slider, makers, maker) if maker is not None and op(maker) in (*_MEANS, *_MAXIMA) else None
+    inner = _pooling(slider, makers, maker) if maker is not None and op(maker) in (*MEANS, *MAXIMA) else None
     if inner is None or (inner.mean, inner.maximum) != (outer.mean, outer.maximum) or not outer.kernel:
         return outer
     return replace(inner, kernel=tuple(a * b for a, b in zip(inner.kernel, outer.kernel, strict=True)))

@@ -8,7 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
-from fc2conv.fcn.describe import Description, metadata
+from fc2conv.fcn.describe import metadata
 from fc2conv.fcn.forms import BATCH
 from fc2conv.fcn.outputs import FLOATS, End
 from fc2conv.fcn.placed import KEY
@@ -16,15 +16,12 @@ from fc2conv.fcn.slider import Slider
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import alive, reads
+from fc2conv.report.sliding import SlidingOutput
 from fc2conv.rewrite.swap import put
 
 
 def assemble(
-    model: ModelProto,
-    slider: Slider,
-    made: Sequence[End],
-    description: Description,
-    how: str,
+    model: ModelProto, slider: Slider, made: Sequence[End], described: Sequence[SlidingOutput], how: str
 ) -> None:
     """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props give geometry and `how`."""
     graph = model.graph
@@ -48,7 +45,7 @@ def assemble(
     others = [e for e in model.metadata_props if not str(e.key).startswith(KEY) and e.key != recipe.KEY]
     model.ClearField("metadata_props")
     model.metadata_props.extend(others)
-    for output in description.outputs:
+    for output in described:
         model.metadata_props.add(key=f"{KEY}{output.output}", value=metadata(output))
     model.metadata_props.add(key=recipe.KEY, value=how)
     if had_info:

@@ -119,7 +119,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     names = [node.input[place] for place in places]
     maps = [slider.forms[name] for name in names if name in slider.forms]
     dim = int_attribute(node, "axis", 1) % max(len(form.layout) for form in maps)
-    first = max((_along_dim(form, dim) for form in maps), key=_growing)
+    along = (_along_dim(form, dim) for form in maps)
+    first = max(along, key=lambda form: (form.parts is not None, len(form.free), form.has_cells))
     plain = first.parts is None and first.axes([dim]) <= {CHANNELS}
     if not plain and len(maps) < len(names):
         raise Stuck(Code.NOT_SLIDING, node, "it joins cells, or parts of the channels, with what comes from no image")
@@ -147,10 +148,6 @@ def _concat(slider: Slider, node: NodeProto) -> None:
 def _along_dim(form: Form, dim: int) -> Form:
     """A value whose channel, if it has one alone, is in a dimension."""
     return form if form.parts is not None else with_channels(form, dim, 1) or form
-
-
-def _growing(form: Form) -> tuple[bool, int, bool]:
-    return form.parts is not None, len(form.free), form.has_cells
 
 
 def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:

@@ -12,14 +12,12 @@ from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import put_together, taken
-from fc2conv.fcn.slider import Slider, Stuck, handles, left
+from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck, handles, left
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END
 
 _BOUNDS = ("starts", "ends", "axes", "steps")
-_STEPS = 10
-"""From this opset Slice has steps."""
 
 
 @handles("Gather")
@@ -93,8 +91,8 @@ def _cut(slider: Slider, node: NodeProto, form: Form, cuts: Sequence[tuple[int, 
         sizes[axis] = len(range(form.sizes[axis])[start:end:step])
     starts, ends, on, steps = [*zip(*bounds, strict=True)] or [()] * len(_BOUNDS)
     given = None if all(step == 1 for step in steps) else steps
-    if given is not None and slider.graph.opset < _STEPS:
-        raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {_STEPS}")
+    if given is not None and slider.graph.opset < SLICE_STEPS:
+        raise Stuck(Code.NOT_SLIDING, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
     slider.put(node, "Slice", [form.name], starts=starts, ends=ends, axes=on, steps=given)
     return slider.result(node, form, traced, sizes=tuple(sizes))
 

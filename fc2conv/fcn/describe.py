@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import msgspec
 
-from fc2conv.dataclass import dataclass
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, SPACE, Form
 from fc2conv.fcn.geometry import Window, on_the_way, windows
@@ -19,20 +18,10 @@ from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
 from fc2conv.options import SlidingOptions
-from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput, SlidingReport
+from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput, SlidingPool, SlidingReport
 from fc2conv.verification.spec import Cells, Claims, Feature, MapClaim, Placement
 
 _CHOICES = ("ArgMax", "ArgMin", "TopK")
-
-
-@dataclass(frozen=True)
-class Description:
-    """What the pass has found out, for the report and for the proof."""
-
-    inputs: list[SlidingInput]
-    outputs: list[SlidingOutput]
-    padded: bool
-    claims: Claims
 
 
 class Describer:
@@ -40,10 +29,9 @@ class Describer:
 
     def __init__(self, slider: Slider, ends: Sequence[End], original: frozenset[str]) -> None:
         self.slider, self.images, self.ends, self.original = slider, slider.images, ends, original
-        self.windows: dict[tuple[str, int], dict[str, Window]] = {
-            (name, axis): windows(slider.steps.get(axis, ()), name)
-            for name, image in slider.images.items()
-            for axis in image.free
+        self.windows: dict[int, dict[str, dict[str, Window]]] = {
+            axis: {name: windows(slider.steps.get(axis, ()), name) for name in slider.fed(axis)}
+            for axis in sorted({axis for image in slider.images.values() for axis in image.free})
         }
         wanted = {end.form.name for end in ends}  # all are computed, whichever is asked for
         self.runs = {
@@ -55,27 +43,28 @@ class Describer:
         self.named = {form.name for value, form in self.forms.items() if value in original}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
-    def describe(self) -> Description:
-        """All that the pass has found out."""
+    def describe(self) -> tuple[SlidingReport, Claims]:
+        """All that the pass has found out, for the report and for the proof."""
         maps = [end for end in self.ends if end.kind == "map"]
         claims = [self._claim(replace(self.slider.forms[end.of], name=end.form.name), end.of) for end in maps]
         chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
         claims += [self._claim(self.slider.forms[name], name) for name in set(chosen.values()) - {e.of for e in maps}]
-        return Description(
+        report = SlidingReport(
             inputs=[self._input(name, image) for name, image in self.images.items() if image.free],
             outputs=[self._output(end) for end in self.ends],
+            pools=pool_reports(self.slider),
             padded=any(claim.padded for claim in claims),
-            claims=Claims(
-                inputs={name: image.shape for name, image in self.images.items()},
-                axes={name: image.dims for name, image in self.images.items()},
-                maps=tuple(claims),
-                pooled=tuple((end.output, end.form.name, end.kind) for end in self.ends if end.kind in ("mean", "max")),
-                cams=tuple(end.cam for end in self.ends if end.cam is not None),
-                upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
-                sizes=self.runs,
-                chosen=chosen,
-                counted=frozenset(self.slider.counted),
-            ),
+        )
+        return report, Claims(
+            inputs={name: image.shape for name, image in self.images.items()},
+            axes={name: image.dims for name, image in self.images.items()},
+            maps=tuple(claims),
+            pooled=tuple((end.output, end.form.name, end.kind) for end in self.ends if end.kind in ("mean", "max")),
+            cams=tuple(end.cam for end in self.ends if end.cam is not None),
+            upsampled=tuple((end.output, end.form.name, end.upsampled) for end in maps if end.upsampled),
+            sizes=self.runs,
+            chosen=chosen,
+            counted=frozenset(self.slider.counted),
         )
 
     # ------------------------------------------------------------------ geometry
@@ -108,8 +97,8 @@ class Describer:
 
         The cells of the training size lie around the middle of the image.
         """
-        for (name, each), found in self.windows.items():
-            if each != axis or form.name not in found:
+        for name, found in self.windows.get(axis, {}).items():
+            if form.name not in found:
                 continue
             window, runs, size = found[form.name], self.runs[name][axis], self.images[name].sizes[axis]
             slides = axis in form.free and not window.stretched
@@ -130,7 +119,7 @@ class Describer:
 
     def _window(self, form: Form, axis: int) -> Window | None:
         """Along one axis, on the first input that the map reads; None where its cells lie nowhere in particular."""
-        every = (found[form.name] for (_, each), found in self.windows.items() if each == axis and form.name in found)
+        every = (found[form.name] for found in self.windows.get(axis, {}).values() if form.name in found)
         return next((window for window in every if not window.stretched), None)
 
     # ------------------------------------------------------------------ claims
@@ -212,9 +201,7 @@ class Describer:
         """A map from which an output of the original is followed, as the first value behind which it reads no image."""
         steps: dict[int, int] = {}
         for axis in axes:
-            pair = next(
-                (f for (_, each), f in self.windows.items() if each == axis and name in f and output in f), None
-            )
+            pair = next((found for found in self.windows[axis].values() if {name, output} <= found.keys()), None)
             if pair is None:
                 return None
             step = pair[output].stride / pair[name].stride
@@ -249,6 +236,19 @@ class Describer:
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
         """Whether anything on the way from an image to a map reads padding, or the whole image."""
         return any(step.pads for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
+
+
+def pool_reports(slider: Slider) -> list[SlidingPool]:
+    """The pooling over whole maps, with what became of it."""
+    return [
+        SlidingPool(
+            node=pool.node.name or pool.made,
+            op_type=pool.node.op_type,
+            action=pool.action,
+            kernel_shape=list(pool.kernel),
+        )
+        for pool in slider.pools
+    ]
 
 
 def metadata(output: SlidingOutput) -> str:

@@ -24,7 +24,7 @@ from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Hole, Step, hole_of, windows
 from fc2conv.fcn.padding import weigh
-from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck
 from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op, text_attribute
 from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END
@@ -32,7 +32,6 @@ from fc2conv.rewrite.pool import TO_THE_END
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "com.microsoft::FusedConv")
 _DILATED = {"MaxPool": 10, "LpPool": 18}
 """Pooling with dilations, and the operator set that has them."""
-_STEPS = 10
 
 
 def dilate(slider: Slider, wanted: int) -> None:
@@ -196,8 +195,8 @@ class _Dilation:
 
     def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """Pooling over the whole map, as in squeeze and excitation: of the cells of before."""
-        if self.slider.graph.opset < _STEPS:
-            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
+        if self.slider.graph.opset < SLICE_STEPS:
+            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
         starts, ends, steps = [0] * len(holes), [TO_THE_END] * len(holes), [hole.hole for hole in holes.values()]
         wanted = f"{node.input[0]}_sparse"
         name = self.slider.add("Slice", node.input[:1], wanted, starts=starts, ends=ends, axes=list(holes), steps=steps)
@@ -230,7 +229,7 @@ class _Dilation:
                 ends[i] = ends[i] * hole.hole if ends[i] < 0 else ends[i]
         operands = len(node.input) > 1
         if any(step > 1 for step in steps) and not operands:
-            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {_STEPS}")
+            raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
         bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps if operands else None}
         self.slider.put(node, "Slice", node.input[:1], **bounds)
 

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 from math import gcd, lcm
 
 import numpy as np
@@ -35,9 +36,9 @@ class Step:
     are cut off). `rounds_up` counts a last window that is not full (ceil_mode), and with `partial` there is one at the
     training size. `factor` is how many cells become of one (Resize, with a stride of 1): `taps` are then the first and
     the last cell that is read for each of the `factor.numerator` cells, counted from the first of
-    `factor.denominator`, and `more` cells follow at the end of the result. `least` is what the operand must have. With
-    `everywhere` the one result reads all cells, and with `stretched` each result reads cells at places that depend on
-    the size of the whole map. An `exact` step has no result where its stride leaves cells over.
+    `factor.denominator`, and `more` cells follow at the end of the result. With `everywhere` the one result reads all
+    cells, and with `stretched` each result reads cells at places that depend on the size of the whole map. An `exact`
+    step has no result where its stride leaves cells over.
     """
 
     made: str
@@ -51,7 +52,6 @@ class Step:
     factor: Fraction = Fraction(1)
     taps: tuple[tuple[int, int], ...] = ()
     more: int = 0
-    least: int = 1
     everywhere: bool = False
     stretched: bool = False
     exact: bool = False
@@ -84,7 +84,7 @@ class Step:
             count -= (count - 1) * self.stride >= sizes + self.before
         count = count * self.factor.numerator // self.factor.denominator + self.more
         over = self.exact & (room % self.stride > 0)
-        return np.where((sizes < self.least) | (room < 0) | over, 0, np.maximum(count, 0))
+        return np.where((sizes < 1) | (room < 0) | over, 0, np.maximum(count, 0))
 
 
 def packed(made: str, read: str, block: int) -> Step:
@@ -175,7 +175,8 @@ class Window:
         """The window of what a step makes of this map."""
         up, down = step.factor.numerator, step.factor.denominator * step.stride
         stride = self.stride * down / up
-        period = _lcm(self.period, self.stride * down)
+        moved = self.stride * down
+        period = lcm(self.period * moved.denominator, moved.numerator) // moved.denominator
         taps = step.taps or ((-step.before, step.extent - 1 - step.before),) * up
         first, last = [], []
         for i in range(int(period / stride)):
@@ -210,20 +211,13 @@ class Window:
         return places[i] + periods * self.period
 
 
-def _lcm(period: int, other: Fraction) -> int:
-    return int(Fraction(lcm(period * other.denominator, other.numerator), other.denominator))
-
-
 def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     """The window of every value that reads the named one; `steps` in the order in which they are computed."""
     found = {image: Window()}
     for step in steps:
         reads = [found[name].through(step) for name in step.read if name in found]
         if reads:
-            joined = reads[0]
-            for other in reads[1:]:
-                joined = joined.joined(other)
-            found[step.made] = joined
+            found[step.made] = reduce(Window.joined, reads)
     return found
 
 

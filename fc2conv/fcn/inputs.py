@@ -132,10 +132,6 @@ def _merged(one: Dims, other: Dims) -> Dims:
     return [a or b for a, b in pairs]
 
 
-def _same(_: _Followed, __: NodeProto, dims: Dims) -> Dims | None:
-    return dims
-
-
 def _widened(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     """Broadcasting with what comes from no image: it may have more dimensions."""
     shapes = (followed.shape(name) for name in (*node.input, *node.output))
@@ -207,7 +203,7 @@ LpNormalization MatMul PRelu Pad QuantizeLinear Resize Slice Softmax Split Tile 
 """Operators whose results have the dimensions of what they read."""
 _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
 _RULES: dict[str, _Rule] = {
-    **dict.fromkeys([*UNARY, *_KEPT, *OWN.values()], _same),
+    **dict.fromkeys([*UNARY, *_KEPT, *OWN.values()], lambda _, __, dims: dims),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
     **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _with_less),
     "Transpose": _transpose,

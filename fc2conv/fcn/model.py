@@ -24,7 +24,7 @@ from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import along_others
-from fc2conv.fcn.describe import Describer, placed_beside, replaced
+from fc2conv.fcn.describe import Describer, placed_beside, pool_reports, replaced
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
@@ -40,7 +40,7 @@ from fc2conv.ir.graph import Graph, label, op
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
-from fc2conv.report.sliding import SlidingPool, SlidingReport
+from fc2conv.report.sliding import SlidingReport
 from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.verification.spec import Claims, Placement
@@ -106,21 +106,18 @@ def slide(
     made = ends.finish(slider, sliding, cams)
     if slider.obstacles:
         named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
-        return SlidingReport(obstacles=[*map(reason_report, named)], pools=_pools(slider)), None
+        return SlidingReport(obstacles=[*map(reason_report, named)], pools=pool_reports(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
     values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
-    description = Describer(slider, made, values).describe()
-    assemble(model, slider, made, description, recipe.written(options))
-    report = SlidingReport(
-        inputs=description.inputs, outputs=description.outputs, pools=_pools(slider), padded=description.padded
-    )
+    report, claims = Describer(slider, made, values).describe()
+    assemble(model, slider, made, report.outputs, recipe.written(options))
     plain = _plain(file, original, options, kept)
     if plain is None:
-        return report, Slid(model, payloads, report, description.claims)
+        return report, Slid(model, payloads, report, claims)
     placements = placed_beside(plain.report, report, made, options.sliding)
     report = replaced(report, placements)
-    return report, Slid(model, payloads, report, description.claims, placements, plain)
+    return report, Slid(model, payloads, report, claims, placements, plain)
 
 
 def _no_image(blocker: NodeProto | None) -> InputError:
@@ -277,15 +274,3 @@ def _flat_channels(slider: Slider, name: str, first: int, count: int, channels: 
     flat = slider.tensors.ints((channels,), "channels")
     sizes = slider.add("Concat", [*before, flat, behind], f"{name}_sizes", axis=0)
     return slider.add("Reshape", [name, sizes], f"{name}_channels")
-
-
-def _pools(slider: Slider) -> list[SlidingPool]:
-    return [
-        SlidingPool(
-            node=pool.node.name or pool.made,
-            op_type=pool.node.op_type,
-            action=pool.action,
-            kernel_shape=list(pool.kernel),
-        )
-        for pool in slider.pools
-    ]

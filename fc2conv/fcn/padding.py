@@ -11,7 +11,7 @@ middle of its pixels as far as the stride allows:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 
@@ -51,7 +51,8 @@ def pad_heads(slider: Slider) -> dict[int, int]:
     for axis, steps in slider.steps.items():
         for step in steps:
             names = [name for name in step.read if name in sizes]
-            if any(axis in free[name] and sizes[name][axis] > 1 for name in names) and _collapses(step, sizes, axis):
+            several = any(axis in free[name] and sizes[name][axis] > 1 for name in names)
+            if several and step.made in sizes and sizes[step.made][axis] == 1 and not step.everywhere:
                 node = next(node for node in slider.nodes if step.made in node.output)
                 rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis))
     shifts: dict[int, int] = {}
@@ -60,10 +61,6 @@ def pad_heads(slider: Slider) -> dict[int, int]:
         for axis, rim in each.items():
             shifts[axis] = -rim.before
     return shifts
-
-
-def _collapses(step: Step, sizes: Mapping[str, Sequence[int]], axis: int) -> bool:
-    return step.made in sizes and sizes[step.made][axis] == 1 and not step.everywhere
 
 
 def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:

@@ -18,7 +18,7 @@ from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, SPACE, Form
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import RESIZE, Slider, Stuck, handles
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op, text_attribute
 from fc2conv.reasons import Code
 
@@ -27,17 +27,8 @@ _LITTLE = Fraction(1, 1 << 20)
 _CENTERS = {"half_pixel": _HALF, "pytorch_half_pixel": _HALF, "half_pixel_symmetric": _HALF, "asymmetric": Fraction(0)}
 _OLD = ("asymmetric", "floor")
 """What Upsample and Resize did before opset 11."""
-_RESIZE = 11
 _MOST = 1000
 """The largest denominator of a factor that a scale is taken for."""
-
-
-def _between(place: Fraction) -> tuple[int, int]:
-    return floor(place), ceil(place)
-
-
-def _among_four(place: Fraction) -> tuple[int, int]:
-    return (floor(place) - 1, floor(place) + 2) if place.denominator > 1 else (int(place), int(place))
 
 
 _NEAREST: dict[str, Callable[[Fraction], int]] = {
@@ -47,9 +38,8 @@ _NEAREST: dict[str, Callable[[Fraction], int]] = {
     "ceil": ceil,
 }
 _READS: dict[str, tuple[int, Callable[[Fraction], tuple[int, int]]]] = {
-    "linear": (1, _between),
-    "bilinear": (1, _between),
-    "cubic": (2, _among_four),
+    **dict.fromkeys(("linear", "bilinear"), (1, lambda place: (floor(place), ceil(place)))),
+    "cubic": (2, lambda place: (floor(place) - (place.denominator > 1), ceil(place) + (place.denominator > 1))),
 }
 """How far a mode reads around a place, and the first and the last cell of it."""
 
@@ -80,7 +70,7 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     values = slider.tensors.value(scales, f"{node.output[0]}_scales")
     if attribute(node, "scales") is not None:
         slider.emit(node, [form.name], scales=[float(scale) for scale in scales])
-    elif slider.graph.opset < _RESIZE:
+    elif slider.graph.opset < RESIZE:
         slider.emit(node, [form.name, values])
     else:
         slider.emit(node, [form.name, slider.no_roi, values], axes=None)
@@ -103,7 +93,7 @@ def _by_axis(form: Form, shape: Sequence[int], node: NodeProto) -> tuple[int, ..
 
 def _factors(slider: Slider, node: NodeProto, form: Form, sizes: Sequence[int]) -> list[Fraction]:
     """How many cells become of one, along each axis: as its scales say, or else by its sizes."""
-    place = 2 if op(node) == "Resize" and slider.graph.opset >= 11 else 1
+    place = 2 if op(node) == "Resize" and slider.graph.opset >= RESIZE else 1
     given = slider.values(node.input[place]) if len(node.input) > place and node.input[place] else None
     listed = attribute(node, "scales")
     scales = list(listed.floats) if listed is not None else [] if given is None else [float(x) for x in given.flat]
@@ -134,7 +124,7 @@ def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, sizes: 
     drift = Fraction(float(_scale(factor, sizes[0]))) - factor
     if factor == 1:
         return Step(made, (form.name,))
-    centers, rounding = ("half_pixel", "round_prefer_floor") if slider.graph.opset >= _RESIZE else _OLD
+    centers, rounding = ("half_pixel", "round_prefer_floor") if slider.graph.opset >= RESIZE else _OLD
     centers = text_attribute(node, "coordinate_transformation_mode", centers)
     wide, reads = _READS.get(text_attribute(node, "mode", "nearest"), (0, None))
     nearest = _NEAREST[text_attribute(node, "nearest_mode", rounding)]

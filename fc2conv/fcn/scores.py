@@ -8,15 +8,14 @@ from dataclasses import replace
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
+from fc2conv.fcn.activations import ACTIVATIONS, MAXIMA, MEANS
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import op, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.options import ScoreMap
 
-_ENDS = ("Softmax", "Sigmoid", "LogSoftmax")
 LAID_OUT = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
 _LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
-_POOLS = ("GlobalAveragePool", "AveragePool", "ReduceMean", "GlobalMaxPool", "MaxPool", "ReduceMax")
 
 
 def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
@@ -73,7 +72,7 @@ def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
 
 def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
     node, laid_out = _end(graph, value.name)
-    if node is None or node.op_type not in _ENDS:
+    if node is None or node.op_type not in ACTIVATIONS:
         return value
     return _like(value, node.input[0], shaped=not laid_out)
 
@@ -94,7 +93,7 @@ def _are_scores(graph: GraphProto, name: str) -> bool:
     """Whether a value is what a layer or a pooling gives, but for numbers that are added or multiplied."""
     makers = {made: node for node in graph.node for made in node.output}
     while (node := makers.get(name)) is not None:
-        if op(node) in (*LAYER_OPERATORS, *_POOLS, "Conv", "com.microsoft::FusedConv"):
+        if op(node) in (*LAYER_OPERATORS, *MEANS, *MAXIMA, "Conv", "com.microsoft::FusedConv"):
             return not any(a.name == "activation" for a in node.attribute)
         computed = [each for each in node.input if each in makers and makers[each].op_type != "Constant"]
         if node.op_type not in (*LAID_OUT, *_LINEAR) or len(computed) != 1:

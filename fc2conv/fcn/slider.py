@@ -26,7 +26,8 @@ from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite.tensors import Tensors
 
-_NO_ROI = 13
+SLICE_STEPS, RESIZE, NO_ROI = 10, 11, 13
+"""The operator sets from which on Slice has steps, Resize is as here, and its second operand may be absent."""
 _NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
@@ -186,9 +187,9 @@ class Slider:
         """The map of a name in the new graph."""
         return max((form for form in self.forms.values() if form.name == name), key=lambda form: form.parts is None)
 
-    def map_of(self, node: NodeProto, position: int = 0) -> Form:
-        """The form of an operand whose layout is that of the map itself."""
-        form = self.form(node, position)
+    def map_of(self, node: NodeProto) -> Form:
+        """The form of the first operand, whose layout is that of the map itself."""
+        form = self.form(node)
         if not form.is_map:
             raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
         return form
@@ -248,8 +249,7 @@ class Slider:
     def emit(self, node: NodeProto, inputs: Sequence[str] | None = None, **attributes: object) -> NodeProto:
         """Adds a copy of a node that reads maps; attributes given here replace its own (None: removed)."""
         new = changed(node, **attributes)
-        names = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
-        new.input[:] = names
+        new.input[:] = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
         self.nodes.append(new)
         return new
 
@@ -268,7 +268,7 @@ class Slider:
     @property
     def no_roi(self) -> str:
         """The second operand of a Resize, which takes no part of a map."""
-        return "" if self.graph.opset >= _NO_ROI else self.tensors.value(np.zeros(0, np.float32), "roi")
+        return "" if self.graph.opset >= NO_ROI else self.tensors.value(np.zeros(0, np.float32), "roi")
 
     def put(self, node: NodeProto, op_type: str, inputs: Sequence[str], **attributes: object) -> None:
         """Adds a node of ONNX's own under the name of another, which makes its first result."""
@@ -282,13 +282,12 @@ class Slider:
         steps: Mapping[int, Step] | None = None,
         *,
         index: int = 0,
-        operands: Sequence[Form] = (),
         **changes: Any,
     ) -> Form:
         """Sets the form of a result, that of an operand but for what is given, and notes how it is computed."""
         made = node.output[index]
         self.forms[made] = replace(form, name=made, **changes)
-        self.trace(made, operands or [form], steps)
+        self.trace(made, [form], steps)
         return self.forms[made]
 
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:

@@ -17,12 +17,11 @@ from fc2conv.fcn.beside import in_map_order, relaid
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, widened
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import put_together, spread_out
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import RESIZE, Slider, Stuck, handles
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import attribute, int_attribute, op
 from fc2conv.reasons import Code
 
-_RESIZE = 11
 _NEAR = 1e-5
 """How far coordinates may be from even ones, in their largest."""
 
@@ -97,7 +96,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     form = replace(like, sizes=like.sizes_of(channels))
     extent = slider.extent(like, channels)
     _, full = in_map_order(slider, node, name, form)
-    if slider.graph.opset >= _RESIZE and full.shape[0] == 1 and _are_coordinates(full):
+    if slider.graph.opset >= RESIZE and full.shape[0] == 1 and _are_coordinates(full):
         made = _stretched(slider, name, full, extent)
         reads_all(slider, made, like)
     else:

@@ -44,13 +44,13 @@ _WHOLE = ("Global", "InstanceNormalization", "GroupNormalization", "Reduce", "Me
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis: its pixels, and the cells that count, from the first within it and within the map."""
+    """A tile along one axis: its pixels, the cells within it that count, and the place of the first in the map."""
 
     start: int
     end: int
     local: int = 0
     first: int = 0
-    count: int | None = None
+    stop: int | None = None
 
 
 class Runner:
@@ -108,7 +108,7 @@ class Runner:
             if cells.ndim != len(spans) + SPACE:
                 what = f"{self.file.path}: {self.name} is no map of {len(spans)} spatial dimensions"
                 raise InputError(what, "name another output")
-            part = cells[(slice(None), slice(None), *map(_counting, spans))]
+            part = cells[(slice(None), slice(None), *(slice(span.local, span.stop) for span in spans))]
             if take is None:
                 sizes = (span.first + count for span, count in zip(spans, part.shape[SPACE:], strict=True))
                 take = begin((*cells.shape[:SPACE], *sizes), cells.dtype)
@@ -209,12 +209,8 @@ def _spans(axis: Axis, pixels: int, side: int, upsampled: bool) -> Iterator[Span
         if end >= pixels:
             yield Span(start, pixels, local, first)
             return
-        yield Span(start, end, local, first, count)
+        yield Span(start, end, local, first, local + count)
         first += count
-
-
-def _counting(span: Span) -> slice:
-    return slice(span.local, None if span.count is None else span.local + span.count)
 
 
 def run_sliding(path: str | os.PathLike[str], image: np.ndarray, output: str | None) -> np.ndarray:

@@ -16,16 +16,14 @@ from onnx import NodeProto
 from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.lattice import Place, middle, place
-from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.slider import RESIZE, Slider, Stuck
 from fc2conv.reasons import Code
-
-_RESIZE = 11
 
 
 def check_opset(opset: int) -> None:
     """Raises UsageError below the first operator set that has Resize as it is used here."""
-    if opset < _RESIZE:
-        what = f"--upsample needs Resize of opset {_RESIZE}, and the model has opset {opset}"
+    if opset < RESIZE:
+        what = f"--upsample needs Resize of opset {RESIZE}, and the model has opset {opset}"
         raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
 
 
