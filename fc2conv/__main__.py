@@ -22,9 +22,8 @@ from fc2conv.cli.console import complain, log, stdout
 from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
 from fc2conv.sandbox import START, rarely_collect
-from fc2conv.sandbox.process import seat_standard_streams
 from fc2conv.sandbox.shortage import shortage
-from fc2conv.system import STOPS
+from fc2conv.system import STOPS, seat_standard_streams
 
 COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""

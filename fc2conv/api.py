@@ -22,7 +22,6 @@ from fc2conv.io.sources import Model, Source, source_of
 from fc2conv.io.workspace import sweep
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions, chosen
 from fc2conv.sandbox import contained
-from fc2conv.sandbox.process import deferred_stops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -274,6 +273,6 @@ def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
         yield
     except BaseException:
         if output is not None:
-            with deferred_stops():
+            with system.deferred_stops():
                 sweep(resolved(output).parent)
         raise

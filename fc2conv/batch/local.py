@@ -32,7 +32,6 @@ from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox import MEMORY_SHARE, interpreter
 from fc2conv.sandbox.pipes import pump
-from fc2conv.sandbox.process import deferred_stops
 from fc2conv.sandbox.shortage import death, starting
 
 try:
@@ -192,7 +191,7 @@ class LocalEngine:
             each.kill()
 
     def close(self) -> None:
-        with deferred_stops():
+        with system.deferred_stops():
             for each in list(self._processes):
                 self._end(each)
             if self._scratch is not None:

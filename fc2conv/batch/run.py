@@ -22,7 +22,7 @@ from fc2conv.io import choices
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
 from fc2conv.report.types import WRITTEN, BatchReport, Outcome
-from fc2conv.sandbox.process import deferred_stops
+from fc2conv.system import deferred_stops
 from fc2conv.version import versions
 
 _PATIENCE = 0.5

@@ -30,10 +30,8 @@ from fc2conv.verification.runtime import RefusedError, Session
 
 Cut = Callable[[Sequence[slice]], np.ndarray]
 """Gives what the network takes for some pixels of the image along each axis."""
-Take = Callable[[np.ndarray, Sequence[int]], None]
-"""Is given cells [N, M, *S] of the map, and where they begin along each axis."""
-Begin = Callable[[tuple[int, ...], Any], Take]
-"""Is given the shape and the element type of the whole map, and gives what takes its cells."""
+Part = tuple[np.ndarray, list[int], tuple[int, ...] | None]
+"""Cells [N, M, *S] of a map, where they begin along each axis, and with the first part the shape of the whole map."""
 
 _SLACK, _SHARE = 48 << 20, 1.15
 """What a run takes beyond its values: bytes, and as a factor."""
@@ -77,18 +75,17 @@ class Runner:
             for axis, size in zip(self.geometry.axes, pixels, strict=True)
         )
 
-    def run(self, shape: Sequence[int], cut: Cut, begin: Begin, reserved: int) -> None:
-        """Runs an image whose network input has this shape; `begin` is given the map's, and takes its cells.
+    def run(self, shape: Sequence[int], cut: Cut, reserved: int) -> Iterator[Part]:
+        """Yields the map of an image whose network input has this shape, anew where a tile was too large.
 
         `reserved` are bytes that the caller needs beside. Raises LimitError where no tile fits, and for a network
         that reads the whole image in each cell where that does not.
         """
-        pixels = tuple(shape[dim] for dim in self.dims)
-        side = max(pixels)
+        side = max(shape[dim] for dim in self.dims)
         while True:
             side, tiles = self._chosen(shape, side, reserved)
             try:
-                self._run(tiles, cut, begin)
+                yield from self._run(tiles, cut)
                 return
             except RefusedError as error:
                 why = said_by(str(error))
@@ -98,10 +95,9 @@ class Runner:
                     raise self._too_large(shape, reserved) from None
                 side = max(self._least(), floor(side * _SMALLER))
 
-    def _run(self, tiles: Sequence[Sequence[Span]], cut: Cut, begin: Begin) -> None:
+    def _run(self, tiles: Sequence[Sequence[Span]], cut: Cut) -> Iterator[Part]:
         """Runs all tiles, the last first: it says how many cells there are."""
-        take: Take | None = None
-        for spans in list(product(*tiles))[::-1]:
+        for i, spans in enumerate(reversed(list(product(*tiles)))):
             given = np.ascontiguousarray(cut([slice(span.start, span.end) for span in spans]))
             (found,) = self._session.run({self.input: given}, [self.name])
             cells = np.asarray(found)
@@ -109,10 +105,9 @@ class Runner:
                 what = f"{self.file.path}: {self.name} is no map of {len(spans)} spatial dimensions"
                 raise InputError(what, "name another output")
             part = cells[(slice(None), slice(None), *(slice(span.local, span.stop) for span in spans))]
-            if take is None:
-                sizes = (span.first + count for span, count in zip(spans, part.shape[SPACE:], strict=True))
-                take = begin((*cells.shape[:SPACE], *sizes), cells.dtype)
-            take(part, [span.first for span in spans])
+            first = [span.first for span in spans]
+            ends = (begin + count for begin, count in zip(first, part.shape[SPACE:], strict=True))
+            yield part, first, None if i else (*part.shape[:SPACE], *ends)
 
     # ------------------------------------------------------------------ the size of a tile
 
@@ -237,7 +232,6 @@ def run_sliding(path: str | os.PathLike[str], image: np.ndarray, output: str | N
 
 def whole_map(runner: Runner, image: np.ndarray, dtype: Any) -> np.ndarray:
     """The whole map [N, M, *S] of an image that is given as the network takes it."""
-    made: list[np.ndarray] = []
 
     def cut(parts: Sequence[slice]) -> np.ndarray:
         at = [slice(None)] * image.ndim
@@ -245,19 +239,14 @@ def whole_map(runner: Runner, image: np.ndarray, dtype: Any) -> np.ndarray:
             at[dim] = part
         return image[tuple(at)].astype(dtype, copy=False)
 
-    def begin(shape: tuple[int, ...], kind: Any) -> Take:
-        made[:] = [np.empty(shape, kind)]
-
-        def take(part: np.ndarray, first: Sequence[int]) -> None:
-            at = (slice(one, one + count) for one, count in zip(first, part.shape[SPACE:], strict=True))
-            made[0][(slice(None), slice(None), *at)] = part
-
-        return take
-
     cells = prod(runner.cells([image.shape[dim] for dim in runner.dims]))
     stored = 2 * image.shape[0] * runner.channels * cells * np.dtype(np.float32).itemsize
-    runner.run(image.shape, cut, begin, stored)
-    return made[0]
+    for part, first, whole in runner.run(image.shape, cut, stored):
+        if whole is not None:
+            made = np.empty(whole, part.dtype)
+        at = (slice(one, one + count) for one, count in zip(first, part.shape[SPACE:], strict=True))
+        made[(slice(None), slice(None), *at)] = part
+    return made
 
 
 def _not_run(error: RefusedError) -> InputError:

@@ -22,7 +22,6 @@ from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
 from fc2conv.sandbox.child import ATTEMPT, DONE, HEAD, LENGTH, NOTE, STOP, Job, allowance, do, dump
 from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
-from fc2conv.sandbox.process import above_streams, deferred_stops
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def _tried(
     """Returns what one child gives; None, and adds to the `deaths`, where it died in what may be left out."""
     with starting():
         scratch = _scratch()
-    with scratch as noise, deferred_stops() as release:
+    with scratch as noise, system.deferred_stops() as release:
         child = _started(job, noise)
         child.progress, child.started = progress, started
         try:
@@ -175,7 +174,7 @@ def _may_fork() -> bool:
 def _scratch() -> IO[bytes]:
     """A file without a name."""
     if hasattr(os, "memfd_create"):
-        return os.fdopen(above_streams(os.memfd_create("fc2conv")), "w+b")
+        return os.fdopen(system.above_streams(os.memfd_create("fc2conv")), "w+b")
     import tempfile
 
     return tempfile.TemporaryFile()
@@ -183,7 +182,7 @@ def _scratch() -> IO[bytes]:
 
 def _started(job: Job, noise: IO[bytes]) -> _Child:
     with starting():
-        reader, writer = map(above_streams, os.pipe())
+        reader, writer = map(system.above_streams, os.pipe())
     try:
         start = _forked if _forks() else _spawned
         with starting():
@@ -268,7 +267,7 @@ def _end(child: _Child) -> None:
     """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
     if child.code is not None:
         return
-    with deferred_stops():
+    with system.deferred_stops():
         child.process.terminate()
         end = time.monotonic() + _GRACE
         while (left := end - time.monotonic()) > 0:

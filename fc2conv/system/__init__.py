@@ -21,4 +21,16 @@ from fc2conv.system.offers import (
     Copy,
     libc,
 )
-from fc2conv.system.processes import cores, die_with, every, fork, hold, kill_all, let_come, ready, threads
+from fc2conv.system.processes import (
+    above_streams,
+    cores,
+    deferred_stops,
+    die_with,
+    every,
+    fork,
+    kill_all,
+    let_come,
+    ready,
+    seat_standard_streams,
+    threads,
+)

@@ -1,4 +1,4 @@
-"""Processes, their ends, and signals."""
+"""Processes, their ends, signals, and standard streams that may be closed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from fc2conv.system.offers import KILL, libc, psutil_
+from fc2conv.system.offers import KILL, STOPS, libc, psutil_
 
 if TYPE_CHECKING:
     import subprocess
 
 _PR_SET_PDEATHSIG = 1
+_STANDARD = 3
+"""The first descriptor that is no standard stream."""
 
 
 def fork() -> int:
@@ -149,3 +151,37 @@ def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
         thread.join()
 
     return stop
+
+
+@contextmanager
+def deferred_stops() -> Iterator[Callable[[], None]]:
+    """Defers Ctrl-C and every other request to end until the body is done; gives what lets them come earlier."""
+    release = hold((signal.SIGINT, *STOPS))
+    try:
+        yield release
+    finally:
+        release()
+
+
+def seat_standard_streams() -> None:
+    """Opens nothing at all in the place of each closed standard stream, so that no file is opened there.
+
+    What a library prints would else be written into that file.
+    """
+    with suppress(OSError):  # without /dev/null they stay closed
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) < _STANDARD:
+            os.set_inheritable(descriptor, True)
+        os.close(descriptor)
+
+
+def above_streams(descriptor: int) -> int:
+    """Moves a descriptor out of the place of a closed standard stream, where another is to be put."""
+    below = []
+    try:
+        while descriptor < _STANDARD:
+            below.append(descriptor)
+            descriptor = os.dup(descriptor)
+    finally:
+        for each in below:
+            os.close(each)
+    return descriptor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from fc2conv.fcn.picture.classes import Scores, check_names, numbered, read_name
 from fc2conv.fcn.picture.drawing import Panel, Style, sheet
 from fc2conv.fcn.picture.reading import Feed, channels_of, feed, pillow, read_picture
 from fc2conv.fcn.placed import Axis, image_input, placed
-from fc2conv.fcn.tiles import Runner, Take
+from fc2conv.fcn.tiles import Runner
 from fc2conv.io.apart import Role, check_apart
 from fc2conv.io.files import as_output_error, checked_target, written
 from fc2conv.io.parts import parts_of
@@ -165,25 +164,23 @@ class _Camera:
         return self.wanted or scores.highest(self.options.top)
 
     def _run(self, pixels: np.ndarray, kept: Sequence[int] | None) -> Scores:
-        made: list[Scores] = []
-
-        def cut(parts: Sequence[slice]) -> np.ndarray:
-            return self.feed.cut(pixels, *parts)
-
-        def begin(shape: tuple[int, ...], _: Any) -> Take:
-            wrong = next((label for label in self.wanted if not 0 <= label < shape[1]), None)
-            if wrong is not None:
-                raise UsageError(f"there is no class {wrong}", f"the classes are 0 to {shape[1] - 1}")
-            check_names(self.names, self.options.names, shape[1])
-            made[:] = [Scores(shape, kept)]
-            return made[0].take
-
         assert self._runner is not None
         rows, columns = self._runner.cells(pixels.shape[:2])
         stored = 4 * rows * columns * (self._runner.channels if kept is None else len(kept))
         stored += 8 * pixels.shape[0] * pixels.shape[1]  # what is drawn
-        self._runner.run(self.feed.shape(pixels), cut, begin, stored)
-        return made[0]
+        runs = self._runner.run(self.feed.shape(pixels), lambda parts: self.feed.cut(pixels, *parts), stored)
+        for part, first, whole in runs:
+            if whole is not None:
+                self._check_classes(whole[1])
+                scores = Scores(whole, kept)
+            scores.take(part, first)
+        return scores
+
+    def _check_classes(self, count: int) -> None:
+        wrong = next((label for label in self.wanted if not 0 <= label < count), None)
+        if wrong is not None:
+            raise UsageError(f"there is no class {wrong}", f"the classes are 0 to {count - 1}")
+        check_names(self.names, self.options.names, count)
 
     def _class(self, scores: Scores, label: int, pixels: np.ndarray) -> SeenClass:
         if scores.best[label] == -np.inf:
