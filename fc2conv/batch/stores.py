@@ -62,10 +62,7 @@ class Remote:
         files, path = store(self.place(name))
         try:
             with as_os_error(), files.open(path, "rb") as stream:
-                found = hashlib.sha256()
-                while block := stream.read(1 << 20):
-                    found.update(block)
-                return found.hexdigest()
+                return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError:
             return None
 

@@ -17,6 +17,7 @@ from fc2conv.cli.console import log, stdout
 from fc2conv.cli.endings import exit_codes
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode
+from fc2conv.options.checked import close
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
@@ -71,11 +72,8 @@ class DefaultCommand(click.Group):
         """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
         if not word.isalpha() or os.path.exists(word):
             return
-        from difflib import get_close_matches
-
-        near = get_close_matches(word, self.commands, n=1, cutoff=0.7)
-        if near:
-            raise click.UsageError(f"there is no command {word!r}; did you mean '{near[0]}'?")
+        if near := close(word, self.commands, 0.7):
+            raise click.UsageError(f"there is no command {word!r}; did you mean '{near}'?")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands, and the files that IN may be."""

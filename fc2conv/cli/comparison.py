@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from fc2conv.cli.option import choice_of, flag, group, option, path, whole
 from fc2conv.cli.values import interval, output_tolerance, tolerance
+from fc2conv.options import OrtOpt
 
 options = group(
     "Verification",
@@ -39,9 +42,7 @@ options = group(
         metavar="DIR",
         help="Write the inputs on which the models differ to DIR.",
     ),
-    choice_of(
-        "--ort-opt", ["disable", "all", "both"], help="Choose onnxruntime's graph optimizations for the comparison."
-    ),
+    choice_of("--ort-opt", get_args(OrtOpt), help="Choose onnxruntime's graph optimizations for the comparison."),
     option(
         "--providers",
         affects="code",

@@ -17,6 +17,7 @@ from fc2conv.cli.option import Option
 from fc2conv.errors import UsageError
 from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_toml
+from fc2conv.options.checked import close
 
 CONFIG = "fc2conv.config"
 _NO_CONFIG = "fc2conv.no_config"
@@ -137,10 +138,8 @@ def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: 
     if option is None:
         if key in (tables or ()):
             raise UsageError(f"{where}: {key} is a command, and no table of its options", f"write [{key}]")
-        from difflib import get_close_matches
-
-        near = get_close_matches(key, [*options, *(tables or [])], n=1)
-        raise UsageError(f"{where}: there is no option '{key}'", f"did you mean '{near[0]}'?" if near else "remove it")
+        near = close(key, [*options, *(tables or [])])
+        raise UsageError(f"{where}: there is no option '{key}'", f"did you mean '{near}'?" if near else "remove it")
     if option.is_flag:
         if not isinstance(value, bool):
             raise UsageError(f"{where}: {key} is not true or false", f"write {key} = true")

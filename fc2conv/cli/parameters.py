@@ -12,9 +12,9 @@ from click.core import ParameterSource
 from fc2conv.cli import comparison, config, console, sliding, targeting
 from fc2conv.cli.console import WORDS
 from fc2conv.cli.option import all_of, choice_of, flag, group, option, path, whole
-from fc2conv.cli.values import Number, Whole, by_name, files, input_shape
+from fc2conv.cli.values import Number, Whole, by_name, files, named_numbers
 from fc2conv.errors import Fc2convError
-from fc2conv.options import Limits, Only, Options, VerifyOptions
+from fc2conv.options import Limits, Only, Options, Scope, VerifyOptions
 from fc2conv.reasons import Code
 
 DEBUG = "fc2conv.debug"
@@ -71,7 +71,7 @@ input_shapes = group(
         "--overwrite-input-shape",
         "input_shapes",
         metavar="NAME:SIZES",
-        type=input_shape,
+        type=named_numbers("(0|[1-9][0-9]{0,17})", "NAME:SIZE,SIZE,... such as input:1,3,224,224"),
         multiple=True,
         callback=by_name("an input has two shapes"),
         help="Set the shape of an input, or of a value whose shape is unknown: input:1,3,224,224. 0 is any size. "
@@ -86,7 +86,7 @@ _layers = group(
     "conversion",
     choice_of(
         "--scope",
-        ["spatial", "all"],
+        get_args(Scope),
         help="Convert layers that read a feature map, or all that have a constant weight.",
     ),
     option(

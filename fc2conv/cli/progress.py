@@ -20,7 +20,6 @@ _LINES = 20
 """How many lines a run writes that has no terminal, failures aside."""
 
 _SHOWN = 3
-_WRITTEN = ("converted", "unchanged", "kept")
 
 
 class Progress:
@@ -56,7 +55,9 @@ class Progress:
         self._same += same
         if self._quiet:
             return
-        if outcome not in _WRITTEN and not same:
+        from fc2conv.report.types import WRITTEN
+
+        if outcome not in WRITTEN and not same:
             self._say(f"fc2conv: {one_line(name)}: {outcome}: {one_line(message)}")
         done = self._counts.total()
         if self._live is None and (done == self._total or done % max(1, self._total // _LINES) == 0):

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from fc2conv.cli.option import flag, group, option, whole
-from fc2conv.cli.values import by_name
-from fc2conv.options import SlidingOptions
+from fc2conv.cli.values import by_name, named_numbers
+from fc2conv.options import GlobalPool, Padding, Reduction, ScoreMap, SlidingOptions
 
 FLAG = "fully_convolutional"
-_FORMS = ("logits", "probabilities")
-
-
-def axes(value: str) -> tuple[str, tuple[int, ...]]:
-    """`name:2,3`, split at the last colon, as (name, dimensions)."""
-    name, _, dims = value.rpartition(":")
-    if not name or not re.fullmatch(r"[0-9]{1,3}(,[0-9]{1,3})*", dims):
-        raise click.BadParameter(f"'{value}' is not NAME:DIM,DIM,... such as image:2,3")
-    return name, tuple(map(int, dims.split(",")))
 
 
 def score_map(value: str) -> tuple[str, str]:
     """`name:logits`, split at the last colon, or `logits` for all outputs, as (name, form)."""
     name, _, form = value.rpartition(":")
-    if form not in _FORMS:
+    if form not in get_args(ScoreMap):
         raise click.BadParameter(f"'{value}' is not logits or probabilities, nor NAME:logits or NAME:probabilities")
     return name, form
 
@@ -42,14 +32,14 @@ options = group(
     option(
         "--input-axes",
         metavar="NAME:DIMS",
-        type=axes,
+        type=named_numbers("[0-9]{1,3}", "NAME:DIM,DIM,... such as image:2,3"),
         multiple=True,
         callback=_by_name,
         help="Open these dimensions of an input, such as image:2,3; by default all spatial ones. Repeatable.",
     ),
     option(
         "--global-pool",
-        type=click.Choice(["slide", "keep", "error"]),
+        type=click.Choice(get_args(GlobalPool)),
         help="Let the pooling that ends the backbone slide with a window of the training size (the default), keep "
         "it, or refuse it (error).",
     ),
@@ -61,9 +51,7 @@ options = group(
         callback=_by_name,
         help="Give logits or probabilities. Repeatable.",
     ),
-    option(
-        "--reduce", type=click.Choice(["none", "mean", "max"]), help="Add one answer for the image beside each map."
-    ),
+    option("--reduce", type=click.Choice(get_args(Reduction)), help="Add one answer for the image beside each map."),
     flag("--upsample", help="Bring the maps to the size of the input, bilinearly."),
     whole(
         "--output-stride",
@@ -72,7 +60,7 @@ options = group(
     ),
     option(
         "--padding",
-        type=click.Choice(["keep", "same", "valid"]),
+        type=click.Choice(get_args(Padding)),
         help="Give the cells of crops within the image (keep, the default), one for each stride (same), or only those "
         "that read no padding (valid).",
     ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from fc2conv.cli.option import choice_of, flag, group, option, whole
 from fc2conv.cli.values import files
+from fc2conv.options import ConvRank, LayerForm, Norms, OutputForm
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -52,17 +53,17 @@ options = group(
     ),
     choice_of(
         "--conv-rank",
-        ["auto", "1d", "2d"],
+        get_args(ConvRank),
         help="Choose the rank of convolutions; auto is that of the network's own, else 2-D.",
     ),
     choice_of(
         "--layer-form",
-        ["auto", "keep", "map", "point"],
+        get_args(LayerForm),
         help="Write a kernel over the map, a 1x1 on its cells as channels, or no convolution; auto asks the target.",
     ),
     choice_of(
         "--norms",
-        ["auto", "keep", "map"],
+        get_args(Norms),
         help="Write norms of the channels as they are, or as reductions over axis 1 where that saves layout nodes; "
         "auto asks the target.",
     ),
@@ -86,7 +87,7 @@ options = group(
     ),
     choice_of(
         "--outputs",
-        ["keep", "4d"],
+        get_args(OutputForm),
         help="Keep the shapes of outputs, or leave results as maps [N, M, 1, 1] without a layout node.",
     ),
 )

@@ -39,12 +39,16 @@ class Number(click.FloatRange):
         return number
 
 
-def input_shape(value: str) -> tuple[str, tuple[int, ...]]:
-    """`name:1,3,224,224`, split at the last colon, as (name, sizes); 0 is an open size."""
-    name, _, sizes = value.rpartition(":")
-    if not name or not re.fullmatch(r"(0|[1-9][0-9]{0,17})(,(0|[1-9][0-9]{0,17}))*", sizes):
-        raise click.BadParameter(f"'{value}' is not NAME:SIZE,SIZE,... such as input:1,3,224,224")
-    return name, tuple(map(int, sizes.split(",")))
+def named_numbers(number: str, form: str) -> Callable[[str], tuple[str, tuple[int, ...]]]:
+    """The type of `NAME:N,N,...`, split at the last colon: `number` is the pattern of one, `form` what to say."""
+
+    def convert(value: str) -> tuple[str, tuple[int, ...]]:
+        name, _, numbers = value.rpartition(":")
+        if not name or not re.fullmatch(f"{number}(,{number})*", numbers):
+            raise click.BadParameter(f"'{value}' is not {form}")
+        return name, tuple(map(int, numbers.split(",")))
+
+    return convert
 
 
 def tolerance(value: str) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto
 
+from fc2conv.ir.graph import subgraphs
 from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.axes import Size
 
@@ -34,10 +35,6 @@ class Scope:
         inputs = {value.name for value in self.graph.input}
         known -= inputs - set(self.dims)
         for node in self.graph.node:
-            if all(name in known for name in node.input if name) and not _has_graph(node):
+            if all(name in known for name in node.input if name) and not any(True for _ in subgraphs(node)):
                 known.update(name for name in node.output if name)
         return known
-
-
-def _has_graph(node: NodeProto) -> bool:
-    return any(a.HasField("g") or a.graphs for a in node.attribute)

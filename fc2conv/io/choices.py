@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from fc2conv.errors import UsageError
 from fc2conv.options import Options
+from fc2conv.options.checked import close
 
 Shapes = Mapping[str, tuple[int, ...]]
 Declared = Mapping[str, Sequence[int | str] | None]
@@ -22,13 +23,6 @@ def nearest(wanted: str, names: Collection[str]) -> str:
     from difflib import SequenceMatcher
 
     return max(sorted(names), key=lambda name: SequenceMatcher(None, wanted.lower(), name.lower()).ratio())
-
-
-def _close(wanted: str, names: Collection[str]) -> list[str]:
-    """The name that is nearly the wanted one, where there is one."""
-    from difflib import get_close_matches
-
-    return get_close_matches(wanted, names, n=1, cutoff=0.8)
 
 
 def unmatched(options: Options, layers: Collection[str], others: Collection[str] = ()) -> Iterator[UsageError]:
@@ -69,7 +63,7 @@ def check_shapes(given: Shapes, declared: Declared, inner: Collection[str] = ())
         if name in declared:
             _check_shape(name, shape, declared[name])
         elif name not in inner:
-            names = [*declared, *_close(name, inner)] if declared else inner
+            names = [*declared, *filter(None, [close(name, inner, 0.8)])] if declared else inner
             there = f"the nearest is {nearest(name, names)!r}" if names else "the model has none"
             more = f", of {', '.join(declared)}" if len(declared) > 1 else ""
             raise UsageError(f"--overwrite-input-shape names {name!r}, which is no input", there + more)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fc2conv.errors import InputError
 from fc2conv.io.escape import one_line
+from fc2conv.options.checked import close
 
 _ANSWER = "it may be a server's answer in place of the model: download the model again"
 _PYTORCH = "export the model with torch.onnx.export first"
@@ -62,13 +63,10 @@ def missing(path: Path, name: str) -> InputError:
 
 
 def _nearest(path: Path) -> str:
-    from difflib import get_close_matches
-
     try:
         names = [each.name for each in islice(path.parent.iterdir(), 1000)]
     except OSError:
         return "check the path"
-    near = get_close_matches(path.name, names, n=1, cutoff=0.8)
-    if near:
-        return f"the nearest is {one_line(str(path.with_name(near[0])))}"
+    if near := close(path.name, names, 0.8):
+        return f"the nearest is {one_line(str(path.with_name(near)))}"
     return "check the path" if path.suffix else "check the path; `fc2conv --help` lists the commands"

@@ -69,21 +69,14 @@ class Rearranged:
 
     def _slab(self, mapped: _Mapped, start: int, stop: int) -> np.ndarray:
         """The rows start..stop of the result; the source is walked along its first axis and forgotten behind."""
-        counts = [self.shape[i] for i in self.perm]
-        slab = np.empty((stop - start, *counts[1:]), self.dtype)
-        lead = self.perm[0]
-        index: list[slice] = [slice(None)] * len(self.shape)
+        slab = np.empty((stop - start, *(self.shape[i] for i in self.perm[1:])), self.dtype)
+        array, lead, rows = self.seen(mapped), self.perm[0], self.shape[0]
+        index, target = ([slice(None)] * len(self.shape) for _ in range(2))
         index[lead] = slice(start, stop)
-        array = self.seen(mapped)
-        step = max(1, SLAB // max(1, self.nbytes // max(1, self.shape[0]))) if lead else self.shape[0]
-        place = self.perm.index(0)
-        for low in range(0, self.shape[0], step):
-            high = min(low + step, self.shape[0])
+        step = max(1, SLAB // max(1, self.nbytes // max(1, rows))) if lead else rows
+        for low in range(0, rows, step):
             if lead:
-                index[0] = slice(low, high)
-            target: list[slice] = [slice(None)] * len(self.shape)
-            if lead:
-                target[place] = slice(low, high)
+                index[0] = target[self.perm.index(0)] = slice(low, min(low + step, rows))
             slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
             mapped.forget()
         return self.written(slab)

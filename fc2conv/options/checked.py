@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache, partial
 from operator import index
@@ -169,8 +169,13 @@ _BY_TYPE: Mapping[str, _Check] = {
 """The check of a field, by the text of its type."""
 
 
-def near(value: object, words: tuple[str, ...]) -> str:
-    """The word that is most like a value; the first where none is."""
+def close(wanted: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """The name that is most like the wanted one; "" where none is like it."""
     from difflib import get_close_matches
 
-    return (get_close_matches(str(value), words, n=1, cutoff=0.0) or words)[0]
+    return next(iter(get_close_matches(wanted, names, n=1, cutoff=cutoff)), "")
+
+
+def near(value: object, words: tuple[str, ...]) -> str:
+    """The word that is most like a value; the first where none is."""
+    return close(str(value), words, 0.0) or words[0]

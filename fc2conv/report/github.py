@@ -55,7 +55,8 @@ def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] 
 
 def command(annotation: Annotation) -> str:
     """An annotation as the line that a runner reads."""
-    properties = {"file": _relative(annotation.file), "title": annotation.title}
+    file = "" if PurePath(annotation.file).is_absolute() else one_line(annotation.file)  # of the repository's
+    properties = {"file": file, "title": annotation.title}
     parameters = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
     return f"::{annotation.kind} {parameters}::{_data(one_line(annotation.message))}\n"
 
@@ -115,11 +116,6 @@ def _checks(verification: Verification, path: str) -> Iterator[Annotation]:
         if check.verdict in _KINDS:
             message = f"{path}: {check.name}: {check.verdict}, {check.detail}"
             yield Annotation(_KINDS[check.verdict], "fc2conv verification", message, path, weight=1)
-
-
-def _relative(path: str) -> str:
-    """GitHub knows files by their paths in the repository."""
-    return "" if PurePath(path).is_absolute() else one_line(path)
 
 
 def _data(text: str) -> str:

@@ -50,19 +50,13 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
         if isinstance(layer, FCLayer) and axis is not None and values is not None:
             before, moved = _quantized(values, axis, layer.weight, pool)
             nodes.append(before)
-            node = _reading(node, layer.weight, before.output[0])
             out.append((label(node), moved))
+            node = deepcopy(node)
+            node.input[list(node.input).index(layer.weight)] = before.output[0]
         nodes.append(node)
     if out:
         swap(graph, nodes, pool.new)
     return out
-
-
-def _reading(node: NodeProto, weight: str, other: str) -> NodeProto:
-    """A copy of a layer that reads its weight by another name."""
-    copy = deepcopy(node)
-    copy.input[list(copy.input).index(weight)] = other
-    return copy
 
 
 def _outputs(constants: Constants, layer: FCLayer) -> int | None:

@@ -200,7 +200,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
             rewriter = Rewriter(plan, tensors, own, unsigned=profile is None or profile.convolves("uint8"))
             _swap(plan.graph, rewriter)
             swapped.append(plan.graph.path)
-        elif any(_within(path, plan.graph.path) for path in swapped):
+        elif any(not plan.graph.path or path.startswith(f"{plan.graph.path}/") for path in swapped):
             swap(plan.graph, plan.graph.nodes)
     _without(replace(file, model=model), lacks, options)
     return [*plans, *inside], Rewritten(file, model, payloads, fits)
@@ -228,10 +228,6 @@ def _left(file: ModelFile, options: Options) -> list[Plan]:
             new = (Decision(i, Reason(Code.OPSET_TOO_OLD, node, what, _ONE_OPSET)) for i, node in nodes.items())
             out.append(replace(plan, decisions=tuple(new), heads=(), on_spatial_forms=frozenset()))
     return out
-
-
-def _within(path: str, outer: str) -> bool:
-    return not outer or path.startswith(f"{outer}/")
 
 
 def _without(file: ModelFile, lacks: Collection[str], options: Options) -> bool:

@@ -14,7 +14,7 @@ from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import changed
-from fc2conv.ir.stored import Replay, Stored, base_layout
+from fc2conv.ir.stored import Replay, Stored, stored_values
 from fc2conv.layers import FCLayer, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.contraction import Contraction
@@ -73,7 +73,8 @@ class Tensors(Pool):
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
         """A constant moved from one layout to another."""
         if not isinstance(constant, str):
-            stored = Stored(constant, constant.shape, base_layout(constant.shape), _type_of(constant))
+            kind = helper.np_dtype_to_tensor_dtype(constant.dtype)
+            stored = stored_values(constant, constant.shape, kind)
             return self._emit(self._form(weights.relaid(stored, source, target)), self.unique("computed"))
         form = weights.relaid(self._plain(constant), source, target)
         form = form or self._form(weights.relaid(self._computed(constant), source, target))
@@ -151,7 +152,7 @@ class Tensors(Pool):
     def _computed(self, name: str) -> Stored:
         """A constant by its values."""
         array = self._values(name)
-        return Stored(array, array.shape, base_layout(array.shape), self._stored(name).type)
+        return stored_values(array, array.shape, self._stored(name).type)
 
     def _form(self, form: weights.Form | None) -> weights.Form:
         assert form is not None, "the plan has seen that this form exists"
@@ -300,7 +301,3 @@ class Tensors(Pool):
             return self.ints(shape, f"{name}_shape")
         self.claim(source)
         return self._place(numpy_helper.from_array(np.array(shape, np.int64), source))
-
-
-def _type_of(array: np.ndarray) -> int:
-    return int(helper.np_dtype_to_tensor_dtype(array.dtype))

@@ -13,6 +13,7 @@ import msgspec
 
 from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_toml
+from fc2conv.options.checked import close
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -285,10 +286,8 @@ def _check_keys(plain: Mapping[str, Any], kind: type[msgspec.Struct], where: str
     known = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
     for key, value in plain.items():
         if key not in known:
-            from difflib import get_close_matches
-
-            near = get_close_matches(key, known, n=1)
-            remedy = f"did you mean '{near[0]}'?" if near else f"it may have {', '.join(known)}"
+            near = close(key, known)
+            remedy = f"did you mean '{near}'?" if near else f"it may have {', '.join(known)}"
             raise UsageError(f"{where}: there is no key '{key}'", remedy)
         inner = [each for each in (known[key], *get_args(known[key])) if _is_struct(each)]
         if not inner:

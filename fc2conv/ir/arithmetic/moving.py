@@ -14,7 +14,7 @@ from fc2conv.ir.arithmetic.amount import UndecidedError
 from fc2conv.ir.arithmetic.numbers import MOST, Call, Numbers, filled
 
 Rule = Callable[[Call], Numbers | Sequence[Numbers]]
-MOVING: dict[str, Rule] = {}
+MOVING: dict[str, Rule] = {"Identity": lambda call: call.operand(0)}
 
 
 def _moves(*operators: str) -> Callable[[Rule], Rule]:
@@ -33,11 +33,6 @@ def _few(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 # ------------------------------------------------------------------ dimensions
-
-
-@_moves("Identity")
-def _identity(call: Call) -> Numbers:
-    return call.operand(0)
 
 
 @_moves("Reshape")

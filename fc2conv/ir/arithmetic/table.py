@@ -84,10 +84,6 @@ def _quotient(dtype: np.dtype[Any]) -> Callable[[Cell, Cell], Cell]:
     return cells.ratio if dtype.kind == "f" else cells.quotient
 
 
-def _div(call: Call) -> Numbers:
-    return _combined(_quotient(call.operand(0).dtype), call)
-
-
 def _divided(call: Call, data: Numbers, by: int | Numbers) -> Numbers:
     other = by if isinstance(by, Numbers) else Numbers(filled(by, ()), data.dtype)
     return call.each(_quotient(data.dtype), data.dtype, data, other)
@@ -98,19 +94,11 @@ def _reciprocal(call: Call) -> Numbers:
     return _divided(call, data.moved(filled(1, ())), data)
 
 
-def _mean(call: Call) -> Numbers:
-    return _divided(call, _combined(OF_TWO["Add"], call), len(call.node.input))
-
-
 def _shifted(call: Call) -> Numbers:
     data, bits = call.operand(0), call.operand(1)
     by = bits.moved(filled([1 << bit for bit in bits.ints()]).reshape(bits.cells.shape))
     right = call.text("direction", "") == "RIGHT"
     return _divided(call, data, by) if right else call.each(OF_TWO["Mul"], data.dtype, data, by)
-
-
-def _mod(call: Call) -> Numbers:
-    return _combined(cells.truncated_remainder if call.number("fmod", 0) else cells.remainder, call)
 
 
 def _cast(call: Call) -> Numbers:
@@ -226,11 +214,11 @@ TABLE: dict[str, Rule] = {
     **{name: partial(_reduced, *what) for name, what in REDUCTIONS.items()},
     "Shape": _shape,
     "Size": _shape,
-    "Div": _div,
+    "Div": lambda call: _combined(_quotient(call.operand(0).dtype), call),
     "Reciprocal": _reciprocal,
-    "Mean": _mean,
+    "Mean": lambda call: _divided(call, _combined(OF_TWO["Add"], call), len(call.node.input)),
     "BitShift": _shifted,
-    "Mod": _mod,
+    "Mod": lambda call: _combined(cells.truncated_remainder if call.number("fmod", 0) else cells.remainder, call),
     "Cast": _cast,
     "CastLike": _cast,
     "Where": _where,
