@@ -21,9 +21,8 @@ from typing import Any
 import msgspec
 
 from fc2conv import system
-from fc2conv.batch.engine import SCRATCH
-from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
-from fc2conv.batch.temporary import made
+from fc2conv.batch.staging import made
+from fc2conv.batch.tasks import SCRATCH, STOPPED, TAIL, Answer, Task
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io.workspace import Workspace

@@ -10,12 +10,11 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Protocol
 
-from fc2conv.batch.engine import SCRATCH, Engine
 from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url, store
 from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
-from fc2conv.batch.tasks import Answer, Item, Known, Task
+from fc2conv.batch.tasks import SCRATCH, Answer, Engine, Item, Known, Task
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io import choices

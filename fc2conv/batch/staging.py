@@ -1,8 +1,9 @@
-"""A model and its external data as files that can be mapped, wherever they are kept."""
+"""A model and its external data as files that can be mapped, wherever they are kept, and folders for a while."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ from typing import IO
 
 from fc2conv.batch.remote import opened
 from fc2conv.batch.tasks import Item
-from fc2conv.batch.temporary import temporary
 from fc2conv.errors import Fc2convError, InputError, OutputError
+from fc2conv.io.workspace import Workspace, sweep
 
 MAX_BYTES = 16 << 30
 """What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
@@ -103,3 +104,30 @@ def _copied(item: Item, source: _Open, name: str, target: Path, limit: int) -> i
             raise OutputError(f"{target} cannot be written ({error.strerror})", "free some space") from error
         raise InputError(f"{item.shown} cannot be fetched ({error})", "check that it can be reached") from error
     return limit
+
+
+def made(prefix: str, folder: Path | None = None) -> Workspace:
+    """Makes a private folder below `folder`, or in TMPDIR, and removes those that killed processes have left there.
+
+    Raises OutputError where the system refuses.
+    """
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        place = folder or Path(tempfile.gettempdir())
+        sweep(place, prefix)
+        return Workspace(place, prefix)
+    except OSError as error:
+        where = f"in {folder}" if folder is not None else "for temporary files"
+        what = f"no folder can be made {where} ({error.strerror})"
+        raise OutputError(what, "free some space, or have TMPDIR name a folder that may be written") from error
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A folder in TMPDIR for the time of the body; raises OutputError where none can be made."""
+    workspace = made(prefix)
+    try:
+        yield workspace.path
+    finally:
+        workspace.remove()

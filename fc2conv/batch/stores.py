@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fc2conv.batch.remote import as_os_error, is_url, store
-from fc2conv.batch.temporary import temporary
+from fc2conv.batch.staging import temporary
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.files import as_output_error, opened, resolved

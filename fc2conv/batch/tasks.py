@@ -1,8 +1,9 @@
-"""What the driver asks of a process and what that answers, as frozen types that travel as lines of JSON."""
+"""What the driver asks of whoever does the work, and what that answers: frozen types that travel as lines of JSON."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -13,6 +14,8 @@ from fc2conv.report.types import BatchRow, Outcome
 TAIL = 4096
 """Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
 
+SCRATCH = "fc2conv-process-"
+"""How the name of a process's folder begins; what else is beside it belongs to others."""
 
 STOPPED: dict[Limit, Outcome] = {"time": "timeout", "memory": "out-of-memory", "crash": "crashed", "system": "error"}
 """What came of a model by the limit that ended the work on it."""
@@ -63,3 +66,20 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     row: BatchRow | None
+
+
+class Engine(Protocol):
+    """Takes tasks, gives answers in any order; every task gets exactly one, whatever becomes of who works on it."""
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks may be in its hands at a time; it may change."""
+
+    def submit(self, task: Task) -> None:
+        """Takes one task; the caller keeps to `capacity`."""
+
+    def finished(self, patience: float) -> Sequence[Answer]:
+        """The answers that are there, or that come within `patience` seconds; none where none came."""
+
+    def close(self) -> None:
+        """Ends whatever still runs, and waits for that."""

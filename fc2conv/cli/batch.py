@@ -20,9 +20,9 @@ from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io.files import check_folder
 
 if TYPE_CHECKING:
-    from fc2conv.batch.engine import Engine
     from fc2conv.batch.journal import Shard
     from fc2conv.batch.run import Batch
+    from fc2conv.batch.tasks import Engine
 
 
 def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:

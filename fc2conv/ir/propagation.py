@@ -20,7 +20,7 @@ from fc2conv.ir.arithmetic import MOST, Call, Numbers, evaluate
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
-from fc2conv.ir.node_shapes import at_node
+from fc2conv.ir.shapes import at_node
 from fc2conv.layout.axes import ONE, Size, nameless, product
 
 Shape = tuple[Size, ...]

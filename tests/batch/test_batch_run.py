@@ -13,11 +13,10 @@ import pytest
 from batches import batch, outcomes_of, save
 
 from fc2conv.batch import local
-from fc2conv.batch.engine import SCRATCH
 from fc2conv.batch.journal import last_run
 from fc2conv.batch.run import Batch, run
-from fc2conv.batch.tasks import Answer, Item, Task
-from fc2conv.batch.temporary import made
+from fc2conv.batch.staging import made
+from fc2conv.batch.tasks import SCRATCH, Answer, Item, Task
 from fc2conv.errors import ExitCode
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.report.types import BatchRow, Outcome, Report

@@ -103,12 +103,8 @@ def _first(spatial: Collection[int]) -> int:
 class Feed:
     """How pixels become what the network takes: (pixel * scale - mean) / std, its dimensions in the input's order."""
 
-    scale: float
-    mean: np.ndarray
-    std: np.ndarray
-    bgr: bool
+    options: HeatmapOptions
     order: tuple[int, ...]
-    flat: bool
     batched: bool
     dtype: Any
 
@@ -120,15 +116,15 @@ class Feed:
     def cut(self, pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """A part of a picture as the network takes it."""
         part = pixels[rows, columns]
-        part = part[:, :, ::-1] if self.bgr else part
+        part = part[:, :, ::-1] if self.options.bgr else part
         if np.issubdtype(self.dtype, np.integer):
             values = part
         else:
             values = part.astype(np.float32)
-            values *= self.scale
-            values -= self.mean
-            values /= self.std
-        values = values[:, :, 0] if self.flat else values
+            values *= self.options.scale
+            values -= np.array(self.options.mean, np.float32)
+            values /= np.array(self.options.std, np.float32)
+        values = values[:, :, 0] if len(self.order) == 2 else values
         values = values.transpose(self.order).astype(self.dtype, copy=False)
         return values[None] if self.batched else values
 
@@ -148,13 +144,5 @@ def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Fe
     if len(rest) > 1 or (not rest and channels > 1):
         raise InputError(f"the input {value.name} is not one picture", "feed it from Python, with fc2conv.run_sliding")
     places = {height: 0, width: 1} | dict.fromkeys(rest, 2)
-    return Feed(
-        options.scale,
-        np.array(options.mean, np.float32),
-        np.array(options.std, np.float32),
-        options.bgr,
-        tuple(places[dim] for dim in range(first, rank)),
-        not rest,
-        first > 0,
-        helper.tensor_dtype_to_np_dtype(kind),
-    )
+    order = tuple(places[dim] for dim in range(first, rank))
+    return Feed(options, order, first > 0, helper.tensor_dtype_to_np_dtype(kind))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import one_line
 from fc2conv.report.closing import closing
-from fc2conv.report.html import words
+from fc2conv.report.html import views
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows, measures
 from fc2conv.report.sliding_text import sizes_that_run
@@ -42,7 +42,7 @@ def _environment() -> Environment:
     loader = PackageLoader("fc2conv.report.html")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for name in ("short", "start", "amount", "size", "number", "sizes", "times"):
-        made.filters[name] = getattr(words, name)
+        made.filters[name] = getattr(views, name)
     made.filters["one_line"] = one_line
     made.filters["sizes_that_run"] = sizes_that_run
     made.globals |= {each.__name__: each for each in _FUNCTIONS}

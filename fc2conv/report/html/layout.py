@@ -12,7 +12,7 @@ from itertools import pairwise
 import graphlay
 
 from fc2conv.dataclass import dataclass
-from fc2conv.report.html.words import short
+from fc2conv.report.html.views import short
 from fc2conv.report.types import DrawnEdge, DrawnNode, Graph
 
 _CHAR, _LINE, _PAD, _MARK = 7.25, 16.0, 10.0, 24.0
