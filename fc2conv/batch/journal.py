@@ -107,7 +107,6 @@ class Journal:
             raise OutputError(what, "free some space; the same command goes on from here") from error
 
     def close(self) -> None:
-        """Gives up the lock."""
         self._undone.close()
 
     def _opened(self, path: Path) -> int:

@@ -71,7 +71,6 @@ class _Process:
 
     @property
     def stderr_tail(self) -> str:
-        """The tail of what it said on stderr."""
         return self.stderr.decode("utf-8", "backslashreplace")
 
     @classmethod
@@ -108,7 +107,6 @@ class _Process:
             self.popen.stdin.flush()
 
     def hear(self, piece: bytes) -> None:
-        """Keeps the tail of what it says on stderr."""
         self.stderr = (self.stderr + piece)[-TAIL:]
 
     def listen(self) -> None:

@@ -63,5 +63,4 @@ def files_of(report: BatchReport, run: Path) -> list[Role]:
 
 
 def folder_of(run: Path) -> Path:
-    """Returns the run folder of a DST, or the folder itself."""
     return run / RUN_FOLDER if os.path.isdir(run / RUN_FOLDER) else run

@@ -104,5 +104,4 @@ def sha256(path: Path) -> str:
 
 
 def still_there(where: Destination, outputs: Mapping[str, str]) -> bool:
-    """Whether every file is as it was recorded."""
     return all(where.digest(name) == recorded for name, recorded in outputs.items())

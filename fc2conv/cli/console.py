@@ -83,7 +83,6 @@ def command(*commands: str, codes: Collection[int] = ()) -> Callable[[Callable[.
 
 
 def say(text: str) -> None:
-    """Write a result to stdout."""
     with stdout():
         if sys.stdout is not None:
             sys.stdout.write(text)

@@ -35,7 +35,6 @@ def exit_codes(own: Collection[int] = tuple(ExitCode)) -> str:
 
 
 def examples(commands: Sequence[str]) -> str:
-    """Draw the examples, one a line."""
     return _block("Examples", [f"  {line}" for line in commands])
 
 

@@ -34,7 +34,6 @@ class Condition(click.Choice[str]):
         return super().convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete the conditions, and the codes."""
         return [*super().shell_complete(ctx, param, incomplete), *parameters.codes(ctx, param, incomplete)]
 
 

@@ -155,7 +155,6 @@ def heatmap(
 
 
 def _tell(seen: Seen, quiet: bool) -> None:
-    """One line for each class that was drawn."""
     if quiet:
         return
     rows, columns = seen.cells

@@ -62,7 +62,6 @@ def option(*names: str, help: str, **more: Any) -> Callable[[_Command], _Command
 
 
 def flag(*names: str, help: str, **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option that takes no value."""
     return option(*names, is_flag=True, help=help, **more)
 
 

@@ -204,7 +204,6 @@ def options(given: dict[str, Any]) -> Options:
 
 
 def _form(given: dict[str, Any]) -> str:
-    """Where OUT keeps its weights."""
     return {"external_data": "external", "inline": "inline", None: "keep"}[_one_of(given, "external_data", "inline")]
 
 
@@ -228,7 +227,6 @@ def verify_options(given: dict[str, Any]) -> VerifyOptions:
 
 
 def _only(given: dict[str, Any]) -> Only | None:
-    """Which of the two comparisons is made, where not both are."""
     flag = _one_of(given, "exact_only", "numeric_only", "no_verify")
     return next((name for name in get_args(Only) if flag == f"{name}_only"), None)
 

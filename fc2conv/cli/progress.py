@@ -45,11 +45,9 @@ class Progress:
             self._live.stop()
 
     def started(self, name: str) -> None:
-        """A model was handed on."""
         self._flying[name] = None
 
     def finished(self, name: str, outcome: Outcome, message: str, *, same: bool) -> None:
-        """A model is done; `same`: an earlier run did it."""
         self._flying.pop(name, None)
         self._counts[outcome] += 1
         self._same += same
@@ -64,7 +62,6 @@ class Progress:
             log(f"fc2conv: {self._line(done)}")
 
     def tick(self) -> None:
-        """Time has passed."""
         if self._live is not None:
             self._live.refresh()
 

@@ -90,7 +90,6 @@ def _float_type(graph: GraphProto) -> int:
 
 
 def _regenerate(model: ModelProto) -> None:
-    """The value_info of the new graph, as shape inference finds it."""
     try:
         found = shape_inference.infer_shapes(checkable(model))
     except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):

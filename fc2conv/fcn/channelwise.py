@@ -165,6 +165,5 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
 
 
 def only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
-    """Raises Stuck for dimensions that hold more than the channels."""
     if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")

@@ -203,7 +203,6 @@ class _Dilation:
         self.slider.emit(node, [name, *node.input[1:]])
 
     def pad(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """A Pad with a constant."""
         mode = text_attribute(node, "mode", "constant")
         if mode != "constant":
             raise Stuck(Code.NOT_DILATED, node, f"Pad of mode {mode}")

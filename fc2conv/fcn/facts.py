@@ -26,7 +26,6 @@ class Image:
 
     @property
     def sizes(self) -> dict[int, int]:
-        """The training size along each axis that grows."""
         return {axis: self.shape[dim] for axis, dim in self.dims.items()}
 
 

@@ -62,7 +62,6 @@ class Form:
 
     @property
     def rank(self) -> int:
-        """The rank of the map."""
         return len(self.sizes)
 
     @property

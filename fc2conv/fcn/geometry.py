@@ -70,7 +70,6 @@ class Step:
 
     @property
     def is_cell(self) -> bool:
-        """Whether each cell is made of the one at its place."""
         plain = self.extent == self.stride == self.factor == 1 and not self.before and not self.after and not self.taps
         return plain and not self.everywhere and not self.stretched
 

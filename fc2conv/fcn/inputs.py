@@ -114,7 +114,6 @@ class _Followed:
         return made is not None
 
     def shape(self, name: str) -> Sequence[int] | None:
-        """The training shape of a value, or of a constant."""
         return self.shapes.get(name) or self.constants.shape(name)
 
     def axes(self, node: NodeProto) -> list[int] | None:

@@ -140,7 +140,6 @@ def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"
 
 
 def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int]) -> End:
-    """The map at the size of its input."""
     try:
         source = upsample(slider, output, form, shifts)
     except Stuck as stuck:

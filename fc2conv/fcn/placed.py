@@ -85,8 +85,6 @@ class Axis:
 
 @dataclass(frozen=True)
 class Placed:
-    """The geometry of an output."""
-
     axes: list[Axis]
     kind: str
     of: str

@@ -195,7 +195,6 @@ class Slider:
         return form
 
     def shape(self, name: str, node: NodeProto) -> Shape:
-        """The training shape of a value."""
         known = self.shapes.get(name, self.constants.shape(name))
         if known is None:
             if name not in self.graph.producer:

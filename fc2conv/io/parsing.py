@@ -27,8 +27,6 @@ _TOML_TEXT = (
 
 
 class NestingError(ValueError):
-    """The text is nested too deeply."""
-
     def __init__(self) -> None:
         super().__init__(f"it is nested more than {DEPTH} levels deep")
 

@@ -86,8 +86,6 @@ class Span:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes in memory."""
-
     data: bytes | memoryview
 
     @property
@@ -140,7 +138,6 @@ class Sink:
                 raise ValueError(f"a payload yielded {part.nbytes - left} bytes instead of {part.nbytes}")
 
     def pad(self, nbytes: int) -> None:
-        """Appends zeros."""
         self.add(memoryview(bytes(nbytes)))
 
     def _bytes(self, data: memoryview) -> None:

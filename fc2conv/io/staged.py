@@ -42,7 +42,6 @@ class Staged:
 
     @property
     def data_files(self) -> list[Path]:
-        """The data files that are published with the model."""
         return [move.final for move in self._data]
 
     def __enter__(self) -> Staged:

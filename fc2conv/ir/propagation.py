@@ -69,7 +69,6 @@ class _Pass:
         self._better: set[str] = set()
 
     def run(self) -> Propagated:
-        """Walks the scope."""
         for node in self.graph.nodes:
             if all(self.constants.is_constant(name) for name in node.output if name):
                 continue
@@ -84,7 +83,6 @@ class _Pass:
         return Propagated(self.shapes, self.numbers)
 
     def shape(self, name: str) -> Shape | None:
-        """The shape of an operand."""
         found = self.shapes.get(name)
         if found is None and self.constants.is_constant(name):
             known = self.constants.shape(name)

@@ -49,12 +49,10 @@ class Stored:
 
     @property
     def type(self) -> int:
-        """The constant's TensorProto.DataType."""
         return self.made_type or self.data_type
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """The constant's shape."""
         return tuple(size_of(dim).coefficient for dim in self.layout)
 
 

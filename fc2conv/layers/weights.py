@@ -82,7 +82,6 @@ class Rearranged:
         return self.written(slab)
 
     def written(self, slab: np.ndarray) -> np.ndarray:
-        """Elements times the factor, or without a sign."""
         if self.unsigned:
             return without_sign(slab)
         return slab if self.scale == 1.0 else (slab.astype(np.float64) * self.scale).astype(self.dtype)
@@ -103,7 +102,6 @@ class Block:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The block's shape."""
         return tuple(size for _, _, size in self.spans)
 
     @property
@@ -192,12 +190,10 @@ class Form:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the new constant."""
         return tuple(size.coefficient for size in self.move.out)
 
     @property
     def edit_of_dims(self) -> bool:
-        """Whether the bytes stay as they are."""
         return not self.move.moves and self.scale == 1.0 and self.stored.window is None and not self.unsigned
 
     def payload(self, source: Span | Buffer) -> Payload:

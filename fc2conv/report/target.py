@@ -29,13 +29,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     names: list[str] = []
 
     def again(self, name: str) -> Finding:
-        """Count one node more."""
         names = [*self.names, name] if self.layer else []
         return msgspec.structs.replace(self, nodes=self.nodes + 1, names=names)
 
 
 def by_code(findings: Iterable[Finding]) -> Counter[str]:
-    """Count the nodes of each code."""
     return Counter(each.code for each in findings for _ in range(each.nodes))
 
 

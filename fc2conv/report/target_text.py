@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def target_parts(report: Report, look: Look) -> list[RenderableType]:
-    """Draw the target's verdict and its findings."""
     if report.target is None:
         return []
     rows: list[tuple[RenderableType, RenderableType]] = []

@@ -276,7 +276,6 @@ def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
 
 
 def number(value: float | None) -> str:
-    """Write a measured number with three digits."""
     return "unknown" if value is None else f"{value:.3g}"
 
 

@@ -63,8 +63,6 @@ class Fitter:
 
 
 class _Cutter:
-    """Cuts one convolution; `_out` has the nodes so far."""
-
     def __init__(self, shared: Fitter, node: NodeProto, weight: Weight, fit: Fit) -> None:
         self._shared, self._tensors = shared, shared.tensors
         self._node, self._weight, self._fit = node, weight, fit

@@ -99,7 +99,6 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
 
 
 def without(file: ModelFile) -> ModelFile:
-    """The model with all its functions inlined."""
     functions = sorted(map(_id, file.model.functions))
     if both := next((key for key in functions if _is_operator(*key)), None):
         what = f"{'::'.join(filter(None, both))} is a function and an operator, and each runtime chooses one of them"

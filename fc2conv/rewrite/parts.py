@@ -25,7 +25,6 @@ class Part:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
         return tuple(size for _, _, size in self.spans)
 
 

@@ -77,7 +77,6 @@ class Pool:
         return None if entry is None else entry.state
 
     def names(self, state: State) -> set[str]:
-        """The names in a state."""
         return {name for name, entry in self._entries.items() if entry.state is state}
 
     def claim(self, name: str) -> None:
@@ -113,7 +112,6 @@ class Pool:
         return self._made[key]
 
     def ints(self, values: tuple[int, ...], wanted: str) -> str:
-        """A one-dimensional int64 constant."""
         return self.once(("ints", values), lambda: self.value(np.array(values, np.int64), wanted))
 
     def node(
@@ -129,7 +127,6 @@ class Pool:
         return new_node(op_type, [*reads, *numbers], [made], name, **attributes)
 
     def value(self, array: np.ndarray, wanted: str) -> str:
-        """A small constant."""
         return self._place(numpy_helper.from_array(array, self.unique(wanted)))
 
     def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
@@ -143,7 +140,6 @@ class Pool:
         return self.once(("reshaped", tensor.name, tuple(dims)), make)
 
     def _array(self, array: np.ndarray, data_type: int, name: str) -> str:
-        """A constant of some values."""
         data = numpy_helper.from_array(np.ascontiguousarray(array), name).raw_data
         if len(data) >= LARGE:
             return self.placed(name, data_type, array.shape, Buffer(data))

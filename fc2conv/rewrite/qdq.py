@@ -111,7 +111,6 @@ class _Writer:
         return maker is not None and op(maker) == "DynamicQuantizeLinear"
 
     def one(self, shape: tuple[int, ...]) -> str:
-        """A scale of 1, of these dimensions."""
         return self.pool.once(shape, lambda: self.pool.value(np.ones(shape, np.float32), "one"))
 
 

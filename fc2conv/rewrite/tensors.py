@@ -50,7 +50,6 @@ class Tensors(Pool):
         return made
 
     def scalar(self, value: float, like: str, wanted: str) -> str:
-        """A scalar of the element type of another constant."""
         stored = self._stored(like)
         dtype = helper.tensor_dtype_to_np_dtype(stored.type)
         return self.value(np.array(value, dtype), wanted)
@@ -71,7 +70,6 @@ class Tensors(Pool):
         return self.once(("spread", name, shape), lambda: self._array(values, kind, self.unique(f"{name}_s")))
 
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
-        """A constant moved from one layout to another."""
         if not isinstance(constant, str):
             kind = helper.np_dtype_to_tensor_dtype(constant.dtype)
             stored = stored_values(constant, constant.shape, kind)
@@ -150,7 +148,6 @@ class Tensors(Pool):
         return stored if kept or not stored.replay else self._computed(name)
 
     def _computed(self, name: str) -> Stored:
-        """A constant by its values."""
         array = self._values(name)
         return stored_values(array, array.shape, self._stored(name).type)
 

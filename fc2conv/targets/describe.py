@@ -21,7 +21,6 @@ _TABLES = {
 
 
 def listed() -> str:
-    """Every target, one a line, with its title."""
     profiles = [find(name) for name in installed()]
     width = max(len(profile.name) for profile in profiles)
     return "".join(f"{profile.name:{width}}  {profile.title}\n" for profile in profiles)

@@ -37,5 +37,4 @@ class Geometry:
 
     @property
     def width(self) -> int:
-        """The kernel's width."""
         return self.kernel[-1] if self.kernel else 1

@@ -23,12 +23,10 @@ _HERE = Path(__file__).parent
 
 
 def shipped() -> list[str]:
-    """The names of the targets that fc2conv ships."""
     return sorted(path.stem for path in _HERE.glob(f"*{SUFFIX}"))
 
 
 def is_path(target: str) -> bool:
-    """Whether a target is named by a file."""
     return target.lower().endswith(SUFFIX) or "/" in target or "\\" in target
 
 

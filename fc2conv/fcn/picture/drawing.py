@@ -111,7 +111,6 @@ def _overlaid(
 
 
 def _places(axis: Axis, pixels: np.ndarray, upsampled: bool) -> np.ndarray:
-    """The place of pixels among the cells."""
     if upsampled:
         return pixels
     return np.zeros_like(pixels) if axis.stride is None else np.asarray((pixels - axis.middle(0)) / axis.stride)

@@ -57,7 +57,6 @@ class Amount:
 
     @property
     def whole(self) -> bool:
-        """Whether all coefficients are integers."""
         return all(isinstance(factor, int) for _, factor in self.terms)
 
     @property
@@ -91,7 +90,6 @@ def total(terms: Iterable[tuple[Term, Exact]]) -> Cell:
 
 
 def terms_of(cell: Cell) -> tuple[tuple[Term, Exact], ...]:
-    """The terms of a cell."""
     return cell.terms if isinstance(cell, Amount) else (((), cell),)
 
 

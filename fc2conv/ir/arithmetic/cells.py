@@ -89,7 +89,6 @@ def _parts(cell: Cell, by: Cell) -> tuple[Cell, int] | None:
 
 
 def ratio(left: Cell, right: Cell) -> Cell:
-    """The quotient of floating-point numbers."""
     found = divided(left, right)
     if found is None:
         raise UndecidedError("a quotient of sizes")
@@ -117,7 +116,6 @@ def root(cell: Cell) -> Cell:
 
 
 def floor(cell: Cell) -> Cell:
-    """The next integer below."""
     if not isinstance(cell, Amount):
         return math.floor(cell)
     if cell.whole:
@@ -128,7 +126,6 @@ def floor(cell: Cell) -> Cell:
 
 
 def ceil(cell: Cell) -> Cell:
-    """The next integer above."""
     if not isinstance(cell, Amount):
         return math.ceil(cell)
     return cell if cell.whole else floor(cell + Fraction(cell.denominator - 1, cell.denominator))
@@ -150,7 +147,6 @@ def truncated(cell: Cell) -> Cell:
 
 
 def absolute(cell: Cell) -> Cell:
-    """The number without its sign."""
     if not isinstance(cell, Amount):
         return cell if cell >= 0 else -cell
     other = -cell
@@ -158,12 +154,10 @@ def absolute(cell: Cell) -> Cell:
 
 
 def sign(cell: Cell) -> Cell:
-    """-1, 0 or 1."""
     return int(less(0, cell)) - int(less(cell, 0))
 
 
 def larger(left: Cell, right: Cell) -> Cell:
-    """The larger of two numbers."""
     first = _is_larger(left, right)
     if first is None:
         return symbol(f"max{_both(left, right)}", negative=not (_positive(left) or _positive(right)))
@@ -171,7 +165,6 @@ def larger(left: Cell, right: Cell) -> Cell:
 
 
 def smaller(left: Cell, right: Cell) -> Cell:
-    """The smaller of two numbers."""
     first = _is_larger(left, right)
     if first is None:
         return symbol(f"min{_both(left, right)}", negative=not (_positive(left) and _positive(right)))
@@ -188,7 +181,6 @@ def _both(left: Cell, right: Cell) -> str:
 
 
 def greater_or_equal(left: Cell, right: Cell) -> bool:
-    """Whether a number is as large as another."""
     found = at_least(left, right)
     if found is None:
         raise UndecidedError("an order of sizes")
@@ -196,12 +188,10 @@ def greater_or_equal(left: Cell, right: Cell) -> bool:
 
 
 def less(left: Cell, right: Cell) -> bool:
-    """Whether a number is smaller than another."""
     return not greater_or_equal(left, right)
 
 
 def equal(left: Cell, right: Cell) -> bool:
-    """Whether two numbers are the same."""
     if not isinstance(difference := left - right, Amount):
         return difference == 0
     if at_least(left, right) is False or at_least(right, left) is False:
@@ -213,7 +203,6 @@ def equal(left: Cell, right: Cell) -> bool:
 
 
 def true(cell: Cell) -> bool:
-    """Whether a number is not 0."""
     return not equal(cell, 0)
 
 
@@ -235,12 +224,10 @@ def _is_one(wanted: bool, left: Cell, right: Cell) -> bool:
 
 
 def exclusive(left: Cell, right: Cell) -> bool:
-    """Whether two truth values differ."""
     return bool(_number(left)) != bool(_number(right))
 
 
 def inverse(cell: Cell) -> bool:
-    """The other truth value."""
     return not _number(cell)
 
 

@@ -43,7 +43,6 @@ class Numbers:
 
     @staticmethod
     def sizes(sizes: Iterable[Size]) -> Numbers:
-        """Sizes as a vector."""
         return Numbers(filled([of_size(size) for size in sizes]), INT64)
 
     @cached_property
@@ -128,11 +127,9 @@ class Call:
         return ints_attribute(self.node, name)
 
     def number(self, name: str, default: int) -> int:
-        """An integer attribute."""
         return int_attribute(self.node, name, default)
 
     def text(self, name: str, default: str) -> str:
-        """A string attribute."""
         return text_attribute(self.node, name, default)
 
     def dtype(self, name: str) -> np.dtype[Any]:

@@ -120,7 +120,6 @@ def _range(each: Bin) -> str:
 
 
 def batch_rows(batch: BatchReport) -> Sequence[tuple[BatchRow, str]]:
-    """Each row with its tone."""
     tones = {"converted": "good", "unchanged": "plain", "kept": "plain", "inconclusive": "warn", "invalid": "warn"}
     return [(row, tones.get(row.outcome, "bad")) for row in batch.rows]
 
