@@ -120,9 +120,6 @@ def _before_numpy(slider: Slider, node: NodeProto) -> None:
     slider.same(node)
 
 
-# ------------------------------------------------------------------ layout nodes
-
-
 @handles("Transpose")
 def _transpose(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node, apart=True)

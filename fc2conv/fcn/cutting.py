@@ -114,9 +114,6 @@ def _of_any_size(node: NodeProto, form: Form, axis: int, part: tuple[int, int, i
     return start, less or TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)
 
 
-# ------------------------------------------------------------------ lookups
-
-
 @handles("OneHot")
 def _one_hot(slider: Slider, node: NodeProto) -> None:
     """A channel for each of several numbers, that of the pixel: of a map of one channel."""

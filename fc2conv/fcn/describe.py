@@ -67,8 +67,6 @@ class Describer:
             counted=frozenset(self.slider.counted),
         )
 
-    # ------------------------------------------------------------------ geometry
-
     def _input(self, name: str, image: Image) -> SlidingInput:
         runs = [self.runs[name][axis] for axis in image.dims]
         return SlidingInput(
@@ -121,8 +119,6 @@ class Describer:
         """Along one axis, on the first input that the map reads; None where its cells lie nowhere in particular."""
         every = (found[form.name] for found in self.windows.get(axis, {}).values() if form.name in found)
         return next((window for window in every if not window.stretched), None)
-
-    # ------------------------------------------------------------------ claims
 
     def _chosen_from(self, name: str) -> str | None:
         """The map of scores that an output chooses the best class from; None where it does something else."""
@@ -258,9 +254,6 @@ def metadata(output: SlidingOutput) -> str:
         del axis["every"]  # 1 in a file, and for a report alone
     fields = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
-
-
-# ------------------------------------------------------------------ cells beside those of the plain network
 
 
 def placed_beside(

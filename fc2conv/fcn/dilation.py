@@ -134,8 +134,6 @@ class _Dilation:
                 node = made.get(name.rpartition(":")[0], NodeProto(name=name))
                 self.slider.obstacles.append(Stuck(Code.NOT_DILATED, node, f"{op(node)} reads the whole map").reason)
 
-    # ------------------------------------------------------------------ windows
-
     def window(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """A convolution, or a pooling with dilations."""
         if op(node) in _DILATED and self.slider.graph.opset < _DILATED[op(node)]:
@@ -191,8 +189,6 @@ class _Dilation:
         step = replace(hole.step, after=hole.step.after + more)
         self.holes = {**self.holes, step.made: {**self.holes[step.made], axis: replace(hole, step=step)}}
 
-    # ------------------------------------------------------------------ cells by their place
-
     def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """Pooling over the whole map, as in squeeze and excitation: of the cells of before."""
         if self.slider.graph.opset < SLICE_STEPS:
@@ -231,8 +227,6 @@ class _Dilation:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
         bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps if operands else None}
         self.slider.put(node, "Slice", node.input[:1], **bounds)
-
-    # ------------------------------------------------------------------ helpers
 
     def _rank(self, node: NodeProto) -> int:
         return self.forms[node.output[0]].rank - SPACE

@@ -148,9 +148,6 @@ def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int
     return End(output, output, "map", form, _shape(output, form), upsampled=source, shifts=shifts)
 
 
-# ------------------------------------------------------------------ class activation maps
-
-
 def activation_maps(slider: Slider) -> list[End]:
     """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles.
 

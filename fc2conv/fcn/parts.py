@@ -224,9 +224,6 @@ def spread_out(slider: Slider, form: Form, result: Form, wanted: str) -> Form:
     return in_channels(slider, form, np.broadcast_to(order, result.order.shape).reshape(-1), wanted)
 
 
-# ------------------------------------------------------------------ a dimension for each part
-
-
 def in_dimensions(slider: Slider, form: Form, wanted: str) -> tuple[Form, str]:
     """A value in the order of its parts, and its map with a dimension for each of them."""
     form = in_order(slider, form, wanted)

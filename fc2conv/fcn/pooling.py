@@ -172,9 +172,6 @@ def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[
             todo += made_from.get(name, ())
 
 
-# ------------------------------------------------------------------ norms over all cells
-
-
 @handles("InstanceNormalization", "GroupNormalization")
 def _per_image(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node, apart=op(node) == "InstanceNormalization")

@@ -155,9 +155,6 @@ def _is_edge(place: Fraction, nearest: Callable[[Fraction], int] | None) -> bool
     return nearest(place - _LITTLE) != nearest(place + _LITTLE)
 
 
-# ------------------------------------------------------------------ transposed convolutions
-
-
 @handles("ConvTranspose")
 def _transposed(slider: Slider, node: NodeProto) -> None:
     """A transposed convolution adds each cell to several cells of a larger map.

@@ -109,8 +109,6 @@ class Runner:
             ends = (begin + count for begin, count in zip(first, part.shape[SPACE:], strict=True))
             yield part, first, None if i else (*part.shape[:SPACE], *ends)
 
-    # ------------------------------------------------------------------ the size of a tile
-
     def _chosen(self, shape: Sequence[int], side: int, reserved: int) -> tuple[int, list[list[Span]]]:
         """The largest tile no larger than `side` that fits into the memory, and all tiles of the image."""
         budget = room() - reserved

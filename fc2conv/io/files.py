@@ -44,9 +44,6 @@ def opened(path: Name) -> io.BufferedReader:
     return os.fdopen(os.open(path, os.O_RDONLY | system.BINARY | system.NO_WAIT), "rb")
 
 
-# ------------------------------------------------------------------ where to write
-
-
 @dataclass(frozen=True)
 class Target:
     """A file that may be written: its path behind all links, and the mode of what is there (-1: nothing is)."""
@@ -120,9 +117,6 @@ def same_file(one: Name, other: Name) -> bool:
         return len(names) == 1 or os.path.samefile(one, other)  # noqa: PTH121
     except (OSError, ValueError):  # one of them is not there, or cannot be
         return False
-
-
-# ------------------------------------------------------------------ writing
 
 
 @contextmanager

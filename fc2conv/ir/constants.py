@@ -193,8 +193,6 @@ class Constants:
             self._numbers[name] = None if array is None else Numbers.of(array)
         return self._numbers[name]
 
-    # ------------------------------------------------------------------ where constants come from
-
     def _find(self, name: str) -> Stored | None:
         if name in self.graph.initializers:
             tensor = self.graph.initializers[name]

@@ -94,8 +94,6 @@ class _Pass:
         found = self.numbers.get(name)
         return self.constants.numbers(name) if found is None else found
 
-    # ------------------------------------------------------------------ numbers
-
     def _evaluated(self, node: NodeProto) -> tuple[Numbers, ...] | None:
         source = op(node) in SOURCES
         if not source and not any(name in self.numbers for name in node.input):
@@ -115,8 +113,6 @@ class _Pass:
         found = [Numbers.of(array) for array in made or ()]
         out = tuple(each for each in found if each is not None)
         return out if out and len(out) == len(node.output) else None
-
-    # ------------------------------------------------------------------ shapes
 
     def _may_learn(self, node: NodeProto) -> bool:
         """Whether inference left a size open, and an operand says more than it was given."""

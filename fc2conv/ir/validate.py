@@ -233,9 +233,6 @@ def _check_expansion(model: ModelProto, functions: _Functions) -> None:
         called(key, ())
 
 
-# ------------------------------------------------------------------ names
-
-
 def _name(text: object, what: str, *, empty: bool = True) -> str:
     """The text, once it is one: protobuf gives bytes where a name is no UTF-8."""
     if not isinstance(text, str):

@@ -135,9 +135,6 @@ def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
     return tuple(name for name in signature.outputs if op(maker[name]) in behind)
 
 
-# ------------------------------------------------------------------ sizes
-
-
 def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
     """The shape of each input that has an open size, or another one than it was given."""
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -183,9 +180,6 @@ def _fix_sizes(file: ModelFile, inputs: Mapping[str, tuple[int, ...]]) -> None:
         for dim, known in zip(dims, found.get(value.name, ()), strict=False):
             if declared_size(dim) is None and known.known and known.coefficient > 0:
                 dim.dim_value = known.coefficient
-
-
-# ------------------------------------------------------------------ outputs
 
 
 def _rank(value: ValueInfoProto) -> int:

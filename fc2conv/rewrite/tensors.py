@@ -129,8 +129,6 @@ class Tensors(Pool):
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         return self._array(flat, stored.type, self._named(name))
 
-    # ------------------------------------------------------------------ making
-
     def _stored(self, name: str) -> Stored:
         stored = self.constants.stored(name)
         assert stored is not None, f"{name} was planned as a constant"

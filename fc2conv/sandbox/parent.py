@@ -151,9 +151,6 @@ def _tried(
     return value, answer[cut:]
 
 
-# ------------------------------------------------------------------ starting
-
-
 def _forks() -> bool:
     """Whether a child is a fork: where one is safe, and the caller says so or has no threads that he may not know."""
     return system.FORKS and START.get() != "fresh" and (START.get() == "fork" or _may_fork())
@@ -216,9 +213,6 @@ def _spawned(job: Job, noise: IO[bytes], _: int, writer: int) -> subprocess.Pope
         words.seek(0)
         command, variables = interpreter.command(do.__module__), interpreter.environment()
         return subprocess.Popen(command, stdin=words, stdout=writer, stderr=noise, env=variables)
-
-
-# ------------------------------------------------------------------ the answer
 
 
 def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:

@@ -144,8 +144,6 @@ class _Camera:
             raise InputError(f"{what}, and the network takes {least} and more", f"enlarge it, as with --size {least}")
         return pixels[: height.runs.below(pixels.shape[0]), : width.runs.below(pixels.shape[1])]
 
-    # ------------------------------------------------------------------ scores
-
     def _scored(self, pixels: np.ndarray) -> tuple[Scores, list[int]]:
         """The scores, and the classes to show; where the whole map would take too much, it is run twice."""
         if self._runner is None:
