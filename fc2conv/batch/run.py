@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,16 +111,13 @@ class _Driver:
         )
         self._journal.append(Entry(run=header))
         tasks = _tasks(batch, self._known)
-        while not self._enough and (self._hand_out(tasks) or self._flying):
+        most = math.inf if batch.max_failures is None else batch.max_failures
+        while self._failures < most and (self._hand_out(tasks) or self._flying):
             for answer in self._engine.finished(_PATIENCE) if self._flying else ():
                 self._flying -= 1
                 self._note(answer)
             self._watcher.tick()
         return ExitCode.BATCH_FAILURES if self._failures else ExitCode.DONE
-
-    @property
-    def _enough(self) -> bool:
-        return self._batch.max_failures is not None and self._failures >= self._batch.max_failures
 
     def _hand_out(self, tasks: Iterator[Task]) -> bool:
         """Gives the engine as much as it takes; returns whether there may be more."""

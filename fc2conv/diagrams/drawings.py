@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Literal
 
 from onnx import AttributeProto, NodeProto
@@ -140,12 +141,8 @@ class _Drawing:
     def __init__(self, side: _Side, changes: Sequence[Change], core: set[int]) -> None:
         self.side = side
         self.changes = changes
-        self.place = {i: place for place, i in enumerate(sorted(core | set(self._next_to(core)))[:MAX_NODES])}
-
-    def _next_to(self, core: set[int]) -> Iterator[int]:
-        for i in core:
-            yield from self.side.before(i)
-            yield from list(self.side.behind(i))[:MAX_READERS]
+        near = {j for i in core for j in (*side.before(i), *islice(side.behind(i), MAX_READERS))}
+        self.place = {i: place for place, i in enumerate(sorted(core | near)[:MAX_NODES])}
 
     def graph(self, links: Mapping[int, int]) -> Graph:
         """The nodes and edges, with the graph's own inputs and outputs, and `...` where it goes on.

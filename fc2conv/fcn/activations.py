@@ -16,7 +16,7 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
-from fc2conv.fcn.slider import Slider
+from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, op
 from fc2conv.reasons import Code, Reason
 from fc2conv.verification.spec import CamClaim
@@ -33,14 +33,6 @@ class Activation:
 
     form: Form
     claim: CamClaim
-
-
-class _NoMap(Exception):  # noqa: N818  # not an error of the program: a fact about a node
-    """No map has the score for its pooling; the node that is why, and why."""
-
-    def __init__(self, node: NodeProto | None, why: str) -> None:
-        super().__init__(why)
-        self.node, self.why = node, why
 
 
 @dataclass(frozen=True)
@@ -76,15 +68,20 @@ def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activa
     makers = {made: node for node in slider.nodes for made in node.output if made}
     score, then, compared = _score(makers, shown)
     try:
-        found = _before_pooling(slider, makers, score)
-    except _NoMap as none:
-        return Reason(Code.NO_CLASS_ACTIVATION, label(none.node) if none.node is not None else output, none.why)
+        found = _before_pooling(slider, makers, score, output)
+    except Stuck as stuck:
+        return stuck.reason
     made, pooled = _copied(slider, found, name), found.pooled
     before = slider.named(pooled.read)
     form = replace(before, name=made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
     slider.trace(made, [before])
     claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
     return Activation(form, claim)
+
+
+def _no_map(node: NodeProto, why: str) -> Stuck:
+    """Why no map has the score for its pooling."""
+    return Stuck(Code.NO_CLASS_ACTIVATION, node, why)
 
 
 def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
@@ -102,7 +99,7 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
     return name, then, compared
 
 
-def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) -> _Exchanged:
+def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, output: str) -> _Exchanged:
     """The pooling that a score comes from, and the nodes between, which are to change places with it.
 
     Means of maps with the same cells may meet in what is linear along the channels.
@@ -113,7 +110,7 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) ->
     def follow(name: str) -> None:
         node = makers.get(name)
         if node is None:
-            raise _NoMap(None, "its score is an input")
+            raise _no_map(NodeProto(name=output), "its score is an input")
         if name in pools or node in nodes:
             return
         pooled = _pooling(slider, makers, node)
@@ -122,7 +119,7 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) ->
             return
         operands = _operands(slider, node)
         if not operands:
-            raise _NoMap(node, f"{op(node)} neither pools the whole map nor is affine at each cell")
+            raise _no_map(node, f"{op(node)} neither pools the whole map nor is affine at each cell")
         for each in operands:
             follow(each)
         nodes.append(node)
@@ -132,7 +129,7 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str) ->
     same = len({(each.kernel, each.strides, sizes.get(each.read)) for each in pools.values()}) == 1
     if len(pools) > 1 and not (same and all((each.mean, each.maximum) == (1, 0) for each in pools.values())):
         joins = next(node for node in nodes if len(_operands(slider, node)) > 1)
-        raise _NoMap(joins, f"{op(joins)} joins what are not means of maps with the same cells")
+        raise _no_map(joins, f"{op(joins)} joins what are not means of maps with the same cells")
     return _exchanged(slider, pools, nodes)
 
 
@@ -145,7 +142,7 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
                 return _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
         elif pool.made in node.output:
             if pool.action == "within" or kind not in (*MEANS, *MAXIMA):
-                raise _NoMap(
+                raise _no_map(
                     pool.node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
                 )
             mean = kind in MEANS
@@ -185,7 +182,7 @@ def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pool
     if one.read != other.read and not one.maximum and not other.maximum:
         return None
     if (one.read, one.kernel, one.strides) != (other.read, other.kernel, other.strides):
-        raise _NoMap(node, "it adds the pooling of two maps")
+        raise _no_map(node, "it adds the pooling of two maps")
     return replace(one, mean=one.mean + other.mean, maximum=one.maximum + other.maximum)
 
 
@@ -203,7 +200,7 @@ def _operands(slider: Slider, node: NodeProto) -> list[str]:
 
 
 def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[NodeProto]) -> _Exchanged:
-    """The nodes behind pooling in front of it; raises _NoMap for the first that may not change places with it."""
+    """The nodes behind pooling in front of it; raises Stuck for the first that may not change places with it."""
     kept: list[NodeProto] = []
     passed: dict[str, str] = {}
     pooled = next(iter(pools.values()))
@@ -215,9 +212,9 @@ def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[Nod
             passed[node.output[0]] = _operands(slider, node)[0]
             pooled = pooled.times(factor)
         elif pooled.maximum and _affine(slider, node) and not pooled.mean:
-            raise _NoMap(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
+            raise _no_map(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
         elif pooled.maximum:
-            raise _NoMap(node, f"{op(node)} of a maximum is no maximum of one map")
+            raise _no_map(node, f"{op(node)} of a maximum is no maximum of one map")
         else:
             kept.append(node)
     return _Exchanged(pooled, kept, {name: each.read for name, each in pools.items()}, passed)

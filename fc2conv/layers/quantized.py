@@ -68,25 +68,25 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
 def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulInteger(A, B, a_zero_point, b_zero_point): int32."""
     _, _, za, zb = _operands(graph.nodes[index], 4)
-    layer = product(graph.nodes[index], constants, left)
-    return _checked(graph, constants, replace(layer, arithmetic=Integer(zb, za) if left else Integer(za, zb)))
+    return _integer(graph, constants, index, left, Integer(zb, za) if left else Integer(za, zb))
 
 
 def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
     _, _, sa, sb, za, zb, bias = _operands(graph.nodes[index], 7)
-    layer = product(graph.nodes[index], constants, left)
-    return _biased(graph, constants, replace(layer, arithmetic=Integer(za, zb, sa, sb)), bias)
+    return _integer(graph, constants, index, left, Integer(za, zb, sa, sb), bias)
 
 
 def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
     _, _, sb, zb, bias = _operands(graph.nodes[index], 5)
-    layer = product(graph.nodes[index], constants, left)
-    return _biased(graph, constants, replace(layer, arithmetic=Integer("", zb, "", sb, quantizes=True)), bias)
+    return _integer(graph, constants, index, left, Integer("", zb, "", sb, quantizes=True), bias)
 
 
-def _biased(graph: Graph, constants: Constants, layer: FCLayer, bias: str) -> FCLayer | Reason:
+def _integer(
+    graph: Graph, constants: Constants, index: int, left: bool, arithmetic: Integer, bias: str = ""
+) -> FCLayer | Reason:
+    layer = replace(product(graph.nodes[index], constants, left), arithmetic=arithmetic)
     if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, layer),)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(layer.node), "a bias that is not one constant per output")
     return _checked(graph, constants, replace(layer, bias=bias or None))

@@ -27,13 +27,15 @@ def sliding_parts(report: SlidingReport, look: Look) -> list[RenderableType]:
         return [styled("Fully convolutional: no, because of"), _obstacles(report)]
     if report.already:
         return [styled(ALREADY)]
-    parts: list[RenderableType] = [styled(_images(report)), _outputs(report.outputs, look)]
+    runs = ", ".join(f"{i.input} of {sizes_that_run(i)} (trained on {sizes(i.sizes)})" for i in report.inputs)
+    parts: list[RenderableType] = [styled(f"Fully convolutional: {runs}"), _outputs(report.outputs, look)]
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=sizes(pool.kernel_shape))
         parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
     parts += [styled(f"  {said}") for said in cells_between(report)]
     if report.crops:
-        parts += ["", styled(_padding(report)), _crops(report.crops)]
+        why = "crops are padded where the larger image has pixels" if report.padded else "nothing is padded"
+        parts += ["", styled(f"Each cell against the original on that crop ({why}):"), _crops(report.crops)]
         if look.verbose:
             parts += [styled(line) for gap in report.crops for line in _map(gap)]
     return parts
@@ -50,11 +52,6 @@ def cells_between(report: SlidingReport) -> list[str]:
             said = others if report.padded else "and all are the original on their crops: nothing pads"
             lines.append(f"{output.output}: every {which} cell is one of the network as it is; {said}")
     return lines
-
-
-def _images(report: SlidingReport) -> str:
-    runs = ", ".join(f"{i.input} of {sizes_that_run(i)} (trained on {sizes(i.sizes)})" for i in report.inputs)
-    return f"Fully convolutional: {runs}"
 
 
 def sizes_that_run(given: SlidingInput, by: str = "x") -> str:
@@ -112,11 +109,6 @@ def _obstacles(report: SlidingReport) -> Table:
             codes.add(each.code)
             rows += [("", styled(each.meaning)), ("", styled(each.remedy))]
     return grid(rows)
-
-
-def _padding(report: SlidingReport) -> str:
-    why = "crops are padded where the larger image has pixels" if report.padded else "nothing is padded"
-    return f"Each cell against the original on that crop ({why}):"
 
 
 def _crops(crops: Sequence[CropGap]) -> Table:

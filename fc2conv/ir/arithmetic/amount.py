@@ -6,6 +6,7 @@ names are equal numbers. A symbol that begins with `?~` may be negative; every o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 from math import lcm
@@ -151,12 +152,9 @@ def divided(cell: Cell, by: Cell) -> Cell | None:
 
 
 def _without(term: Term, other: Term) -> Term | None:
-    rest = list(term)
-    for each in other:
-        if each not in rest:
-            return None
-        rest.remove(each)
-    return tuple(rest)
+    rest = Counter(term)
+    rest.subtract(other)
+    return None if any(count < 0 for count in rest.values()) else tuple(rest.elements())
 
 
 def of_size(size: Size) -> Cell:
