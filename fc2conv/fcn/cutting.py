@@ -51,7 +51,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: np.ndarray) -> N
     form, dims, several = slider.axes_of(node, [axis])
     layout = form.layout if indices.ndim else left(node, form.layout, dims)
     if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
-        places = indices.reshape(-1) % form.size(dims[0])
+        places = indices.reshape(-1) % form.shape[dims[0]]
         step = int(places[1] - places[0]) if places.size > 1 else 1
         made = _cut(slider, node, form, [(int(places[0]), int(places[-1]) + 1, dims[0], step)])
         slider.forms[made.name] = replace(made, layout=layout)
@@ -72,7 +72,7 @@ def _slice(slider: Slider, node: NodeProto) -> None:
     if form.parts is None:
         _cut(slider, node, form, cuts)
     else:
-        at = {dim: np.arange(form.size(dim))[slice(start, end, step)] for start, end, dim, step in cuts}
+        at = {dim: np.arange(form.shape[dim])[slice(start, end, step)] for start, end, dim, step in cuts}
         put_together(slider, node, taken(form, at))
 
 

@@ -69,7 +69,7 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
         axes = (like.filled(dim + shift) or ((CHANNELS,) if several else ())) if size > 1 else ()
         layout.append(axes)
         target[BATCH] += tuple(each for mine in form.layout[dim] for each in own[mine] if size == 1)
-        if size > 1 and (len(axes) != 1 or axes[0] in like.free or (like.size(dim + shift) not in (1, size))):
+        if size > 1 and (len(axes) != 1 or axes[0] in like.free or like.shape[dim + shift] not in (1, size)):
             raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
         for axis in axes:
             target[axis] += tuple(each for mine in form.layout[dim] for each in own[mine])
@@ -86,4 +86,4 @@ def _fits(form: Form, like: Form, shift: int) -> bool:
     if form.rank != like.rank or shift < 0:
         return False
     there = [set(form.filled(dim)) <= set(like.layout[dim + shift]) for dim in range(len(form.layout))]
-    return all(there) and prod(form.sizes) == prod(map(form.size, range(len(form.layout))))
+    return all(there) and prod(form.sizes) == prod(form.shape)

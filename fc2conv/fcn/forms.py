@@ -16,7 +16,7 @@ channels of the map it holds:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import field, replace
 from math import prod
 
@@ -81,10 +81,6 @@ class Form:
         """The axes of a dimension that have more than one cell at the training size."""
         return tuple(axis for axis in self.layout[dim] if self.sizes[axis] > 1)
 
-    def size(self, dim: int) -> int:
-        """How many elements a dimension has at the training size."""
-        return self.shape[dim]
-
     @property
     def shape(self) -> tuple[int, ...]:
         """The training shape of the value."""
@@ -137,11 +133,6 @@ class Form:
                     shape += [size] if axis == CHANNELS else []
             layout.append(tuple(kept))
         return replace(self, layout=tuple(layout), parts=replace(self.parts, order=order.reshape(shape)))
-
-
-def growing(forms: Iterable[Form]) -> frozenset[int]:
-    """The axes along which any of some maps grows."""
-    return frozenset(axis for form in forms for axis in form.free)
 
 
 def identity(rank: int) -> Layout:

@@ -17,7 +17,7 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn.counts import follow_count
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, Order, Parts, Pieces, growing, regrouped, without
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, Order, Parts, Pieces, regrouped, without
 from fc2conv.fcn.geometry import packed, unpacked
 from fc2conv.fcn.slider import Slider, Stuck, kept_apart
 from fc2conv.reasons import Code
@@ -189,7 +189,8 @@ def meeting(node: NodeProto, maps: Sequence[Form]) -> Form:
                 pieces[dim] = theirs
     sizes = tuple(max(form.sizes[axis] for form in maps) for axis in range(first.rank))
     layout = _whole([tuple(axis for axis, _ in dim) for dim in pieces], first.rank, several)
-    form = Form("", layout, sizes, growing(maps), None if about is None else about.parts)
+    free = frozenset(axis for form in maps for axis in form.free)
+    form = Form("", layout, sizes, free, None if about is None else about.parts)
     if about is None:
         return form
     shape = [size for dim in pieces for axis, size in dim if axis == CHANNELS]

@@ -49,9 +49,9 @@ def _tile(slider: Slider, node: NodeProto) -> None:
 def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) -> None:
     grown = form
     for dim, size in enumerate(target):
-        if size != form.size(dim):
+        if size != form.shape[dim]:
             if form.filled(dim):
-                raise Stuck(Code.SIZES_MIXED, node, f"it repeats the {form.size(dim)} elements of dimension {dim}")
+                raise Stuck(Code.SIZES_MIXED, node, f"it repeats the {form.shape[dim]} elements of dimension {dim}")
             grown = with_channels(grown, dim, size) or grown
     made = form if grown is form else spread_out(slider, form, grown, node.output[0])
     if made.sizes != grown.sizes:
@@ -151,7 +151,8 @@ def _with_twice_the_cells(slider: Slider, name: str) -> np.ndarray | None:
         return None
     form = slider.forms.get(node.input[0]) if op(node) == "Shape" else None
     if form is not None:
-        sizes = [form.size(dim) * (2 if form.free & set(axes) else 1) for dim, axes in enumerate(form.layout)]
+        pairs = zip(form.shape, form.layout, strict=True)
+        sizes = [size * (2 if form.free & set(axes) else 1) for size, axes in pairs]
         return np.array(sizes, np.int64)[int_attribute(node, "start", 0) : int_attribute(node, "end", len(sizes))]
     operands = {each: _with_twice_the_cells(slider, each) for each in node.input if each}
     known = {each: array for each, array in operands.items() if array is not None}

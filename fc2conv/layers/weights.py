@@ -55,22 +55,24 @@ class Rearranged:
         out_shape = tuple(self.shape[i] for i in self.perm)
         row = max(1, prod(out_shape[1:])) * self.dtype.itemsize
         rows = max(1, SLAB // row)
-        with _Mapped(self.source) as mapped:
-            for start in range(0, out_shape[0], rows):
-                slab = self._slab(mapped, start, min(start + rows, out_shape[0]))
-                yield slab.reshape(-1).view(np.uint8).data
+        data = _bytes_of(self.source)
+        for start in range(0, out_shape[0], rows):
+            slab = self._slab(data, start, min(start + rows, out_shape[0]))
+            yield slab.reshape(-1).view(np.uint8).data
 
-    def seen(self, mapped: _Mapped) -> np.ndarray:
+    def seen(self, data: memoryview) -> np.ndarray:
         """The source's elements, as `shape`."""
+        shape = self.shape if self.window is None else self.whole
+        array = np.frombuffer(data, self.dtype, count=prod(shape)).reshape(shape)
         if self.window is None:
-            return mapped.array(self.dtype, self.shape)
+            return array
         axis, start, stop = self.window
-        return mapped.array(self.dtype, self.whole)[(slice(None),) * axis + (slice(start, stop),)].reshape(self.shape)
+        return array[(slice(None),) * axis + (slice(start, stop),)].reshape(self.shape)
 
-    def _slab(self, mapped: _Mapped, start: int, stop: int) -> np.ndarray:
+    def _slab(self, data: memoryview, start: int, stop: int) -> np.ndarray:
         """The rows start..stop of the result; the source is walked along its first axis and forgotten behind."""
         slab = np.empty((stop - start, *(self.shape[i] for i in self.perm[1:])), self.dtype)
-        array, lead, rows = self.seen(mapped), self.perm[0], self.shape[0]
+        array, lead, rows = self.seen(data), self.perm[0], self.shape[0]
         index, target = ([slice(None)] * len(self.shape) for _ in range(2))
         index[lead] = slice(start, stop)
         step = max(1, SLAB // max(1, self.nbytes // max(1, rows))) if lead else rows
@@ -78,7 +80,7 @@ class Rearranged:
             if lead:
                 index[0] = target[self.perm.index(0)] = slice(low, min(low + step, rows))
             slab[tuple(target)] = array[tuple(index)].transpose(self.perm)
-            mapped.forget()
+            _forget(data)
         return self.written(slab)
 
     def written(self, slab: np.ndarray) -> np.ndarray:
@@ -112,15 +114,15 @@ class Block:
         """Yields the block slab by slab along its first dimension; raises OSError if the source cannot be read."""
         first, last, count = self.spans[0]
         rows = max(1, SLAB // max(1, self.nbytes // count))
-        with _Mapped(self.whole.source) as mapped:
-            kernel = self.whole.seen(mapped).transpose(self.whole.perm).reshape(self.dims)
-            for low in range(0, count, rows):
-                high = min(low + rows, count)
-                slab = np.zeros((high - low, *self.shape[1:]), self.whole.dtype)
-                there = cut(kernel[first + low : min(first + high, last)], self.spans[1:], cells=self.cells)
-                slab[tuple(map(slice, there.shape))] = self.whole.written(there)
-                mapped.forget()
-                yield slab.reshape(-1).view(np.uint8).data
+        data = _bytes_of(self.whole.source)
+        kernel = self.whole.seen(data).transpose(self.whole.perm).reshape(self.dims)
+        for low in range(0, count, rows):
+            high = min(low + rows, count)
+            slab = np.zeros((high - low, *self.shape[1:]), self.whole.dtype)
+            there = cut(kernel[first + low : min(first + high, last)], self.spans[1:], cells=self.cells)
+            slab[tuple(map(slice, there.shape))] = self.whole.written(there)
+            _forget(data)
+            yield slab.reshape(-1).view(np.uint8).data
 
 
 def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: bool) -> np.ndarray:
@@ -138,31 +140,17 @@ def without_sign(array: np.ndarray) -> np.ndarray:
     return array.view(np.uint8) ^ np.uint8(128)
 
 
-class _Mapped:
-    """A payload's bytes as an array, without keeping the pages that were looked at."""
+def _bytes_of(source: Span | Buffer) -> memoryview:
+    """A payload's bytes, where they are in its file."""
+    if isinstance(source, Buffer):
+        return memoryview(source.data)
+    return source.mapped() if source.length else memoryview(b"")
 
-    def __init__(self, source: Span | Buffer) -> None:
-        self._source = source
-        self._map: mmap.mmap | None = None
 
-    def __enter__(self) -> _Mapped:
-        if isinstance(self._source, Span) and self._source.length:
-            with self._source.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._map = None  # closed with the last array that looks at it
-
-    def array(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.ndarray:
-        if isinstance(self._source, Span):
-            data = self._map if self._map is not None else b""
-            return np.frombuffer(data, dtype, count=prod(shape), offset=self._source.offset).reshape(shape)
-        return np.frombuffer(self._source.data, dtype, count=prod(shape)).reshape(shape)
-
-    def forget(self) -> None:
-        if self._map is not None:
-            system.forget(self._map)
+def _forget(data: memoryview) -> None:
+    """Keeps none of the pages that were looked at."""
+    if isinstance(data.obj, mmap.mmap):
+        system.forget(data.obj)
 
 
 @dataclass(frozen=True)
