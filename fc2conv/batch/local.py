@@ -30,7 +30,6 @@ from fc2conv.options import Limits
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox import MEMORY_SHARE, interpreter
-from fc2conv.sandbox.pipes import pump
 from fc2conv.sandbox.shortage import death, starting
 
 try:
@@ -93,8 +92,8 @@ class _Process:
         assert popen.stdout is not None
         assert popen.stderr is not None
         process.readers = [
-            pump(popen.stdout, lambda piece: words.put((process, piece))),
-            pump(popen.stderr, process.hear),
+            system.pump(popen.stdout, lambda piece: words.put((process, piece))),
+            system.pump(popen.stderr, process.hear),
         ]
         return process
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -123,3 +124,21 @@ def _stopped(name: str, stop: Exception) -> BatchRow:
     if isinstance(error, LimitError):
         outcome, signal = STOPPED[error.limit], error.signal
     return BatchRow(name=name, outcome=outcome, exit_code=error.exit_code, message=str(error), signal=signal)
+
+
+class InlineEngine:
+    """The engine of a process that works itself, one model at a time: for stores that no other sees, as memory://."""
+
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._tasks: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def finished(self, patience: float) -> Sequence[Answer]:  # noqa: ARG002 (of the protocol)
+        return [perform(self._tasks.pop())] if self._tasks else []
+
+    def close(self) -> None:
+        self._tasks.clear()

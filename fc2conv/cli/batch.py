@@ -140,7 +140,7 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
 
         return DaskEngine(given["scheduler"], jobs)
     if in_memory(made.source) or in_memory(made.destination):
-        from fc2conv.batch.inline import InlineEngine
+        from fc2conv.batch.perform import InlineEngine
 
         return InlineEngine()
     from fc2conv.batch.local import LEAST_SHARE, LocalEngine, share

@@ -1,4 +1,4 @@
-"""Where a command's words go: results to stdout, everything else to stderr."""
+"""Where a command's words go: results to stdout, everything else to stderr; and what its help says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import click
 
 from fc2conv.cli import progress_line
 from fc2conv.cli.config import CONFIG
-from fc2conv.cli.endings import examples, exit_codes
 from fc2conv.cli.option import Option
 from fc2conv.errors import ExitCode, Fc2convError, OutputError
 from fc2conv.io.apart import Role, check_written
@@ -44,6 +43,26 @@ HEADINGS = (
     "General",
 )
 """The groups of options, in the order of the help."""
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done, also where there was nothing to do",
+    ExitCode.CHECK_FOUND: "check found work or what it is to fail on, or --require is unmet",
+    ExitCode.USAGE: "usage",
+    ExitCode.INPUT: "the input is unreadable, invalid or not supported",
+    ExitCode.MISMATCH: "the models differ; nothing was written",
+    ExitCode.INCONCLUSIVE: "equality was neither proved nor refuted; nothing was written",
+    ExitCode.OUTPUT: "the output could not be written",
+    ExitCode.BATCH_FAILURES: "a model of the batch failed",
+    ExitCode.LIMIT: "a limit was reached, or a native library crashed on the model",
+    ExitCode.FAULT: "a fault of fc2conv",
+    ExitCode.HUNG_UP: "hung up (SIGHUP)",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
+    ExitCode.TERMINATED: "terminated (SIGTERM)",
+}
+"""What each exit code says, for the help of every command."""
+
+_ALWAYS = frozenset(ExitCode) - {ExitCode(code) for code in (1, 3, 4, 5, 6, 7, 8)}
+"""The exit codes of every command."""
 
 
 class Command(click.Command):
@@ -80,6 +99,20 @@ def command(*commands: str, codes: Collection[int] = ()) -> Callable[[Callable[.
     """Make a function a command, whose help ends with its own exit codes, where it has some, and with examples."""
     parts = [*([exit_codes(codes)] if codes else []), *([examples(commands)] if commands else [])]
     return click.command(cls=Command, epilog="\n".join(parts) or None)
+
+
+def exit_codes(own: Collection[int] = tuple(ExitCode)) -> str:
+    """Draw the exit codes, those of every command and its `own`, one a line, as click prints them without folding."""
+    lines = [f"  {code:>3d}  {meaning}" for code, meaning in MEANINGS.items() if code in _ALWAYS or code in own]
+    return _block("Exit codes", lines)
+
+
+def examples(commands: Sequence[str]) -> str:
+    return _block("Examples", [f"  {line}" for line in commands])
+
+
+def _block(title: str, lines: Sequence[str]) -> str:
+    return "\n".join(["\b", f"{title}:", *lines, ""])
 
 
 def say(text: str) -> None:

@@ -11,7 +11,7 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.layers import blocks, einsum, floating, quantized
+from fc2conv.layers import einsum, floating, quantized
 from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear, output_sizes, outputs
 from fc2conv.reasons import Code, Reason
 
@@ -40,7 +40,7 @@ def find_layer(
     node = graph.nodes[index]
     kind = op(node)
     if kind == "com.microsoft::MatMulNBits":
-        return blocks.matmul_nbits(graph, constants, index)
+        return quantized.matmul_nbits(graph, constants, index)
     if kind not in HANDLERS:
         return None
     if kind == "Einsum" and len(node.input) != 2:

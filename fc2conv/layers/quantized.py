@@ -1,8 +1,9 @@
-"""Quantized layers: QLinearMatMul, QGemm, MatMulInteger, MatMulIntegerToFloat, DynamicQuantizeMatMul.
+"""Quantized layers: QLinearMatMul, QGemm, MatMulInteger, MatMulIntegerToFloat, DynamicQuantizeMatMul, MatMulNBits.
 
 The integers are the same before and after: a convolution sums the same products. What differs is which zero points
 may vary: QLinearConv and ConvInteger (as onnxruntime has them) take one for all of the weight. A plain sum with a zero
-point for each output is the difference of two such sums, see `convolutions.py`.
+point for each output is the difference of two such sums, see `convolutions.py`. No convolution takes a weight in blocks
+of a few bits (MatMulNBits); it can be expanded to floating point.
 Sources: ONNX operator specification; onnxruntime's ContribOperators.
 """
 
@@ -119,3 +120,57 @@ def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:
     if values is None or not values.size or (values != values.reshape(-1)[0]).any():
         return None
     return values.reshape(-1)[0]  # type: ignore[no-any-return]
+
+
+def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Reason:
+    """Y = A W^T, W[n, k] = (q[n, k] - zero_point[n, block]) * scale[n, block], with a block of k for each scale."""
+    node = graph.nodes[index]
+    operands = [constants.array(name) if name else None for name in node.input[1:]]
+    plain = all(name == "" or array is not None for name, array in zip(node.input[1:], operands, strict=True))
+    unusual = len(node.input) > 4 and node.input[4] != ""
+    bits = int_attribute(node, "bits", 4)
+    if not plain:
+        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node), "MatMulNBits with a weight or scales that are computed")
+    if unusual or bits not in (2, 4, 8):
+        why = f"MatMulNBits of {bits} bits" if not unusual else "MatMulNBits with indices of groups"
+        return Reason(Code.BLOCK_QUANTIZED, label(node), why, "Export the model with a weight in floating point.")
+    if not constants.expand:
+        return Reason(Code.BLOCK_QUANTIZED, label(node), "MatMulNBits")
+    name = f"{node.input[1]}_expanded"
+    constants.define(name, _expanded(node, operands))
+    bias = node.input[5] if len(node.input) > 5 and node.input[5] else None
+    return FCLayer(
+        node=node,
+        x=node.input[0],
+        weight=name,
+        matrix=Matrix((-1,), (-2,)),
+        k=(-1,),
+        m=(-1,),
+        output=node.output[0],
+        bias=bias,
+    )
+
+
+def _expanded(node: NodeProto, operands: list[np.ndarray | None]) -> np.ndarray:
+    bits, block = int_attribute(node, "bits", 4), int_attribute(node, "block_size", 32)
+    rows, columns = int_attribute(node, "N", 0), int_attribute(node, "K", 0)
+    blocks = -(-columns // block)
+    packed, scales = operands[0], operands[1]
+    assert packed is not None
+    assert scales is not None
+    values = _unpacked(packed.reshape(rows, -1), bits)[:, : blocks * block].reshape(rows, blocks, block)
+    zero = operands[2] if len(operands) > 2 else None
+    if zero is None:
+        zeros = np.full((rows, blocks), 1 << (bits - 1), np.float32)
+    elif zero.dtype == np.uint8:
+        zeros = _unpacked(zero.reshape(rows, -1), bits)[:, :blocks].astype(np.float32)
+    else:
+        zeros = zero.reshape(rows, blocks).astype(np.float32)
+    wide = (values.astype(np.float32) - zeros[:, :, None]) * scales.reshape(rows, blocks, 1).astype(np.float32)
+    return wide.reshape(rows, blocks * block)[:, :columns].astype(scales.dtype)
+
+
+def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """The values of a few bits in each byte, the lowest first."""
+    parts = [packed >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(len(packed), -1)

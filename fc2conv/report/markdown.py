@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from fc2conv.io.escape import counted, shortened
-from fc2conv.report.closing import closing
 from fc2conv.report.reason import explained, tally
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
 from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
-from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
+from fc2conv.report.target_text import closing, counted_kernels, operator_rows, verdict
 from fc2conv.report.terminal import sizes
 from fc2conv.report.text import comparison_headline, decided, headline, number, other_scope, parting_line
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification

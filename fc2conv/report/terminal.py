@@ -62,11 +62,14 @@ def grid(rows: Iterable[Iterable[RenderableType]]) -> Table:
     return table
 
 
-def columns(left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = ()) -> Table:
+def columns(
+    left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = (), *, lines: bool = False
+) -> Table:
     """Make a table of columns of words and columns of numbers; those that are `whole` are never folded."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD if lines else None, show_edge=False, pad_edge=False, header_style="bold")
     for name in left:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
     for name in right:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
-from fc2conv.report.closing import closing
 from fc2conv.report.diff import lines, title
 from fc2conv.report.reason import explained
 from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
-from fc2conv.report.target_text import counted_kernels, forms_line, operator_table, target_parts
+from fc2conv.report.target_text import closing, counted_kernels, forms_line, operator_table, target_parts
 from fc2conv.report.terminal import Look, columns, cut, draw, fitted, grid, sizes, styled
 from fc2conv.report.types import (
     BatchReport,
@@ -188,13 +187,8 @@ def _diff(head: HeadReport, look: Look) -> list[RenderableType]:
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD if look.lines else None, show_edge=False, pad_edge=False, header_style="bold")
     heads = ("node", "op", "weight", "kernel", "decision")
-    for name in heads:
-        table.add_column(name, overflow="fold", no_wrap=name in ("node", "weight"))
+    table = columns(heads, whole=("node", "weight"), lines=look.lines)
 
     def short(name: str) -> str:
         return name if look.width is None else cut(name, look.width // 3)

@@ -21,7 +21,6 @@ from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
 from fc2conv.sandbox.child import ATTEMPT, DONE, HEAD, LENGTH, NOTE, STOP, Job, allowance, do, dump
-from fc2conv.sandbox.pipes import CHUNK, Incoming, incoming
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class _Child:
     """A process at work: what it sends comes by `words`, and what it said on stderr is in `noise`."""
 
     process: _Fork | subprocess.Popen[bytes]
-    words: Incoming
+    words: system.Incoming
     noise: IO[bytes]
     progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
@@ -141,7 +140,7 @@ def _tried(
             _end(child)
             child.words.close()
         noise.seek(0)
-        said = noise.read(CHUNK).decode("utf-8", "backslashreplace")
+        said = noise.read(system.CHUNK).decode("utf-8", "backslashreplace")
     cut = LENGTH.unpack_from(answer)[0] + LENGTH.size
     value, trace = _Words(io.BytesIO(answer[LENGTH.size : cut])).load()
     if kind == STOP:
@@ -184,7 +183,7 @@ def _started(job: Job, noise: IO[bytes]) -> _Child:
         start = _forked if _forks() else _spawned
         with starting():
             process = start(job, noise, reader, writer)
-        return _Child(process, incoming(reader), noise)
+        return _Child(process, system.incoming(reader), noise)
     except BaseException:
         os.close(reader)
         raise

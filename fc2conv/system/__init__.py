@@ -22,14 +22,18 @@ from fc2conv.system.offers import (
     libc,
 )
 from fc2conv.system.processes import (
+    CHUNK,
+    Incoming,
     above_streams,
     cores,
     deferred_stops,
     die_with,
     every,
     fork,
+    incoming,
     kill_all,
     let_come,
+    pump,
     ready,
     seat_standard_streams,
     threads,

@@ -7,7 +7,7 @@ from inprocess import here
 
 from fc2conv import api
 from fc2conv.batch import local
-from fc2conv.batch.inline import InlineEngine
+from fc2conv.batch.perform import InlineEngine
 
 
 @pytest.fixture

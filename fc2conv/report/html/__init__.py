@@ -13,12 +13,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import one_line
-from fc2conv.report.closing import closing
 from fc2conv.report.html import views
 from fc2conv.report.html.layout import placed
 from fc2conv.report.html.views import banner, bars, batch_rows, draws, figure_rows, measures
 from fc2conv.report.sliding_text import sizes_that_run
-from fc2conv.report.target_text import counted_kernels, operator_rows, verdict
+from fc2conv.report.target_text import closing, counted_kernels, operator_rows, verdict
 from fc2conv.report.text import other_scope, parting_line
 from fc2conv.report.types import BatchReport, Comparison, Document, Report
 
