@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from fc2conv import system
-from fc2conv.sandbox import pipes
 from fc2conv.sandbox.shortage import death
 from fc2conv.system import files, processes
 
@@ -91,9 +90,9 @@ def test_a_thread_calls_where_there_is_no_timer() -> None:
 
 
 def test_a_thread_reads_where_a_pipe_cannot_be_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "POLLS", False)
+    monkeypatch.setattr(processes, "POLLS", False)
     reader, writer = os.pipe()
-    incoming = pipes.incoming(reader)
+    incoming = processes.incoming(reader)
     assert incoming.read(0.0) is None
     os.write(writer, b"word")
     assert incoming.read(60.0) == b"word"

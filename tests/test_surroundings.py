@@ -17,7 +17,7 @@ from batches import WIDE, model, save, save_external
 
 import fc2conv
 from fc2conv.__main__ import main
-from fc2conv.batch import temporary
+from fc2conv.batch import staging
 from fc2conv.batch.staging import staged
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import ExitCode, InputError, OutputError
@@ -252,7 +252,7 @@ def test_no_folder_for_temporary_files(
     def refused(*_: object, **__: object) -> str:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
-    monkeypatch.setattr(temporary, "Workspace", refused)
+    monkeypatch.setattr(staging, "Workspace", refused)
     fetched = staged(Item(name="a.onnx", kind="zip", location="a.zip", member="a.onnx"))
     with pytest.raises(OutputError, match=r"no folder can be made for temporary files .*: free some space, or have"):
         fetched.__enter__()
