@@ -13,7 +13,7 @@ from functools import cached_property
 from math import prod
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, numpy_helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
@@ -98,7 +98,7 @@ class Constants:
     def define(self, name: str, values: np.ndarray) -> None:
         """Adds a constant that the model holds in another form (a block-quantized weight, expanded)."""
         self._names.add(name)
-        self._memo[name] = stored_values(values, values.shape, helper.np_dtype_to_tensor_dtype(values.dtype))
+        self._memo[name] = stored_values(values)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """A constant's shape, where it is known without running the model."""
@@ -196,7 +196,7 @@ class Constants:
     def _find(self, name: str) -> Stored | None:
         if name in self.graph.initializers:
             tensor = self.graph.initializers[name]
-            return stored_values(tensor, tuple(tensor.dims), tensor.data_type)
+            return stored_values(tensor)
         node = self._maker(name)
         if node is None:
             return self.outer.stored(name) if self.outer is not None else None
@@ -249,7 +249,7 @@ class Constants:
             return None
         value = attribute(node, "value")
         tensor = value.t if value is not None else numpy_helper.from_array(np.zeros(1, np.float32))
-        return stored_values(self.file.array(tensor).reshape(-1)[:1], shape, tensor.data_type, filled=True)
+        return Stored(self.file.array(tensor).reshape(-1)[:1], shape, base_layout(shape), tensor.data_type, filled=True)
 
     def _through_layout(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])
@@ -281,9 +281,7 @@ class Constants:
             found = computed(node, known, self.graph.opsets) if fits else None
             made = dict(zip(filter(None, node.output), found or (), strict=False))
         array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
-        return (
-            None if array is None else stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
-        )
+        return None if array is None else stored_values(array)
 
 
 def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]]:

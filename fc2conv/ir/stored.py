@@ -100,29 +100,24 @@ def base_layout(base: tuple[int, ...]) -> Layout:
     return normal((Axis(f"w{i}", Size(size)),) for i, size in enumerate(base))
 
 
-def stored_values(
-    values: TensorProto | np.ndarray, base: tuple[int, ...], data_type: int, *, filled: bool = False
-) -> Stored:
+def stored_values(values: TensorProto | np.ndarray) -> Stored:
     """A constant whose dimensions are those in which it is stored."""
-    return Stored(values, base, base_layout(base), data_type, filled)
+    if isinstance(values, TensorProto):
+        return Stored(values, tuple(values.dims), base_layout(tuple(values.dims)), values.data_type)
+    kind = helper.np_dtype_to_tensor_dtype(values.dtype)
+    return Stored(values, values.shape, base_layout(values.shape), kind)
 
 
 def constant_node(node: NodeProto) -> Stored | None:
     """What a Constant node holds; None for strings and sparse tensors."""
     value = attribute(node, "value")
     if value is not None:
-        return stored_values(value.t, tuple(value.t.dims), value.t.data_type)
-    for name, dtype in (
-        ("value_float", np.float32),
-        ("value_floats", np.float32),
-        ("value_int", np.int64),
-        ("value_ints", np.int64),
-    ):
+        return stored_values(value.t)
+    for name in ("value_float", "value_floats", "value_int", "value_ints"):
         found = attribute(node, name)
         if found is not None:
-            many = name.endswith("s")
-            array = np.array(helper.get_attribute_value(found), dtype=dtype).reshape(-1 if many else ())
-            return stored_values(array, array.shape, helper.np_dtype_to_tensor_dtype(array.dtype))
+            kind = np.float32 if "float" in name else np.int64
+            return stored_values(np.array(helper.get_attribute_value(found), kind))
     return None
 
 

@@ -71,8 +71,7 @@ class Tensors(Pool):
 
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
         if not isinstance(constant, str):
-            kind = helper.np_dtype_to_tensor_dtype(constant.dtype)
-            stored = stored_values(constant, constant.shape, kind)
+            stored = stored_values(constant)
             return self._emit(self._form(weights.relaid(stored, source, target)), self.unique("computed"))
         form = weights.relaid(self._plain(constant), source, target)
         form = form or self._form(weights.relaid(self._computed(constant), source, target))
@@ -146,8 +145,7 @@ class Tensors(Pool):
         return stored if kept or not stored.replay else self._computed(name)
 
     def _computed(self, name: str) -> Stored:
-        array = self._values(name)
-        return stored_values(array, array.shape, self._stored(name).type)
+        return replace(stored_values(self._values(name)), data_type=self._stored(name).type)
 
     def _form(self, form: weights.Form | None) -> weights.Form:
         assert form is not None, "the plan has seen that this form exists"

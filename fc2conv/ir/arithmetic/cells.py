@@ -238,9 +238,3 @@ def choice(condition: Cell, yes: Cell, no: Cell) -> Cell:
             return yes
         raise UndecidedError("a choice by sizes")
     return yes if condition else no
-
-
-def clipped(cell: Cell, low: Cell | None, high: Cell | None) -> Cell:
-    """The number within bounds (None: without one)."""
-    cell = cell if low is None else larger(cell, low)
-    return cell if high is None else smaller(cell, high)
