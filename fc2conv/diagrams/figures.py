@@ -56,12 +56,10 @@ def _parameters(scope: Scope) -> int:
 def _macs(node: NodeProto, scope: Scope) -> Size | None:
     """The multiply-accumulates of one node; None where they cannot be counted."""
     kind = node.op_type
-    if kind in _SUMS:
-        weight = scope.shape(_input(node, _SUMS[kind]))
-        return _times(scope.shape(node.output[0]), weight and weight[1:])
-    if kind == "ConvTranspose":
-        weight = scope.shape(_input(node, 1))
-        return _times(scope.shape(_input(node, 0)), weight and weight[1:])
+    if kind in _SUMS or kind == "ConvTranspose":
+        weight = scope.shape(_input(node, _SUMS.get(kind, 1)))
+        each = node.output[0] if kind in _SUMS else _input(node, 0)
+        return _times(scope.shape(each), weight and weight[1:])
     layer = LAYER_OPERATORS.get(op(node))
     if layer is not None and layer.counted:
         left = scope.shape(_input(node, 0))

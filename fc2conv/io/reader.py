@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import onnx
@@ -260,19 +259,15 @@ def settle(
         payload = payloads.get(old) if nonce in old else None
         if payload is None:
             external = True
-            payload = folder.span(tensor) if folder else _refuse_no_folder(tensor)
+            if folder is None:
+                what = f"the model keeps '{shown(tensor.name)}' in external data, and its folder is not known"
+                raise InputError(what, "give the path of the model file")
+            payload = folder.span(tensor)
         check_tensor(tensor, payload.nbytes, where)
         key = f"{TOKEN}{len(settled)}{EXPLICIT if old.endswith(EXPLICIT) and nonce in old else ''}"
         set_payload(tensor, key)
         settled[key] = payload
     return settled, external
-
-
-def _refuse_no_folder(tensor: TensorProto) -> NoReturn:
-    raise InputError(
-        f"the model keeps '{shown(tensor.name)}' in external data, and its folder is not known",
-        "give the path of the model file",
-    )
 
 
 def model_file_from_proto(model: onnx.ModelProto | bytes) -> ModelFile:

@@ -36,7 +36,8 @@ def _results(report: Report) -> dict[str, dict[str, Any]]:
         for (node, code), count in sorted(causes.items())
     }
     return found | {
-        site.node: _result(_decision(site), _CONVERTED if _converts(site) else _KEPT) for site in report.sites
+        site.node: _result(_decision(site), _CONVERTED if site.decision == "convert" else _KEPT)
+        for site in report.sites
     }
 
 
@@ -45,12 +46,8 @@ def _result(value: str, colours: tuple[str, str]) -> dict[str, Any]:
     return {"value": value, "bgColor": background, "textColor": text}
 
 
-def _converts(site: SiteReport) -> bool:
-    return site.decision == "convert"
-
-
 def _decision(site: SiteReport) -> str:
     """Say what was decided, such as `convert: map 5x5` or `keep: FC302`."""
-    if _converts(site):
+    if site.decision == "convert":
         return f"convert: {site.form} {sizes(site.kernel_shape)}".rstrip()
     return f"keep: {site.code}" if site.code else "keep"

@@ -94,7 +94,9 @@ def _lines(report: Report, look: Look) -> list[RenderableType]:
     lines += [f"Signature: {report.signature}"] if report.signature else []
     lines += [f"External data: {', '.join(report.output.data)}"] if report.output and report.output.data else []
     if look.verbose and len(report.heads) > 1 and report.sliding is None:
-        lines += map(_head, report.heads)
+        for head in report.heads:
+            more = f" and {len(head.sites) - 1} more" if len(head.sites) > 1 else ""
+            lines.append(f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}")
     if report.target is not None or look.verbose:
         lines += [forms_line(report)] if report.forms else []
     return list(map(styled, lines))
@@ -163,11 +165,6 @@ def _freed(sliding: SlidingReport, *, planned: bool) -> str:
 def comparison_headline(comparison: Comparison) -> str:
     """The one line that says it all, such as `a.onnx, b.onnx: the two models agree`."""
     return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {sentence(comparison)}"
-
-
-def _head(head: HeadReport) -> str:
-    more = f" and {len(head.sites) - 1} more" if len(head.sites) > 1 else ""
-    return f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}"
 
 
 def _diff(head: HeadReport, look: Look) -> list[RenderableType]:
