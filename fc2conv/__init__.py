@@ -46,19 +46,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Conversion": "fc2conv.api",
-    "convert": "fc2conv.api",
-    "heatmap": "fc2conv.api",
-    "heatmaps": "fc2conv.api",
-    "run_sliding": "fc2conv.api",
-    "plan": "fc2conv.api",
-    "trace": "fc2conv.api",
-    "verify": "fc2conv.api",
-    "Seen": "fc2conv.report.sliding",
-    "SeenClass": "fc2conv.report.sliding",
-    "Unseen": "fc2conv.report.sliding",
-    "Report": "fc2conv.report.types",
-    "Verification": "fc2conv.report.types",
+    **dict.fromkeys("Conversion convert heatmap heatmaps run_sliding plan trace verify".split(), "fc2conv.api"),
+    **dict.fromkeys(["Seen", "SeenClass", "Unseen"], "fc2conv.report.sliding"),
+    **dict.fromkeys(["Report", "Verification"], "fc2conv.report.types"),
 }
 
 
