@@ -75,9 +75,8 @@ def _table(path: Path) -> Table | None:
         with opened(path) as stream:
             data = stream.read()
     except OSError as error:
-        raise UsageError(
-            f"{path} could not be read ({error.strerror})", "name another file, or use --no-config"
-        ) from error
+        what = f"{path} could not be read ({error.strerror})"
+        raise UsageError(what, "name another file, or use --no-config") from error
     if path.name == _SHARED and b"fc2conv" not in data:
         return None
     try:

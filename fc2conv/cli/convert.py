@@ -55,10 +55,8 @@ def convert(model: str, output: str, dry_run: bool, require: int | None, **given
         if dry_run or found < asked:
             deliver(report, given)
         if found < asked:
-            raise RequirementError(
-                f"{found} of at least {counted(asked, 'layer')} can be converted, nothing was written",
-                "the reasons are above; remove them, or lower --require",
-            )
+            what = f"{found} of at least {counted(asked, 'layer')} can be converted, nothing was written"
+            raise RequirementError(what, "the reasons are above; remove them, or lower --require")
         if dry_run:
             return ExitCode.DONE
     try:

@@ -142,9 +142,8 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
                 return _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
         elif pool.made in node.output:
             if pool.action == "within" or kind not in (*MEANS, *MAXIMA):
-                raise _no_map(
-                    pool.node, f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
-                )
+                why = f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
+                raise _no_map(pool.node, why)
             mean = kind in MEANS
             found = _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), float(mean), float(not mean))
             return _nested(slider, makers, found)

@@ -104,12 +104,10 @@ def _of_any_size(node: NodeProto, form: Form, axis: int, part: tuple[int, int, i
     """
     size = form.sizes[axis]
     start, stop = (min(max(place + size if place < 0 else place, 0), size) for place in part[:2])
-    if part[2] < 1 or start >= stop:
-        raise Stuck(
-            Code.NOT_SLIDING,
-            node,
-            "it reverses the cells, which then count from the far end" if part[2] < 1 else "it takes no cell",
-        )
+    if part[2] < 1:
+        raise Stuck(Code.NOT_SLIDING, node, "it reverses the cells, which then count from the far end")
+    if start >= stop:
+        raise Stuck(Code.NOT_SLIDING, node, "it takes no cell")
     less = stop - size
     return start, less or TO_THE_END, Step(node.output[0], (form.name,), stride=part[2], before=-start, after=less)
 

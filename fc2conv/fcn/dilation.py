@@ -66,10 +66,8 @@ def dilate(slider: Slider, wanted: int) -> None:
 
 def spread(form: Form, apart: Mapping[int, Mapping[str, Fraction]]) -> Form:
     """A map with so many cells between those of before, by axis and name."""
-    sizes = [int((size - 1) * apart.get(axis, {}).get(form.name, 1)) + 1 for axis, size in enumerate(form.sizes)]
-    return replace(
-        form, sizes=tuple(size if axis in form.free else form.sizes[axis] for axis, size in enumerate(sizes))
-    )
+    by = {axis: apart.get(axis, {}).get(form.name, 1) for axis in form.free}
+    return replace(form, sizes=tuple(int((size - 1) * by.get(axis, 1)) + 1 for axis, size in enumerate(form.sizes)))
 
 
 def _check(slider: Slider, wanted: int, strides: Mapping[int, Mapping[str, Fraction]]) -> None:

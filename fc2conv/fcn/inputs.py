@@ -221,9 +221,8 @@ def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> d
     for name, dims in given.items():
         if name not in found:
             known = ", ".join(found) or "none"
-            raise UsageError(
-                f"--input-axes names {name!r}, which no convolution reads", f"those that slide are {known}"
-            )
+            what = f"--input-axes names {name!r}, which no convolution reads"
+            raise UsageError(what, f"those that slide are {known}")
         for dim in dims:
             if dim not in spatial[name]:
                 what = f"--input-axes gives dimension {dim} of {name!r}, which is not spatial"

@@ -123,9 +123,8 @@ def slide(
 def _no_image(blocker: NodeProto | None) -> InputError:
     """The error for a model that no image enters; a node may be what its axes are not followed past."""
     if blocker is None:
-        return InputError(
-            "no input of the model is read by a convolution or a pooling, so that nothing slides", _REMEDY
-        )
+        what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
+        return InputError(what, _REMEDY)
     what = f"behind {label(blocker)} ({op(blocker)}), in front of a convolution, the image's axes are not followed"
     return InputError(f"{what}, so that nothing slides", _WITHOUT)
 

@@ -72,12 +72,8 @@ def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
     rim = _Rim(place, before, after - before, rest > 0)
     most = step.extent - (node.op_type in ("MaxPool", "AveragePool"))  # no pooling reads padding alone
     if rim.after < 0 or max(before, rim.after + rim.extra) > most:
-        least = f"{before} and {rim.after + rim.extra}"
-        raise Stuck(
-            Code.NOT_PLACED,
-            node,
-            f"its kernel has {counted(step.extent, 'cell')}, and {least} around the map are missing",
-        )
+        missing = f"{before} and {rim.after + rim.extra} around the map are missing"
+        raise Stuck(Code.NOT_PLACED, node, f"its kernel has {counted(step.extent, 'cell')}, and {missing}")
     return rim
 
 

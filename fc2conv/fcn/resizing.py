@@ -49,11 +49,8 @@ def _resize(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its sizes are computed from the image's values")
-    whole = (
-        text_attribute(node, "coordinate_transformation_mode", ""),
-        text_attribute(node, "keep_aspect_ratio_policy", "stretch"),
-    )
-    if whole[0] == "tf_crop_and_resize" or whole[1] != "stretch":
+    crops = text_attribute(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    if crops or text_attribute(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Stuck(Code.NOT_SLIDING, node, "it takes a part of the whole image, or keeps its proportions")
     sizes = _by_axis(form, slider.shape(node.output[0], node), node)
     if sizes[BATCH] != form.sizes[BATCH]:

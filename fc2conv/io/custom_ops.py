@@ -28,10 +28,8 @@ def settle_imports(model: ModelProto) -> None:
     for graph in _graphs(model.graph):
         for node in graph.node:
             if node.domain not in known and _name(node.domain):
-                newest = (
-                    defs.get_schema(node.op_type, domain=node.domain) if defs.has(node.op_type, node.domain) else None
-                )
-                version = 1 if newest is None else newest.since_version
+                known_there = defs.has(node.op_type, node.domain)
+                version = defs.get_schema(node.op_type, domain=node.domain).since_version if known_there else 1
                 lacking[node.domain] = max(version, lacking.get(node.domain, 1))
     if lacking or len(last) < len(model.opset_import):
         del model.opset_import[:]

@@ -65,9 +65,8 @@ def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Fu
         called = functions.get((node.domain, node.op_type, node.overload))
         problem = _problem(node, opsets) if called is None else _call(node, called)
         if problem:
-            raise InputError(
-                f"node {quoted(label(node))} ({shown(op(node))}) {problem}", _later(node, opsets) or _REMEDY
-            )
+            what = f"node {quoted(label(node))} ({shown(op(node))}) {problem}"
+            raise InputError(what, _later(node, opsets) or _REMEDY)
         for _, inner in subgraphs(node):
             _check(inner.node, opsets, functions)
 

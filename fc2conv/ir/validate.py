@@ -71,9 +71,7 @@ def check_model(model: ModelProto) -> None:
 def _check_versions(model: ModelProto) -> None:
     version = model.ir_version
     if not 0 < version <= onnx.IR_VERSION:
-        what = (
-            f"the model has the IR version {version}" if model.HasField("ir_version") else "the model has no IR version"
-        )
+        what = f"the model has {f'the IR version {version}' if model.HasField('ir_version') else 'no IR version'}"
         remedy = "install a newer onnx" if version > onnx.IR_VERSION else _EXPORT
         raise InputError(f"{what}, and onnx {onnx.__version__} knows 1 to {onnx.IR_VERSION}", remedy)
 
@@ -88,9 +86,8 @@ def _imports(entries: Iterable[onnx.OperatorSetIdProto], what: str) -> dict[str,
         if not 0 < entry.version <= (_MAX_VERSION if domain else newest):
             imports = f"{what} imports opset {entry.version}" + (f" of the domain {quoted(domain)}" if domain else "")
             remedy = "install a newer onnx" if entry.version > 0 else _EXPORT
-            raise InputError(
-                f"{imports}, and onnx {onnx.__version__} knows 1 to {newest if not domain else 'any'}", remedy
-            )
+            known = f"onnx {onnx.__version__} knows 1 to {newest if not domain else 'any'}"
+            raise InputError(f"{imports}, and {known}", remedy)
         if opsets.setdefault(domain, entry.version) != entry.version:
             raise InputError(f"{what} imports the domain {quoted(domain)} in two versions", _EXPORT)
     return opsets
@@ -141,9 +138,8 @@ def _check_nodes(nodes: Sequence[NodeProto], own: dict[str, str], scope: _Scope)
         domain = "" if node.domain in ONNX_DOMAINS else node.domain
         if domain not in scope.opsets:
             owner = f"the domain {quoted(domain)}" if domain else "ONNX itself"
-            raise InputError(
-                f"{where} is a {shown(node.op_type)}, and the model imports no operator set of {owner}", _EXPORT
-            )
+            what = f"{where} is a {shown(node.op_type)}, and the model imports no operator set of {owner}"
+            raise InputError(what, _EXPORT)
         for name in node.output:
             if _name(name, where) and name in own:
                 raise InputError(f"{where} makes {quoted(name)}, which is made twice: it is {own[name]} too", _EXPORT)
