@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -112,9 +112,11 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
     scalars = {name for name, view in views.items() if not view.spatial_form and not any(view.dims)}
     scalars = scalars if len(scalars) < len(views) else set()
-    activations = [views[name] for name in names if name in views and name not in scalars]
-    lead = max(activations, key=ctx.has_cells)
-    live = [found for view in activations if (found := view if view is lead else align(lead, view)) is not None]
+    activations = {name: view for name, view in views.items() if name not in scalars}
+    lead = max(activations.values(), key=ctx.has_cells)
+    live = [
+        found for view in activations.values() if (found := view if view is lead else align(lead, view)) is not None
+    ]
     dims = broadcast_layouts([view.dims for view in live], right=True) if len(live) == len(activations) else None
     if dims is None:
         return None
@@ -124,7 +126,8 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     # A scalar of more dimensions than the others, all of size 1, gives the result as many.
     wider = _widened(node, dims, [*((1,) * len(views[name].dims) for name in scalars), *shapes])
     if wider != dims:
-        return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), set(views))
+        aligned = {**views, **dict(zip(activations, live, strict=True))}
+        return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), aligned)
     if any(view.spatial_form is None for view in live):
         _request(ctx, names)
         return Inferred((View(dims, None, provenance, origin, blocked_by),))
@@ -132,7 +135,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     result = View(dims, form, provenance, origin, blocked_by)
     if form is None:
         return Inferred((result,))
-    moves = dict(zip((name for name in names if name in views and name not in scalars), moved, strict=True))
+    moves = dict(zip(activations, moved, strict=True))
     operands = [AsIs(name) if name in scalars else operand(ctx, name, result, moves.get(name)) for name in names]
     ready = tuple(each for each in operands if each is not None)
     return Inferred((result,), Remap(ready)) if len(ready) == len(operands) else ctx.opaque(node, dims)
@@ -152,23 +155,33 @@ def _shapes(ctx: Context, names: Sequence[str]) -> list[tuple[int, ...]] | None:
     return known if len(known) == len(shapes) else None
 
 
-def _wider(ctx: Context, names: Sequence[str], plain: View, live: set[str]) -> Inferred:
-    """A result that a constant makes larger than its operands: scalars and constants take the requested form."""
+def _wider(ctx: Context, names: Sequence[str], plain: View, live: Mapping[str, View]) -> Inferred:
+    """A result that a constant makes larger than its operands takes the requested form, if all broadcast to that.
+
+    Mul(1 / deviation [N, T, 1], scale [C])      on spatial forms: Mul([N, 1, T, 1], [1, C, 1, 1])
+    """
     wanted = ctx.requested.get(plain.origin)
     if wanted is None or not same_axes(wanted, plain.dims):
         return Inferred((plain,))
-    if any((view := ctx.view(name)) is None or any(view.dims) for name in live):
-        return Inferred((plain,))
     result = replace(plain, spatial_form=wanted)
-    operands = [AsIs(name) if name in live else operand(ctx, name, result) for name in names]
+    operands = [_to_wider(name, live[name], wanted) if name in live else operand(ctx, name, result) for name in names]
     # The result has the rank of its spatial form only where an operand has.
     ranks = [
-        len(each.target) if isinstance(each, Relaid) else len(ctx.shape(name) or ())
+        len(each.target if isinstance(each, Relaid) else wanted if isinstance(each, FormOf) else ctx.shape(name) or ())
         for name, each in zip(names, operands, strict=True)
     ]
     if any(each is None for each in operands) or max(ranks) < len(wanted):
         return Inferred((plain,))
     return Inferred((result,), Remap(tuple(each for each in operands if each is not None)))
+
+
+def _to_wider(name: str, view: View, wanted: Layout) -> Operand | None:
+    if view.spatial_form is None:
+        return None if any(view.dims) else AsIs(name)
+    fits = len(view.spatial_form) == len(wanted) and all(
+        not own or own == dim for own, dim in zip(view.spatial_form, wanted, strict=True)
+    )
+    return FormOf(name) if fits else None
 
 
 Moved = tuple[Layout, Layout] | None
@@ -235,8 +248,8 @@ def _request(ctx: Context, names: Sequence[str]) -> None:
             if wanted is None or wanted.spatial_form is None:
                 continue
             both = refine(view.dims, wanted.spatial_form)
-            if both is not None:
-                own = set(axes_of(both[0]))
+            own = set(axes_of(both[0])) if both is not None else set()
+            if both is not None and own <= set(axes_of(both[1])):
                 ctx.requests[view.origin] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
 
 
