@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
-from onnx import ModelProto
+from onnx import ModelProto, helper
 
 from fc2conv.io.choices import check_shapes
 from fc2conv.io.forms import declared_shapes
@@ -17,7 +17,7 @@ from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact, position, same_nodes
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.fitting import fits
-from fc2conv.verification.nodes import in_order, is_random, rename
+from fc2conv.verification.nodes import in_order, is_random
 from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import Comparison, judged, saved
 from fc2conv.verification.recorded import identity
@@ -63,7 +63,7 @@ def verify_pair(
         check_structure(original, converted, ours),
     ]
     notes = [] if ours else noted(original, converted)
-    converted = _with_drawn_names(original, converted)
+    original, converted = _with_drawn_names(original, converted)
     certificate = None
     if any(check.verdict is Verdict.DIFFERS for check in checks[1:]):
         exact, numeric = Exact(skipped("exact", "see above")), Comparison(skipped(NAME, "see above"))
@@ -87,25 +87,35 @@ def verify_pair(
     )
 
 
-def _with_drawn_names(original: ModelFile, converted: ModelFile) -> ModelFile:
-    """The second model, where what it draws has the names of what the first one draws.
+def _with_drawn_names(original: ModelFile, converted: ModelFile) -> tuple[ModelFile, ModelFile]:
+    """Both models, where what they draw has the same names.
 
     Random numbers are distinguished by the names of results. Those that only one model has are paired in their order.
     """
     drawn = [[n for n in in_order(file.model.graph.node) if is_random(n)] for file in (original, converted)]
     names = [{node.output[0] for node in nodes} for nodes in drawn]
     old, new = ([n for n in nodes if n.output[0] not in names[0] & names[1]] for nodes in drawn)
-    graph = converted.model.graph
-    names_of = {after.output[0]: before.output[0] for before, after in zip(old, new, strict=False)}
-    taken = {name for node in graph.node for name in node.output} & {*names_of.values()}
-    fixed = {value.name for value in graph.output} & {*names_of}
-    if not names_of or taken or fixed or [n.op_type for n in old] != [n.op_type for n in new]:
-        return converted
+    if not old or [n.op_type for n in old] != [n.op_type for n in new]:
+        return original, converted
+    pairs = [(before.output[0], after.output[0]) for before, after in zip(old, new, strict=True)]
+    shared = {pair: f"{pair[0]} as {pair[1]}" for pair in pairs}
+    return (
+        _drawing(original, {before: name for (before, _), name in shared.items()}),
+        _drawing(converted, {after: name for (_, after), name in shared.items()}),
+    )
+
+
+def _drawing(file: ModelFile, names: Mapping[str, str]) -> ModelFile:
+    """The model, where these results of nodes have other names, and their readers are given an Identity of them."""
     model = ModelProto()
-    model.CopyFrom(converted.model)
-    for node in model.graph.node:
-        rename(node, names_of, "")
-    return replace(converted, model=model)
+    model.CopyFrom(file.model)
+    del model.graph.node[:]
+    for node in file.model.graph.node:
+        model.graph.node.append(node)
+        if node.output and node.output[0] in names:
+            model.graph.node[-1].output[0] = names[node.output[0]]
+            model.graph.node.append(helper.make_node("Identity", [names[node.output[0]]], [node.output[0]]))
+    return replace(file, model=model)
 
 
 def _compared(
