@@ -22,6 +22,8 @@ from fc2conv.fcn.geometry import packed, unpacked
 from fc2conv.fcn.slider import Slider, Stuck, kept_apart
 from fc2conv.reasons import Code
 
+_FOLDED = "Cut the model behind that node, so that its input is the map which this node makes."
+
 
 def apart(form: Form, node: NodeProto, detail: str) -> Form:
     """A value whose channels are going to be in several parts."""
@@ -80,7 +82,8 @@ def regroup(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
     pieces = regrouped(form.pieces, target)
     flat = [axis for dim in pieces or () for axis, _ in dim]
     detail = f"{list(form.shape)} becomes {list(target)}"
-    stuck = kept_apart(form) if form.parts is not None else Stuck(Code.SIZES_MIXED, node, detail)
+    remedy = _FOLDED if form.sizes[CHANNELS] == 1 and len(target) > len(form.layout) else ""
+    stuck = kept_apart(form) if form.parts is not None else Stuck(Code.SIZES_MIXED, node, detail, remedy)
     if pieces is None:
         raise stuck
     layout = tuple(tuple(axis for axis, _ in dim) for dim in pieces)

@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto
 from fc2conv.fcn.facts import Count, Image, Pool
 from fc2conv.fcn.forms import SPACE, Form, Layout, Pieces, without
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.training import Shape, Training, unknown_from
+from fc2conv.fcn.training import Shape, Training, remedy_of, unknown_from
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.element_types import element_type
 from fc2conv.ir.graph import Graph, changed, ints_attribute, label, op, reads, subgraphs
@@ -28,7 +28,6 @@ from fc2conv.rewrite.tensors import Tensors
 
 SLICE_STEPS, RESIZE, NO_ROI = 10, 11, 13
 """The operator sets from which on Slice has steps, Resize is as here, and its second operand may be absent."""
-_NO_SHAPE = "Export the model so that this node gives a known shape, or cut the model before it."
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 NARROW: set[str] = set()
@@ -200,7 +199,8 @@ class Slider:
             if name not in self.graph.producer:
                 raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
             first = unknown_from(name, self.constants, self.shapes)
-            raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", _NO_SHAPE)
+            remedy = remedy_of(first, self.constants)
+            raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", remedy)
         return known
 
     def values(self, name: str) -> np.ndarray | None:

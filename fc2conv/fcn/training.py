@@ -14,6 +14,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.propagation import propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.layout.axes import Size
+from fc2conv.reasons import Code
 
 _BATCHES = (7, 1)
 """What an open batch is taken to be: a number that divides few others, or 1 where the graph knows no other."""
@@ -64,6 +65,19 @@ def unknown_from(name: str, constants: Constants, shapes: Mapping[str, Shape]) -
         if maker is None:
             return first
         name = maker
+
+
+def remedy_of(node: NodeProto, constants: Constants) -> str:
+    """Tell what helps where a node gives no known shape: its sizes may follow from initializers of a caller."""
+    graph, found, left = constants.graph, set[str](), list(node.input[1:])
+    while left:
+        name = left.pop()
+        if name not in found and name in graph.producer:
+            left += graph.nodes[graph.producer[name]].input
+        found.add(name)
+    if any(constants.is_overridable(name) for name in found):
+        return Code.WEIGHT_OVERRIDABLE.remedy
+    return "Export the model so that this node gives a known shape, or cut the model before it."
 
 
 def _found(constants: Constants, given: Sequence[ValueInfoProto], wanted: Mapping[str, Shape]) -> Training:
