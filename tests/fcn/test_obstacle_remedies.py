@@ -129,3 +129,28 @@ def test_a_constant_beside_a_volume_of_one_row_is_an_obstacle() -> None:
     )
     with pytest.raises(InputError, match="FC50"):
         fc2conv.convert(model, None, SLIDING)
+
+
+def test_a_flat_input_is_to_be_given_as_the_map_that_it_becomes() -> None:
+    model = parse(
+        """g (float[N,64] x) => (float[N,4,6,6] y) <float[4,1,3,3] k, int64[4] s = {0, 1, 8, 8}>
+        { [shaped] r = Reshape (x, s)  y = Conv (r, k) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "shaped")]
+    assert report.obstacles[0].remedy.startswith("Cut the model behind that node")
+
+
+def test_sizes_that_a_caller_may_replace_are_to_be_frozen() -> None:
+    model = parse(
+        """g (float[N,1,8,8] x, int64[4] s) => (float[N,4,6,6] y) <float[4,1,3,3] k, int64[4] s = {0, 4, 6, 6}>
+        { c = Conv (x, k)  [shaped] y = Reshape (c, s) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC508", "shaped")]
+    assert report.obstacles[0].remedy.startswith("Use --freeze-initializers")
+    frozen = fc2conv.plan(model, Options(sliding=SlidingOptions(), freeze_initializers=True)).sliding
+    assert frozen is not None
+    assert frozen.obstacles == []

@@ -219,23 +219,6 @@ def test_the_node_is_named_at_which_a_shape_is_lost() -> None:
     assert all("--overwrite-input-shape" not in each.remedy for each in report.obstacles)
 
 
-@pytest.mark.parametrize(
-    ("given", "nodes", "code", "remedy"),
-    [
-        ("float[N,64] x", "[n] r = Reshape (x, s)  y = Conv (r, k)", "FC503", "behind that node"),
-        ("float[N,1,8,8] x, int64[4] s", "c = Conv (x, k)  [n] y = Reshape (c, s)", "FC508", "--freeze-initializers"),
-    ],
-)
-def test_a_reshape_has_the_remedy_of_its_place(given: str, nodes: str, code: str, remedy: str) -> None:
-    model = parse(
-        f"g ({given}) => (float[A,B,C,D] y) <float[4,1,3,3] k, int64[4] s = {{0, 1, 8, 8}}> {{ {nodes} }}", opset=13
-    )
-    report = fc2conv.plan(model, SLIDING).sliding
-    assert report is not None
-    assert [(each.code, each.node) for each in report.obstacles] == [(code, "n")]
-    assert remedy in report.obstacles[0].remedy
-
-
 AS_IS = SlidingOptions()
 OPEN = """g (float[N,2,H,W] x) => (float[N,5,A,B] y) <float[4,2,3,3] k, float[5,4,1,1] w>
 { c = Conv <kernel_shape = [3, 3]> (x, k)  r = Relu (c)  y = Conv (r, w) }"""
