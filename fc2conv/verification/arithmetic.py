@@ -54,21 +54,21 @@ def arithmetic(walk: Walk) -> dict[str, str]:
     """The coarsest arithmetic on the way to each value of a model that was walked."""
     known: dict[bytes, str] = {}
     for term in walk.table.terms.values():
-        read = (known.get(each.key, "") for each in term.inputs if each is not None)
+        read = (known.get(each.key, "") for each in term.inputs)
         known[term.key] = coarsest([_own(term), *read])
     return {name: known.get(term.key, "") for name, term in walk.values.items()}
 
 
 def _own(term: Term) -> str:
     """The arithmetic of one node; `ai.onnx.ml` computes in float32, whatever it reads."""
-    if term.op is None:
+    if not term.has_op:
         return ""
-    name, first = term.op.name.rpartition("::")[2], next(iter(term.inputs), None)
+    name, first = term.op.name.rpartition("::")[2], term.operand(0)
     if "Quantize" in name or name.startswith(_QUANTIZE):
         return "quantized"
     if name not in _MOVE:
         return FLOATS.get(term.kind, "") if term.kind else "float32"
-    if name in ("Cast", "CastLike") and first is not None and first.kind in FLOATS:
+    if name in ("Cast", "CastLike") and first.kind in FLOATS:
         made = FLOATS.get(term.kind, "")
         return made if coarsest([FLOATS[first.kind], made]) != FLOATS[first.kind] else ""
     return ""

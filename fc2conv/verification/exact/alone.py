@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fc2conv.verification.exact import layout, linear, pointwise
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
 from fc2conv.verification.exact.field import Residues, tag
-from fc2conv.verification.exact.terms import Array, Term, behind
+from fc2conv.verification.exact.terms import ABSENT, Array, Term, behind
 
 Sides = tuple[list[Term], list[Term]]
 
@@ -36,31 +36,27 @@ _WITHIN = dict.fromkeys(("ReduceMax", "ReduceMin"), "MaxPool")
 
 def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
     """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
-    return behind(term, lambda top: top.sides == side and top.op is not None and top.key not in same)
+    return behind(term, lambda top: top.sides == side and top.has_op and top.key not in same)
 
 
 def may_round(term: Term) -> bool:
     """Decide whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
-    assert term.op is not None
     computed = (term.value is not None or term.computed) and not term.integer
     return computed or term.op.name in _FACTORS or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 
 def functions(term: Term) -> set[str]:
     """Return what a node applies apart from sums, products and layout."""
-    assert term.op is not None
     name = term.op.name.rpartition("::")[2]
-    source = term.inputs[0] if term.inputs else None
-    kept = name == "Cast" and source is not None and pointwise.exact_cast(source, term)
+    kept = name == "Cast" and pointwise.exact_cast(term.operand(0), term)
     return set() if kept or (name in EXACT and not _hashes(term)) else {_WITHIN.get(name, name)}
 
 
 def _hashes(term: Term) -> bool:
     """Whether a sum, product or move is a hash: one of what is not finite, a rounded quotient, an unknown place."""
-    op, index = term.op, term.inputs[1] if len(term.inputs) > 1 else None
-    picked = op is not None and op.name == "Gather" and index is not None and index.value is None
-    rounded = op is not None and op.name == "Div" and term.integer
-    return picked or rounded or any(each is not None and each.atoms for each in term.inputs)
+    picked = term.op.name == "Gather" and term.operand(1).value is None
+    rounded = term.op.name == "Div" and term.integer
+    return picked or rounded or any(each.atoms for each in term.inputs)
 
 
 def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
@@ -68,7 +64,7 @@ def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
 
     Of a node without a rule these are all attributes, apart from those that another layout may change.
     """
-    given = pointwise.attributes(term.op.name, term.op.attributes) if term.op is not None else {}
+    given = pointwise.attributes(term.op.name, term.op.attributes)
     kept = {key: value for key, value in given.items() if isinstance(value, float) or (opaque and key not in _LAYOUT)}
     return {(name, repr(sorted(kept.items()))) for name in functions(term) - _SIZES - EXACT}
 
@@ -94,7 +90,7 @@ def contradicted(whole: Evaluator, sides: Sides) -> bool:
     firsts = [_firsts(side) for side in sides]
     for side, others in (firsts, firsts[::-1]):
         for term in side:
-            kind = [each for each in others if each.op and term.op and each.op.name == term.op.name]
+            kind = [each for each in others if each.op.name == term.op.name]
             alone = not kind and not term.integer and term.shape is not None
             if alone or (kind and not any(_same_elements(whole, each, term) for each in kind)):
                 return True
@@ -111,9 +107,10 @@ def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
 
     They may lie in any layout, but for a node that gives places of elements.
     """
-    places = one.op is not None and one.op.name in _PLACES
+    places = one.op.name in _PLACES
     for a, b in zip(one.inputs, other.inputs, strict=False):
-        if a is None or b is None or a.key == b.key or a.shape is None or b.shape is None or a.size != b.size:
+        unknown = ABSENT in (a, b) or None in (a.shape, b.shape)
+        if unknown or a.key == b.key or a.size != b.size:
             continue
         try:
             first, second = (_residues(whole, each) for each in (a, b))
@@ -139,7 +136,7 @@ _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 def constants(terms: Iterable[Term], side: int) -> set[tuple[int, int]]:
     """Return what the floating-point constants hold that nodes of one model read, which the other may hold as well."""
-    read = {each.key: each for term in terms for each in term.inputs if each is not None}.values()
+    read = {each.key: each for term in terms for each in term.inputs}.values()
     return {content(each.numbers()) for each in read if each.constant and each.sides & side and not each.integer}
 
 

@@ -8,35 +8,30 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.verification.exact.terms import TURNS, Op, Term, digest, number
+from fc2conv.verification.exact.terms import ABSENT, TURNS, Op, Term, digest, number
 
 Clamp = tuple[Term, float, float]
 """What is brought between two bounds, and these."""
-Multiple = tuple[Term | None, float]
+Multiple = tuple[Term, float]
 """A value and a factor."""
 
 
-def made(term: Term, name: str, version: int, attributes: Any, *inputs: Term | None) -> Term:
+def made(term: Term, name: str, version: int, attributes: Any, *inputs: Term) -> Term:
     """The term of another operator, in the place of one."""
-    key = digest("law", name, version, sorted(attributes.items()), [each and each.key for each in inputs])
+    key = digest("law", name, version, sorted(attributes.items()), [each.key for each in inputs])
     op = Op(name, version, attributes, NodeProto(op_type=name), term.label, key)
     return Term(key, term.label, term.shape, term.kind, op, inputs)
 
 
-def operator_of(term: Term | None) -> str:
-    """The name of what makes a value; "" for a variable or a constant."""
-    return term.op.name if term is not None and term.op is not None else ""
+def read(term: Term, name: str) -> Term:
+    """The first operand of a term of an operator; ABSENT for any other term."""
+    return term.operand(0) if term.op.name == name else ABSENT
 
 
-def read(term: Term | None, name: str) -> Term | None:
-    """The first operand of a term of an operator; None for any other term."""
-    return term.inputs[0] if term is not None and operator_of(term) == name else None
-
-
-def one_number(term: Term | None) -> float | None:
+def one_number(term: Term) -> float | None:
     """The one number that a float constant is."""
-    value = None if term is None or term.integer else term.value
-    return None if value is None or value.size != 1 else float(value.reshape(-1)[0])
+    known = not term.integer and term.value is not None and term.value.size == 1
+    return float(term.numbers().reshape(-1)[0]) if known else None
 
 
 def clamped(term: Term) -> Term:
@@ -45,14 +40,14 @@ def clamped(term: Term) -> Term:
     if own is None:
         return term
     inner, moves = own[0], []
-    while inner.op is not None and inner.op.name in TURNS and inner.inputs[0] is not None:
+    while inner.op.name in TURNS and inner.operand(0) is not ABSENT:
         moves.append(inner)
         inner = inner.inputs[0]
     if clamp(inner) is None:
         return term
     source, low, high = _whole((inner, *own[1:]))
     dtype = helper.tensor_dtype_to_np_dtype(term.kind)
-    bounds = (None if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
+    bounds = (ABSENT if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
     whole = made(term, "Clip", 13, {}, source, *bounds)
     whole.shape = source.shape
     for move in reversed(moves):
@@ -74,7 +69,7 @@ def _whole(last: Clamp) -> Clamp:
 def clamp(term: Term) -> Clamp | None:
     """Return what a term clamps and its bounds; None unless the type and these are known and the shape stays."""
     op, numbers = term.op, [one_number(each) for each in term.inputs]
-    if op is None or term.integer or not term.kind or not numbers:
+    if term.integer or not term.kind or not numbers:
         return None
     first, low, high = term.inputs[0], -inf, inf
     if op.name == "Relu":
@@ -82,7 +77,7 @@ def clamp(term: Term) -> Clamp | None:
     elif op.name == "Clip" and op.version < 11:
         low, high = op.attributes.get("min", low), op.attributes.get("max", high)
     elif op.name == "Clip":
-        if any(each is not None and bound is None for each, bound in zip(term.inputs[1:], numbers[1:], strict=True)):
+        if any(each is not ABSENT and bound is None for each, bound in zip(term.inputs[1:], numbers[1:], strict=True)):
             return None
         low, high = (end if bound is None else bound for end, bound in zip((low, high), [*numbers[1:], None, None]))  # noqa: B905
     elif op.name in ("Max", "Min") and len(numbers) == 2 and numbers.count(None) == 1:
@@ -91,14 +86,13 @@ def clamp(term: Term) -> Clamp | None:
         low, high = (bound, inf) if op.name == "Max" else (-inf, bound)
     else:
         return None
-    return (first, low, high) if first is not None and first.shape == term.shape and low <= high else None
+    return (first, low, high) if first is not ABSENT and first.shape == term.shape and low <= high else None
 
 
 def chosen(term: Term) -> Term:
     """Where by a comparison of what it chooses from, as Max or Min."""
     condition, *pair = term.inputs
-    compared = [] if condition is None or condition.op is None else [*condition.inputs]
-    name = operator_of(condition)
+    compared, name = condition.inputs, condition.op.name
     if term.integer or len(compared) != 2 or not name.startswith(("Greater", "Less")):
         return term
     straight, crossed = (all(map(_equal, pair, each)) for each in (compared, compared[::-1]))
@@ -106,22 +100,20 @@ def chosen(term: Term) -> Term:
         signs = [one_number(each) for each in compared]
         rising = (signs[0] == 0) == name.startswith("Less")
         above, below = map(multiple, pair if rising else pair[::-1])
-        known = 0 in signs and above[0] is not None and above[0] in compared
+        known = 0 in signs and above[0] in compared
         return (bent(term, above, below) or term) if known else term
     greatest = straight == name.startswith("Greater")
     return clamped(made(term, "Max" if greatest else "Min", 13, {}, *compared))
 
 
-def multiple(term: Term | None) -> Multiple:
+def multiple(term: Term) -> Multiple:
     """What a value is a multiple of, and the factor."""
-    if term is None or operator_of(term) not in ("Neg", "Mul"):
-        return term, 1.0
-    if operator_of(term) == "Neg":
+    if term.op.name == "Neg":
         source, factor = multiple(term.inputs[0])
         return source, -factor
-    for x, other in (term.inputs, term.inputs[::-1]):
+    for x, other in (term.inputs, term.inputs[::-1]) if term.op.name == "Mul" else ():
         number = one_number(other)
-        if number is not None and x is not None and x.shape == term.shape:
+        if number is not None and x.shape == term.shape:
             return x, number
     return term, 1.0
 
@@ -129,16 +121,14 @@ def multiple(term: Term | None) -> Multiple:
 def bent(term: Term, above: Multiple, below: Multiple) -> Term | None:
     """What is one multiple of a value above 0, and another below 0, as a LeakyRelu; None for anything else."""
     (source, one), (other, slope) = above, below
-    if source is None or other is None or source.key != other.key or source.shape != term.shape:
+    if source.key != other.key or source.shape != term.shape or one != 1.0:
         return None
-    if one != 1.0 or not isfinite(slope) or float(np.float32(slope)) != slope:
+    if not isfinite(slope) or float(np.float32(slope)) != slope:
         return None
     return made(term, "LeakyRelu", 16, {"alpha": slope}, source)
 
 
-def _equal(one: Term | None, other: Term | None) -> bool:
+def _equal(one: Term, other: Term) -> bool:
     """Whether two operands hold the same elements, or one number."""
-    if one is None or other is None:
-        return False
     number = one_number(one)
     return one.key == other.key or (number is not None and number == one_number(other))

@@ -24,7 +24,7 @@ from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import lawful
 from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Array, Op, Shape, Signature, Term, limits, signature
+from fc2conv.verification.exact.terms import ABSENT, Array, Op, Shape, Signature, Term, limits, signature
 
 
 class Level(IntEnum):
@@ -157,15 +157,12 @@ class Evaluator:
 
     def cut(self, term: Term) -> bool:
         """Whether a term is a fresh variable at this level."""
-        shared = term.sides == 3 and term.op is not None and term.op.name not in self.cheap
+        shared = term.sides == 3 and term.has_op and term.op.name not in self.cheap
         return shared and self.level < Level.WHOLE
 
     def _needs(self, term: Term) -> Iterator[Term]:
-        if term.op is None or self.cut(term) or self._by_value(term):
-            return
-        for each in self._form(term).inputs:
-            if each is not None and not each.constant:
-                yield each
+        if term.has_op and not self.cut(term) and not self._by_value(term):
+            yield from (each for each in self._form(term).there if not each.constant)
 
     def _form(self, term: Term) -> Term:
         """The term that is computed for one."""
@@ -176,8 +173,8 @@ class Evaluator:
         return self.rounded and self.shared is None and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
-        if term.op is None or term.integer:
-            rounds = term.op is not None and term.op.name in ("QuantizeLinear", "Cast") and term.computed
+        if not term.has_op or term.integer:
+            rounds = term.op.name in ("QuantizeLinear", "Cast") and term.computed
             return term.value is not None or (rounds and self.numbers_of(term) is not None)
         meant = self.computed is None or term.op.name in self.computed
         rounds = self.rounded and meant and (self.shared is None or term.key in self.shared)
@@ -185,28 +182,26 @@ class Evaluator:
 
     def numbers_of(self, term: Term) -> Array | None:
         """Return the elements of a constant that is stored or computed; None where no evaluator computes it."""
-        if term.op is None or term.value is not None:
+        if not term.has_op or term.value is not None:
             return term.numbers()
         if self._last[0] != term.key:
             self.room(term.size)
-            read = {i: self.numbers_of(each) for i, each in enumerate(term.inputs) if each is not None}
+            read = {each.key: self.numbers_of(each) for each in term.there}
             unknown = any(numbers is None for numbers in read.values())
-            operands = [read.get(i) for i in range(len(term.inputs))]
-            self._last = term.key, None if unknown else folded(term, operands)
+            self._last = term.key, None if unknown else folded(term, [read.get(each.key) for each in term.inputs])
         return self._last[1]
 
     def _made(self, term: Term) -> Residues:
-        if self.cut(term) or (term.leaf is not None and term.op is None):
+        if self.cut(term) or (term.leaf is not None and not term.has_op):
             return self.field.uniform(term.key, term.shape or ())
         if term.leaf is not None:  # what is drawn depends on the operands
             return self.hashed(term, term.leaf)
         if self._by_value(term) or term.load is not None:
             return self.constant(term)
         term = self._form(term)
-        assert term.op is not None
         placed = term.op.version < 7 and "axis" in term.op.attributes and term.op.attributes.get("broadcast")
         rule = None if placed else self.rules.get(term.op.name)  # a broadcast of the oldest definitions
-        if rule is not None and all(each is None or each.shape is not None for each in term.inputs):
+        if rule is not None and all(each.shape is not None for each in term.inputs):
             try:
                 made = rule(At(self, term, term.op))
                 if term.shape in (None, made.shape[1:]):
@@ -238,12 +233,12 @@ class Evaluator:
         """Hash the whole operands in order, and the element's index."""
         field = self.field
         if isinstance(field, Symbols):
-            there = [(i, each) for i, each in enumerate(term.inputs) if each is not None and i not in left_out]
+            there = [(i, each) for i, each in enumerate(term.inputs) if each is not ABSENT and i not in left_out]
             operands = [self.read(each) for _, each in there]
             return field.node((name, term.index, [i for i, _ in there]).__repr__(), operands, term.shape or ())
         total = field.uniform(("opaque", name, term.index), ())
         for i, each in enumerate(term.inputs):
-            if each is None or i in left_out:
+            if each is ABSENT or i in left_out:
                 continue
             residues = self.read(each)
             key = ("operand", i, each.shape)
@@ -275,11 +270,13 @@ class At:
 
     def has(self, index: int) -> bool:
         """Whether an operand is given."""
-        return index < len(self.term.inputs) and self.term.inputs[index] is not None
+        return self.term.operand(index) is not ABSENT
 
     def operand(self, index: int) -> Term:
         """Return the term of an operand; OpaqueError where it is not given."""
-        return _known(self.term.inputs[index] if self.has(index) else None)
+        if not self.has(index):
+            raise OpaqueError
+        return self.term.inputs[index]
 
     def res(self, index: int) -> Residues:
         """Return the residues of an operand."""

@@ -25,18 +25,8 @@ from math import inf
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.verification.exact.clamps import (
-    bent,
-    chosen,
-    clamp,
-    clamped,
-    made,
-    multiple,
-    one_number,
-    operator_of,
-    read,
-)
-from fc2conv.verification.exact.terms import Term, unmoved
+from fc2conv.verification.exact.clamps import bent, chosen, clamp, clamped, made, multiple, one_number, read
+from fc2conv.verification.exact.terms import ABSENT, Term, unmoved
 
 _HOMOGENEOUS = frozenset("Relu LeakyRelu PRelu Abs MaxPool".split())
 _GREATEST = ("MaxPool", "ReduceMax")
@@ -52,71 +42,69 @@ _LOGS = {("Log", "Softmax"): "LogSoftmax", ("Exp", "LogSoftmax"): "Softmax"}
 
 def written(term: Term) -> Term:
     """Return a node in the one way in which its function is written; most terms as they are."""
-    name = operator_of(term)
-    if name == "Where" and len(term.inputs) == 3:
+    if term.op.name == "Where" and len(term.inputs) == 3:
         return chosen(term)
-    return _unpadded(term) if name == "MaxPool" and term.inputs else clamped(term)
+    return _unpadded(term) if term.op.name == "MaxPool" else clamped(term)
 
 
 def lawful(term: Term) -> Term:
     """Return what a law makes of a term; a term to which no law applies stays as it is."""
-    name, first = operator_of(term), next(iter(term.inputs), None)
-    if name in ("ArgMax", "ArgMin") and term.op is not None and _rises(first, term.op.attributes.get("axis", 0)):
-        return lawful(made(term, name, term.op.version, term.op.attributes, first and first.inputs[0]))
-    if first is None or term.shape is None or term.integer or term.computed or term.index:
+    op, first, second = term.op, term.operand(0), term.operand(1)
+    if op.name in ("ArgMax", "ArgMin") and _rises(first, op.attributes.get("axis", 0)):
+        return lawful(made(term, op.name, op.version, op.attributes, first.inputs[0]))
+    if first is ABSENT or term.shape is None or term.integer or term.computed or term.index:
         return term
-    if name == "MaxPool" and operator_of(first) == "MaxPool":
+    if op.name == "MaxPool" and first.op.name == "MaxPool":
         return _pooled(term, first)
-    if name in _GREATEST and term.op is not None and first.op is not None and first.op.name == "Relu":
-        inner = made(term, name, term.op.version, term.op.attributes, first.inputs[0], *term.inputs[1:])
+    if op.name in _GREATEST and first.op.name == "Relu":
+        inner = made(term, op.name, op.version, op.attributes, first.inputs[0], *term.inputs[1:])
         return made(term, "Relu", first.op.version, {}, inner)
-    if name in _HOMOGENEOUS:
+    if op.name in _HOMOGENEOUS:
         return next(_multiples(term, first), term)
-    inner = lawful(first) if name in ("Exp", "Log") else first
-    if (name, operator_of(inner)) in _LOGS and inner.op is not None:
-        other = _LOGS[name, inner.op.name]
-        return made(term, other, inner.op.version, inner.op.attributes, inner.inputs[0])
-    if name in ("Max", "Min") and len(term.inputs) == 2:
-        pair = sorted(map(multiple, term.inputs), key=lambda each: each[1], reverse=name == "Max")
+    inner = lawful(first) if op.name in ("Exp", "Log") else first
+    if (op.name, inner.op.name) in _LOGS:
+        return made(term, _LOGS[op.name, inner.op.name], inner.op.version, inner.op.attributes, inner.inputs[0])
+    if op.name in ("Max", "Min") and len(term.inputs) == 2:
+        pair = sorted(map(multiple, term.inputs), key=lambda each: each[1], reverse=op.name == "Max")
         return bent(term, *pair) or term
-    second = term.inputs[1] if len(term.inputs) > 1 else None
-    exps, total = (first, second) if name == "Div" else (None, read(second, "Log")) if name == "Sub" else (None, None)
+    total = second if op.name == "Div" else read(second, "Log") if op.name == "Sub" else ABSENT
     axis, whole = _axis(total), read(total, "ReduceSum")
     source = read(whole, "Exp")
-    if axis is None or source is None or source.shape != term.shape:
+    if axis is None or source is ABSENT or source.shape != term.shape:
         return term
-    if exps is whole:
+    if op.name == "Div" and first is whole:
         return made(term, "Softmax", _GROUPED, {"axis": axis}, source)
-    return made(term, "LogSoftmax", _GROUPED, {"axis": axis}, source) if name == "Sub" and source is first else term
+    is_log = op.name == "Sub" and source is first
+    return made(term, "LogSoftmax", _GROUPED, {"axis": axis}, source) if is_log else term
 
 
-def not_negative(term: Term | None, deep: int = 0) -> bool:
+def not_negative(term: Term, deep: int = 0) -> bool:
     """Whether no element of a value is below 0."""
-    if term is None or deep > _DEEP:
+    if term is ABSENT or deep > _DEEP:
         return False
     term = unmoved(term)
     if term.value is not None and term.value.dtype.kind in "fiub":
         return bool((term.value >= 0).all())
     if term.integer:
         return term.bounds is not None and term.bounds[0] >= 0
-    name, bounds = operator_of(term), clamp(term)
+    name, bounds = term.op.name, clamp(term)
     if name in _NOT_NEGATIVE or (bounds is not None and bounds[1] >= 0):
         return True
     if name == "Pad":
         padding = _padding(term)
         return padding is not None and padding[0] >= 0 and not_negative(term.inputs[0], deep + 1)
     if name == "DequantizeLinear":
-        x, scale, zero = (*term.inputs, None)[:3]
-        known = not_negative(scale, deep + 1) and (zero is None or zero.value is not None)
-        point = float(zero.value.max()) if zero is not None and zero.value is not None else 0.0
-        return known and x is not None and x.bounds is not None and x.bounds[0] >= point
+        x, zero = term.inputs[0], term.operand(2)
+        known = not_negative(term.operand(1), deep + 1) and (zero is ABSENT or zero.value is not None)
+        point = 0.0 if zero.value is None else float(zero.value.max())
+        return known and x.bounds is not None and x.bounds[0] >= point
     every = term.inputs[:1] if name.startswith("Reduce") else term.inputs
     return name in _OF_ALL and not term.index and all(not_negative(each, deep + 1) for each in every)
 
 
-def _rises(term: Term | None, axis: int) -> bool:
+def _rises(term: Term, axis: int) -> bool:
     """Whether a value rises with what it is computed from, along an axis."""
-    if term is None or term.op is None or term.shape is None:
+    if term.shape is None:
         return False
     if term.op.name in ("Softmax", "LogSoftmax"):
         rank, newer = len(term.shape), term.op.version >= _GROUPED
@@ -130,20 +118,14 @@ def _rises(term: Term | None, axis: int) -> bool:
 
 def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
     """The number that a Pad puts around a value, and how much of it in front and behind; None for any other term."""
-    if (
-        term.op is None
-        or term.op.name != "Pad"
-        or term.shape is None
-        or term.op.attributes.get("mode", b"constant") != b"constant"
-    ):
+    given, (pads, fill, axes) = term.op.attributes, map(term.operand, (1, 2, 3))
+    border = given.get("value", 0.0) if fill is ABSENT else one_number(fill)
+    sizes = given.get("pads") if pads.value is None else pads.value.tolist()
+    rank = len(term.operand(0).shape or ())
+    plain = term.op.name == "Pad" and term.shape is not None and given.get("mode", b"constant") == b"constant"
+    if not plain or border is None or sizes is None or not rank or (axes is not ABSENT and axes.value is None):
         return None
-    given, (first, pads, fill, axes) = term.op.attributes, (*term.inputs, None, None, None)[:4]
-    border = given.get("value", 0.0) if fill is None else one_number(fill)
-    sizes = given.get("pads") if pads is None or pads.value is None else pads.value.tolist()
-    rank = 0 if first is None or first.shape is None else len(first.shape)
-    if border is None or sizes is None or not rank or (axes is not None and axes.value is None):
-        return None
-    widths, listed = [(0, 0)] * rank, range(rank) if axes is None or axes.value is None else axes.value.tolist()
+    widths, listed = [(0, 0)] * rank, range(rank) if axes.value is None else axes.value.tolist()
     for i, axis in enumerate(listed):
         widths[axis] = sizes[i], sizes[i + len(listed)]
     return border, widths
@@ -151,19 +133,11 @@ def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
 
 def _unpadded(term: Term) -> Term:
     """A MaxPool of a map with a border, that no element is below, as one that leaves its pads out."""
-    first = term.inputs[0]
-    padding = None if first is None else _padding(first)
-    if (
-        padding is None
-        or first is None
-        or term.op is None
-        or term.shape is None
-        or term.index
-        or term.integer
-        or not term.kind
-    ):
+    first, given = term.operand(0), term.op.attributes
+    padding = _padding(first)
+    if padding is None or term.shape is None or term.index or term.integer or not term.kind:
         return term
-    (border, widths), source, given = padding, first.inputs[0], term.op.attributes
+    (border, widths), source = padding, first.inputs[0]
     kernel = given["kernel_shape"]
     plain = {"auto_pad": b"NOTSET", "ceil_mode": 0}
     lowest = float(np.finfo(np.float32).min) if term.kind == TensorProto.FLOAT else -inf
@@ -174,7 +148,7 @@ def _unpadded(term: Term) -> Term:
     pads = [a + b for a, b in zip(own, [*around[0], *around[1]], strict=True)]
     steps = given.get("dilations", [1] * len(kernel))
     reach = [(size - 1) * step for size, step in zip(kernel, steps, strict=True)]
-    over = source is None or source.shape is None or any(a < b for a, b in zip(source.shape[2:], steps, strict=True))
+    over = source.shape is None or any(a < b for a, b in zip(source.shape[2:], steps, strict=True))
     if over or min(map(min, widths)) < 0 or any(pad > most for pad, most in zip(pads, [*reach, *reach], strict=True)):
         return term  # some window would hold nothing else
     return made(term, "MaxPool", term.op.version, {**given, "pads": pads}, source)
@@ -182,29 +156,26 @@ def _unpadded(term: Term) -> Term:
 
 def _multiples(term: Term, product: Term) -> Iterator[Term]:
     """A homogeneous function of a positive multiple, as the multiple of the function."""
-    assert term.op is not None
-    for x, factor in (product.inputs, product.inputs[::-1]) if operator_of(product) == "Mul" else ():
-        values = None if factor is None else factor.value
-        if x is None or values is None or x.shape != product.shape or (values.size > 1 and term.op.name == "MaxPool"):
+    for x, factor in (product.inputs, product.inputs[::-1]) if product.op.name == "Mul" else ():
+        values = factor.value
+        if values is None or x.shape != product.shape or (values.size > 1 and term.op.name == "MaxPool"):
             continue
         if bool((values > 0).all() and (values < inf).all()):
             inner = made(term, term.op.name, term.op.version, term.op.attributes, x, *term.inputs[1:])
             yield made(term, "Mul", 14, {}, inner, factor)
 
 
-def _axis(total: Term | None) -> int | None:
+def _axis(total: Term) -> int | None:
     """The one axis of a ReduceSum that keeps its dimensions."""
-    if total is None or total.op is None or total.op.name != "ReduceSum" or not total.op.attributes.get("keepdims", 1):
+    if total.op.name != "ReduceSum" or not total.op.attributes.get("keepdims", 1):
         return None
-    axes = total.inputs[1].value if len(total.inputs) > 1 and total.inputs[1] is not None else None
+    axes = total.operand(1).value
     listed = total.op.attributes.get("axes", [] if axes is None else axes.reshape(-1))
     return int(listed[0]) if len(listed) == 1 else None
 
 
 def _pooled(term: Term, inner: Term) -> Term:
     """A MaxPool of a MaxPool as one, whose windows are all that the two see."""
-    assert term.op is not None
-    assert inner.op is not None
     outer, given = term.op.attributes, inner.op.attributes
     kernels = outer["kernel_shape"], given["kernel_shape"]
     ones, zeros = [1] * len(kernels[0]), [0] * 2 * len(kernels[0])

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.products import BOTH, Weight, product
-from fc2conv.verification.exact.terms import Array, Shape, Term, digest
+from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Term, digest
 from fc2conv.verification.exact.windows import apart, geometry, windows
 
 # ------------------------------------------------------------------ operands
@@ -53,20 +53,20 @@ def _stored(at: At, index: int, zero: int, axis: int) -> tuple[Term, Residues | 
 
     So w with z and w + 128 with z + 128 are one weight.
     """
-    term, least = at.operand(index), at.operand(zero) if zero >= 0 and at.has(zero) else None
+    term, least = at.operand(index), at.term.operand(zero) if zero >= 0 else ABSENT
     plain = zero < 0 or no_zero(at, zero)
     if zero < 0 or not term.constant or (plain and at.evaluator.blobs.get(term.blob) == BOTH):
         return term, None
-    if least is not None and not least.constant:
+    if least is not ABSENT and not least.constant:
         return term, shifted(at, index, zero, axis)
 
     def numbers() -> Array:
         values = np.asarray(term.numbers()).astype(np.int16)
-        zeros = np.zeros(1) if least is None else np.asarray(least.numbers())
+        zeros = np.zeros(1) if least is ABSENT else np.asarray(least.numbers())
         less: Array = values - along(zeros.astype(np.int32)[None], axis, values.ndim)[0].astype(np.int16)
         return less
 
-    key = digest("less", term.key, b"" if least is None else least.key)
+    key = digest("less", term.key, least.key)
     return replace(term, key=key, kind=int(TensorProto.INT16), value=None, load=numbers, blob=b""), None
 
 

@@ -57,7 +57,7 @@ def safety(terms: Iterable[Term], evaluator: Evaluator) -> float:
     """Return s, where an evaluator errs with a probability below 2^-s; `terms` come behind their operands."""
     sizes: dict[bytes, _Size] = {}
     for term in terms:
-        inputs = [sizes[each.key] for each in term.inputs if each is not None and each.key in sizes]
+        inputs = [sizes[each.key] for each in term.inputs if each.key in sizes]
         sizes[term.key] = _size(term, inputs, evaluator)
     degree, depth, bits = (max(each) for each in zip(_Size(), *sizes.values(), strict=True))
     chance = (degree + depth) / LEAST_PRIME + bits / (29 * PRIMES)
@@ -68,14 +68,14 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
     cuts = evaluator.level == Level.CUTS
     if term.value is not None or term.load is not None:
         return _Size(bits=_bits(term, cuts))
-    if term.op is None or not inputs or evaluator.cut(term):
+    if not inputs or evaluator.cut(term):
         return _Size(degree=1.0)
     degrees, depths, bits = zip(*inputs, strict=True)
     name, depth = term.op.name.rpartition("::")[2], max(depths)
     if name in _SUMS or (name in MOVES and name not in _PRODUCTS):
         summed = 0.0 if name in MOVES else _SUMMED if len(inputs) == 1 else float(len(inputs) - 1)
         return _Size(max(degrees), depth, max(bits) + summed)
-    projected = cuts and name in _LINEAR and any(each is not None and each.constant for each in term.inputs)
+    projected = cuts and name in _LINEAR and any(each.constant for each in term.inputs)
     if name in _PURE or projected or (name in _OF_EXP and not evaluator.laws):
         return _Size(1.0, depth + 1.0)
     if name in _PRODUCTS:

@@ -11,7 +11,7 @@ import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, helper
 
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact.terms import Array, Op, Term, digest, limits
+from fc2conv.verification.exact.terms import ABSENT, Array, Op, Term, digest, limits
 from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, evaluate, label
 
 Bounds = tuple[float, float] | None
@@ -91,8 +91,7 @@ def _parameters(name: str, domain: str, version: int) -> object:
 
 def described(term: Term) -> Term:
     """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
-    assert term.op is not None
-    there = [each for each in term.inputs if each is not None]
+    there = term.there
     term.computed = bool(there) and all(each.foldable for each in there)
     if term.op.name in MOVES:
         term.atoms = any(each.atoms for each in there)
@@ -105,7 +104,6 @@ def described(term: Term) -> Term:
 
 def folded(term: Term, operands: Sequence[Array | None]) -> Array | None:
     """Compute what a node gives for these numbers, as runtimes fold constants; None where the evaluator cannot."""
-    assert term.op is not None
     if term.op.digest == RESHAPE.digest:
         return None if operands[0] is None or term.shape is None else operands[0].reshape(term.shape)
     if len(term.op.node.input) != len(operands):
@@ -118,7 +116,6 @@ def folded(term: Term, operands: Sequence[Array | None]) -> Array | None:
 
 def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     """Bounds of integers that are known not to have wrapped around; None where that is not known."""
-    assert term.op is not None
     own, name = limits(term.kind), term.op.name
     if (name in MOVES and "reduction" not in term.op.attributes) or name in _CHOOSE:
         return _hull([each.bounds for each in there if each.kind == term.kind])
@@ -127,7 +124,7 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     if name in ("ConvInteger", "MatMulInteger"):
         shape = there[1].shape or (inf,)
         width = prod(shape[1:]) if name == "ConvInteger" else shape[-2] if len(shape) > 1 else shape[0]
-        x, w, x_zero, w_zero = (*term.inputs, None, None)[:4]
+        x, w, x_zero, w_zero = map(term.operand, range(4))
         largest = width * _farthest(x, x_zero) * _farthest(w, w_zero)
         return _within(own, (-largest, largest))
     if name == "Cast" and there[0].integer:
@@ -136,15 +133,15 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     return None if computes and term.kind != TensorProto.BOOL else own
 
 
-def _farthest(term: Term | None, zero: Term | None) -> float:
+def _farthest(term: Term, zero: Term) -> float:
     """How far the elements of an operand are from its zero point at most."""
     (low, high), (least, most) = _range(term), _range(zero)
     return max(high - least, most - low)
 
 
-def _range(term: Term | None) -> tuple[float, float]:
+def _range(term: Term) -> tuple[float, float]:
     """Bounds of an operand of bytes; an absent zero point is 0."""
-    if term is None:
+    if term is ABSENT:
         return 0.0, 0.0
     if term.constant and term.load is not None and 0 < term.size <= _READ:
         numbers = term.numbers()
@@ -169,7 +166,7 @@ def _interval(name: str, one: tuple[float, float], other: tuple[float, float]) -
     return None if any(map(isnan, ends)) else (min(ends), max(ends))
 
 
-def trains(op: Op, operands: Sequence[Term | None]) -> bool:
+def trains(op: Op, operands: Sequence[Term]) -> bool:
     """Decide whether a node is random because it is in training mode."""
-    mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else None
-    return mode is not None and (mode.value is None or bool(mode.value.reshape(-1)[0]))
+    mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else ABSENT
+    return mode is not ABSENT and (mode.value is None or bool(mode.value.reshape(-1)[0]))

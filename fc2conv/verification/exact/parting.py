@@ -44,11 +44,9 @@ def parted(prover: Prover, found: Found) -> tuple[Verdict, str, Parting]:
     return Verdict.DIFFERS, where, place
 
 
-def at_term(cause: Cause, value: str, term: Term | None, index: list[int] | None = None) -> Parting:
+def at_term(cause: Cause, value: str, term: Term, index: list[int] | None = None) -> Parting:
     """Return the place of a term."""
-    op_type = term.op.name if term is not None and term.op is not None else ""
-    node = term.label if term is not None else ""
-    return Parting(cause=cause, value=value, node=node, op_type=op_type, index=index)
+    return Parting(cause=cause, value=value, node=term.label, op_type=term.op.name, index=index)
 
 
 def _first_apart(prover: Prover, output: Term) -> Parting | None:
@@ -85,12 +83,12 @@ def _certain(prover: Prover, output: str, value: str) -> bool:
     """
     try:
         one, other = (unmoved(values[value], TURNS) for values in (prover.old, prover.new))
-        if one.op is None or other.op is None:
+        if not one.has_op or not other.has_op:
             return False
         if functions(one) and functions(one) == functions(other):
             if one.op.name not in _KEEP and not _tells_apart(prover, one, other):
                 return False
-            one, other = (term.inputs[0] or term for term in (one, other))
+            one, other = (term.inputs[0] for term in (one, other))
         both = prover.same | _common(prover, one, other)
         if any(functions(term) for side, top in ((1, one), (2, other)) for term in own_terms(top, side, both)):
             return False
@@ -118,8 +116,8 @@ def _reaches(prover: Prover, output: str, value: str) -> bool:
     names = {term.key: name for name, term in prover.old.items()}
     changed, applied, divided = {prover.old[value].key}, False, False
     for term in prover.table.terms.values():
-        reads = [each is not None and each.key in changed for each in term.inputs]
-        if term.key not in way or term.op is None or not any(reads):
+        reads = [each.key in changed for each in term.inputs]
+        if term.key not in way or not any(reads):
             continue
         changed.add(term.key)
         divided = divided or (term.op.name == "Div" and reads[-1]) or term.op.name == "Reciprocal"
@@ -134,9 +132,7 @@ def _reaches(prover: Prover, output: str, value: str) -> bool:
 
 def _tells_apart(prover: Prover, one: Term, other: Term) -> bool:
     """Whether a Softmax has arguments that are no shift of each other, and a norm none that are shifted and scaled."""
-    if one.op is None or other.op is None or one.op.name != other.op.name:
-        return False
-    if one.op.name not in {"Softmax", "LogSoftmax", *_NORMS}:
+    if one.op.name != other.op.name or one.op.name not in {"Softmax", "LogSoftmax", *_NORMS}:
         return False
     norm = one.op.name in _NORMS
     lines = [_lines(prover, term, norm) for term in (one, other)]
@@ -150,8 +146,6 @@ def _tells_apart(prover: Prover, one: Term, other: Term) -> bool:
 
 def _lines(prover: Prover, term: Term, norm: bool) -> Residues:
     """The argument of a Softmax or a norm, what is looked at together along the last axis, without axes of size 1."""
-    assert term.op is not None
-    assert term.inputs[0] is not None
     x, newer = prover.whole.of(term.inputs[0]), term.op.version >= 13
     axis = term.op.attributes.get("axis", -1 if norm or newer else 1) % (x.ndim - 1) + 1
     lines = np.moveaxis(x, axis, -1) if newer and not norm else x.reshape(*x.shape[:axis], -1)
@@ -178,7 +172,4 @@ def _may_be_folded(one: Term, other: Term) -> bool:
 
 
 def _divides(term: Term, side: int) -> bool:
-    return any(
-        each.op is not None and each.op.name == "Div" and each.inputs[1] is not None and each.inputs[1].constant
-        for each in own_terms(term, side)
-    )
+    return any(each.op.name == "Div" and each.inputs[1].constant for each in own_terms(term, side))

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
-from fc2conv.verification.exact.terms import Shape, Term
+from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 from fc2conv.verification.nodes import body_of
 
 OPSETS = {"": 17, "com.microsoft": 1}
@@ -146,13 +146,12 @@ _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip"
 """What `activation_params` are."""
 
 
-def body(
-    node: NodeProto, shapes: Sequence[Shape | None], stored: Sequence[bool] = ()
-) -> tuple[GraphProto, dict[str, int]] | None:
+def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[str, int]] | None:
     """Return the parts of a node as a graph, with its opsets; None where there are none to be written.
 
-    A factor of a product is one of an operand that is `stored`, as it may be rounded into that.
+    A factor of a product is one of an operand that is stored, as it may be rounded into that.
     """
+    shapes = [None if each is ABSENT else each.shape for each in operands]
     if node.op_type not in _TEXTS and node.op_type != "Attention":
         return None
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -165,7 +164,7 @@ def body(
         return None
     if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
         return None
-    fields = _fields(node, given, shapes) | {"scaled": _scaled(stored)}
+    fields = _fields(node, given, shapes) | {"scaled": _scaled(operands)}
     if not fields["spatial"] and "Global" in name:
         return None  # no runtime takes a map without sides
     graph = body_of(_function(_TEXTS[name] % fields), node)
@@ -182,11 +181,11 @@ def _plain_norm(name: str, given: dict[str, Any]) -> bool:
     return not given.get("ceil_mode") and given.get("p", 2) in _OF_POWERS[name]
 
 
-def constants(graph: GraphProto, first: Term | None) -> Iterator[TensorProto]:
+def constants(graph: GraphProto, first: Term) -> Iterator[TensorProto]:
     """Yield the constants that a body reads, as tensors of the type of the first operand."""
     read = {name for node in graph.node for name in node.input}
     for name in CONSTANTS.keys() & read:
-        dtype = helper.tensor_dtype_to_np_dtype(first.kind if first is not None and first.kind else TensorProto.FLOAT)
+        dtype = helper.tensor_dtype_to_np_dtype(first.kind if first.kind > 0 else TensorProto.FLOAT)
         yield numpy_helper.from_array(np.asarray(CONSTANTS[name]).astype(dtype), name)
 
 
@@ -300,8 +299,9 @@ def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
     return float(given.get("scale", 0.0) or 1 / sqrt(max(1, width // max(1, _heads(given)))))
 
 
-def _scaled(stored: Sequence[bool]) -> str:
+def _scaled(operands: Sequence[Term]) -> str:
     """The nodes that make y = k c d, the factor first with what is stored."""
+    stored = [each.foldable for each in operands]
     if True not in stored:
         return "m = MatMul(c, d) y = Mul(m, k)"
     return "e = Mul(c, k) y = MatMul(e, d)" if stored.index(True) == 0 else "e = Mul(d, k) y = MatMul(c, e)"

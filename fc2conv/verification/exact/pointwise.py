@@ -17,7 +17,7 @@ from onnx import TensorProto
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
-from fc2conv.verification.exact.terms import CHOOSE, INTEGERS, Term, unmoved
+from fc2conv.verification.exact.terms import ABSENT, CHOOSE, INTEGERS, Term, unmoved
 
 MOST_POWER = 8
 _ODD = frozenset("Asin Asinh Atan Atanh Erf Sign Sin Sinh Tan".split())
@@ -75,7 +75,7 @@ def hashed(at: At) -> Residues:
         return mirrored(at.field, at.op.name, operands[0], at.field.neg)
     if len(operands) == 1:
         return at.field.mix(operands[0], named)
-    return at.field.ordered(tag(named, [term is None for term in at.term.inputs]), operands)
+    return at.field.ordered(tag(named, [term is ABSENT for term in at.term.inputs]), operands)
 
 
 def of_floats(rule: Rule) -> Rule:
@@ -138,13 +138,13 @@ def _rectified(field: Field, source: Term, x: Residues) -> Residues:
     """The Relu of a value, part by part where it is joined of several."""
     if not_negative(source):
         return x
-    parts = [each for each in source.inputs if each is not None and each.shape is not None]
-    if source.op is None or source.op.name != "Concat" or len(parts) < len(source.inputs):
+    shapes = [each.shape for each in source.inputs]
+    if source.op.name != "Concat" or None in shapes:
         return field.relu(x)
     axis = source.op.attributes.get("axis", 1) % (x.ndim - 1)
-    ends = np.cumsum([(each.shape or ())[axis] for each in parts])
+    ends = np.cumsum([(shape or ())[axis] for shape in shapes])
     cut = np.split(x, ends[:-1], axis=axis + 1)
-    return field.joined([_rectified(field, each, part) for each, part in zip(parts, cut, strict=True)], axis)
+    return field.joined([_rectified(field, each, part) for each, part in zip(source.inputs, cut, strict=True)], axis)
 
 
 def leaky(at: At) -> Residues:
@@ -239,11 +239,8 @@ _FIT = CHOOSE | {"Relu", "Neg", "Abs"}
 def exact_cast(source: Term, result: Term) -> bool:
     """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
     origin = unmoved(source, _FIT)
-    while origin.op is not None and origin.op.name == "Cast":
-        before = origin.inputs[0]
-        if before is None or not kept(before, origin):
-            break
-        origin = unmoved(before, _FIT)
+    while origin.op.name == "Cast" and kept(origin.inputs[0], origin):
+        origin = unmoved(origin.inputs[0], _FIT)
     return kept(source, result) or kept(origin, result)
 
 

@@ -7,7 +7,7 @@ from math import ceil
 
 from onnx import NodeProto
 
-from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.exact.terms import ABSENT, Term
 
 MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
@@ -69,9 +69,8 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
     given = {a.name: list(a.ints) or [a.i] for a in node.attribute}
 
     def listed(name: str, index: int) -> list[int]:
-        term = values.get(node.input[index]) if index < len(node.input) and node.input[index] else None
-        known = term is not None and term.value is not None
-        return [int(n) for n in term.value.reshape(-1)] if known else given.get(name, [])  # type: ignore[union-attr]
+        value = values.get(node.input[index], ABSENT).value if index < len(node.input) else None
+        return given.get(name, []) if value is None else [int(n) for n in value.reshape(-1)]
 
     if node.op_type == "Slice":
         starts, ends = listed("starts", 1), listed("ends", 2)

@@ -20,7 +20,7 @@ from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.required import requirements
 from fc2conv.verification.exact.shapes import Kind, stated
 from fc2conv.verification.exact.symbols import Symbols
-from fc2conv.verification.exact.terms import Array, Shape, Table, Term, behind, digest, signature
+from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
@@ -57,7 +57,7 @@ class Found:
     why: str = ""
     assumed: str = ""
     residues: str = ""
-    at: Term | None = None
+    at: Term = ABSENT
     unseen: bool = False
 
 
@@ -142,7 +142,7 @@ class Prover:
 
     def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
         """An evaluator that takes constants as they are rounded, but in nodes that the other model has as well."""
-        made = (term for term in self.table.terms.values() if term.op is not None and term.sides & other)
+        made = (term for term in self.table.terms.values() if term.has_op and term.sides & other)
         kept = frozenset(map(signature, made))
         return self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
 
@@ -228,7 +228,7 @@ class Prover:
                 first.forget()
             if self.beyond:
                 break  # every other way takes as much
-        stuck, why = (None, self.beyond) if self.beyond else self._in_the_way(one, other)
+        stuck, why = (ABSENT, self.beyond) if self.beyond else self._in_the_way(one, other)
         return Found(name, None if why else False, why, at=stuck, unseen=bool(why) and self._unseen(name))
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
@@ -251,8 +251,8 @@ class Prover:
         """The constants that both models compute of the same numbers, in whatever layout."""
         found: dict[object, list[Term]] = {}
         for term in self.table.terms.values():
-            if term.op is not None and term.computed and not term.integer:
-                read = [self._numbers(each) for each in term.inputs if each is not None]
+            if term.has_op and term.computed and not term.integer:
+                read = [self._numbers(each) for each in term.there]
                 hashes = [alone.content(each) for each in read if each is not None and each.dtype.kind in "fiub"]
                 found.setdefault((term.op.name, term.kind, *hashes), []).append(term)
         both = (terms for terms in found.values() if all(any(t.sides & side for t in terms) for side in (1, 2)))
@@ -264,21 +264,20 @@ class Prover:
         except BudgetError:
             return None
 
-    def _in_the_way(self, one: Term, other: Term) -> tuple[Term | None, str]:
+    def _in_the_way(self, one: Term, other: Term) -> tuple[Term, str]:
         """A node without a rule that hides whether two values differ, in words; "" where none does."""
         try:
             for each in (one, other):
                 self.whole.of(each)
             found = alone.unmatched(self.whole, one, other)
             if alone.contradicted(self.whole, found) or self._apart_elsewhere(one, other):
-                return None, ""
+                return ABSENT, ""
         except BudgetError as error:
-            return None, str(error)
-        term = next(iter((*found[0], *found[1])), None)
-        if term is None or term.op is None:
-            return None, ""
-        missing = term
-        while before := next((each for each in missing.inputs if each is not None and each.shape is None), None):
+            return ABSENT, str(error)
+        term = missing = next(iter((*found[0], *found[1])), ABSENT)
+        if not term.has_op:
+            return ABSENT, ""
+        while before := next((each for each in missing.inputs if each.shape is None), None):
             missing = before
         if missing is not term or term.shape is None:
             value = next((name for name, term in self.old.items() if term is missing), "what it gives")

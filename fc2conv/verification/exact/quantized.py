@@ -13,23 +13,23 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
-from fc2conv.verification.exact.terms import CHOOSE, Term, limits, unmoved
+from fc2conv.verification.exact.terms import ABSENT, CHOOSE, Term, limits, unmoved
 
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One positive scale, a zero point (None: 0) and the type of the integers."""
+    """One positive scale, a zero point (ABSENT: 0) and the type of the integers."""
 
     scale: Term
-    zero: Term | None
+    zero: Term
     kind: int
 
     @property
     def key(self) -> tuple[bytes, bytes, int]:
         """What two steps that are one have in common."""
-        return self.scale.key, b"" if self.zero is None else self.zero.key, self.kind
+        return self.scale.key, self.zero.key, self.kind
 
     def integers(self, at: At, x: Residues) -> Residues:
         """x / scale + zero point."""
@@ -40,30 +40,27 @@ class Step:
         return at.field.mul(at.field.sub(x, _one(at, self.zero)), _one(at, self.scale))
 
 
-def _one(at: At, term: Term | None) -> Residues:
-    return at.field.of(np.zeros(1, np.int64) if term is None or term.value is None else term.value.reshape(-1))
+def _one(at: At, term: Term) -> Residues:
+    return at.field.of(np.zeros(1, np.int64) if term.value is None else term.value.reshape(-1))
 
 
-def step(scale: Term | None, zero: Term | None, kind: int) -> Step | None:
+def step(scale: Term, zero: Term, kind: int) -> Step | None:
     """Return the step of a scale and a zero point, if both are one known number."""
-    known = [term.value for term in (scale, zero) if term is not None]
-    if scale is None or scale.value is None or any(value is None or value.size != 1 for value in known):
+    values = [term.value for term in (scale, zero) if term is not ABSENT]
+    if scale is ABSENT or any(value is None or value.size != 1 for value in values):
         return None
-    return Step(scale, zero, kind) if float(scale.value.reshape(-1)[0]) > 0 else None
+    return Step(scale, zero, kind) if float(scale.numbers().reshape(-1)[0]) > 0 else None
 
 
-def stepped(term: Term | None) -> Step | None:
+def stepped(term: Term) -> Step | None:
     """Return the step of all elements of a value; None where it is not known to have one."""
-    term = None if term is None else unmoved(term, CHOOSE)
-    if term is None or term.op is None:
-        return None
+    term = unmoved(term, CHOOSE)
     if term.op.name == "Concat":
         found = [stepped(each) for each in term.inputs]
         return found[0] if len({each and each.key for each in found}) == 1 else None
-    if term.op.name not in _NAMES or term.op.attributes.get("block_size") or term.inputs[0] is None:
+    if term.op.name not in _NAMES or term.op.attributes.get("block_size"):
         return None
-    scale, zero = (term.inputs[i] if i < len(term.inputs) else None for i in (1, 2))
-    return step(scale, zero, term.inputs[0].kind)
+    return step(term.operand(1), term.operand(2), term.inputs[0].kind)
 
 
 def quantize(at: At) -> Residues:
@@ -73,17 +70,17 @@ def quantize(at: At) -> Residues:
     """
     if at.attr("block_size", 0) or not at.attr("saturate", 1) or at.operand(0).atoms:
         raise OpaqueError
-    field, x, zero = at.field, at.res(0), at.operand(2) if at.has(2) else None
+    field, x, zero = at.field, at.res(0), at.term.operand(2)
     own, found = step(at.operand(1), zero, at.term.kind), stepped(at.operand(0))
     if own is not None and found is not None and own.key == found.key:
         return own.integers(at, x)
     rank, axis, least = x.ndim - 1, at.attr("axis", 1), limits(at.term.kind)
-    points, scale = np.zeros(1) if zero is None else zero.value, at.operand(1).value
+    points, scale = np.zeros(1) if zero is ABSENT else zero.value, at.operand(1).value
     rising = scale is not None and bool((scale > 0).all())
     if rising and points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
         x = x if not_negative(at.operand(0)) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
-    point = along(at.res(2), axis, rank) if zero is not None else np.zeros((field.lanes, *[1] * rank), np.int32)
+    point = along(at.res(2), axis, rank) if at.has(2) else np.zeros((field.lanes, *[1] * rank), np.int32)
     return field.ordered(tag("quantized", at.term.kind), [real, point])
 
 

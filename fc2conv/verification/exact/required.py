@@ -11,7 +11,7 @@ from onnx import NodeProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
 from fc2conv.verification.exact.shapes import Operands
-from fc2conv.verification.exact.terms import Shape, Term
+from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 
 
 @dataclass(frozen=True)
@@ -53,48 +53,48 @@ _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AverageP
 
 def requirements(term: Term) -> Iterator[Requirement]:
     """Say what the node that makes a value requires of the sizes of what it reads."""
-    known = [each for each in term.inputs if each is not None and each.shape is not None]
-    if term.op is None or not known or known[0] is not term.inputs[0]:
+    op, first, given = term.op.name, term.operand(0), term.op.attributes
+    if first is ABSENT or first.shape is None:
         return
-    op, (first, *others), given = term.op.name, known, term.op.attributes
-    second = others[0] if others and others[0] is term.inputs[1] else None
-    if op in _PRODUCTS and second is not None:
+    known = [each for each in term.there if each.shape is not None]
+    second = term.operand(1) if term.operand(1).shape is not None else ABSENT
+    if op in _PRODUCTS and second is not ABSENT:
         turned = [bool(given.get(name, 0)) for name in ("transA", "transB")]
         rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
         for (x, i), (weight, j) in (((first, rows[0]), (second, rows[1])), ((second, rows[1]), (first, rows[0]))):
             i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
             yield from _pair(x, i, weight, j)
         yield from _broadcast((first, second), [(each.shape or ())[:-2] for each in (first, second)])
-    elif op in _CHANNELS and second is not None and len(first.shape or ()) > 1:
+    elif op in _CHANNELS and len(first.shape) > 1:
         if op == "GroupNormalization" and term.op.version < _EACH_CHANNEL:
             return  # it has parameters for each group
         own = _CHANNELS[op]
         yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
-    elif op in _FEATURES and second is not None:
+    elif op in _FEATURES:
         yield from _pair(first, -1, second, -1, repeats=True)
-    elif op in ("QuantizeLinear", "DequantizeLinear") and second is not None and len(second.shape or ()) == 1:
-        axis, rank = int(given.get("axis", 1)), len(first.shape or ())
+    elif op in ("QuantizeLinear", "DequantizeLinear") and len(second.shape or ()) == 1:
+        axis, rank = int(given.get("axis", 1)), len(first.shape)
         yield from _pair(first, axis, second, 0, repeats=True) if -rank <= axis < rank else ()
     elif op == "Einsum":
         yield from _letters(term.inputs, given.get("equation", b"").decode())
-    elif op == "PRelu" and second is not None:
-        pairs = zip(reversed(first.shape or ()), reversed(second.shape or ()), strict=False)
+    elif op == "PRelu":
+        pairs = zip(reversed(first.shape), reversed(second.shape or ()), strict=False)
         yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
     elif op in _BROADCAST:
         yield from _broadcast(known, [each.shape or () for each in known])
-    elif op == "Reshape" and term.shape is None and second is not None and second.value is not None:
-        yield _reshape(first.shape or (), [int(size) for size in second.value.reshape(-1)])
+    elif op == "Reshape" and term.shape is None and second.value is not None:
+        yield _reshape(first.shape, [int(size) for size in second.value.reshape(-1)])
     elif op == "Squeeze" and term.shape is None:
-        yield from (Requirement(size, 1) for size in _along(first.shape or (), _listed(given.get("axes"), second)))
-    elif op == "Gather" and second is not None and second.value is not None and second.value.size:
+        yield from (Requirement(size, 1) for size in _along(first.shape, _listed(given.get("axes"), second)))
+    elif op == "Gather" and second.value is not None and second.value.size:
         most, axis = max(int(n) + 1 if n >= 0 else -int(n) for n in second.value.flat), int(given.get("axis", 0))
-        yield from (Requirement(size, most) for size in _along(first.shape or (), [axis]) if size < most)
+        yield from (Requirement(size, most) for size in _along(first.shape, [axis]) if size < most)
     elif op == "Split" and (parts := _listed(given.get("split"), second)):
-        yield from (Requirement(size, sum(parts)) for size in _along(first.shape or (), [int(given.get("axis", 0))]))
+        yield from (Requirement(size, sum(parts)) for size in _along(first.shape, [int(given.get("axis", 0))]))
     elif op == "Scan" and term.op.version >= _SCANS_ONE:
         yield from _scanned(term.op.node, term.inputs)
-    nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in (first.shape or ())
-    unknown = term.shape is None and op in _INFERRED and len(known) == sum(each is not None for each in term.inputs)
+    nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
+    unknown = term.shape is None and op in _INFERRED and len(known) == len(term.there)
     if nothing or unknown:
         yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
 
@@ -105,19 +105,17 @@ def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
     scanned = given["num_scan_inputs"].i
     states = len(node.input) - scanned
     for term, info in zip(terms[:states], given["body"].g.input, strict=False):
-        shape = () if term is None or term.shape is None else term.shape
-        pairs = zip(shape, info.type.tensor_type.shape.dim, strict=False)
+        pairs = zip(term.shape or (), info.type.tensor_type.shape.dim, strict=False)
         yield from (Requirement(size, wanted) for size, dim in pairs if (wanted := declared_size(dim)))
     axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * scanned
     for term, axis in zip(terms[states:], axes, strict=False):
-        if term is not None and term.shape:
+        if term.shape:
             yield Requirement(min(term.shape[axis], 1), 1)
 
 
-def _listed(attribute: Any, operand: Term | None) -> list[int]:
+def _listed(attribute: Any, operand: Term) -> list[int]:
     """Integers that are an attribute in older definitions and an operand in newer ones."""
-    values = None if operand is None or operand.value is None else operand.value.reshape(-1)
-    return [int(n) for n in attribute or ([] if values is None else values)]
+    return [int(n) for n in attribute or ([] if operand.value is None else operand.value.reshape(-1))]
 
 
 def _along(shape: Shape, axes: Sequence[int]) -> list[int]:
@@ -136,7 +134,7 @@ def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
     wanted: dict[str, int] = {}
     actual: list[tuple[str, int]] = []
     for x, letters in zip(terms, equation.replace(" ", "").partition("->")[0].split(","), strict=False):
-        if x is None or x.shape is None:
+        if x.shape is None:
             continue
         head, _, tail = letters.partition("...")
         sizes = [*zip(head, x.shape, strict=False), *zip(reversed(tail), reversed(x.shape), strict=False)]

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.verification.exact.terms import Term, number
+from fc2conv.verification.exact.terms import ABSENT, Term, number
 from fc2conv.verification.nodes import label
 
 
-def item(node: NodeProto, operands: Sequence[Term | None]) -> tuple[NodeProto, dict[str, Term]] | None:
+def item(node: NodeProto, operands: Sequence[Term]) -> tuple[NodeProto, dict[str, Term]] | None:
     """Return the node that takes an item of a sequence from what this was made of, and its operands; None of others."""
-    sequence, place = operands[0], operands[1] if len(operands) > 1 else None
-    if sequence is None or sequence.op is None or place is None or place.value is None or place.value.size != 1:
+    sequence, place = operands[0], operands[-1].value
+    if place is None or place.size != 1:
         return None
-    index = int(place.value.reshape(-1)[0])
+    index = int(place.reshape(-1)[0])
     if sequence.op.name == "SequenceConstruct" and -len(sequence.inputs) <= index < len(sequence.inputs):
         chosen = sequence.inputs[index]
-        return None if chosen is None else (_node("Identity", node, ["x"]), {"x": chosen})
-    whole = sequence.inputs[0] if sequence.op.name == "SplitToSequence" else None
-    if whole is None or whole.shape is None:
+        return None if chosen is ABSENT else (_node("Identity", node, ["x"]), {"x": chosen})
+    whole = sequence.operand(0)
+    if sequence.op.name != "SplitToSequence" or whole.shape is None:
         return None
     axis = int(sequence.op.attributes.get("axis", 0)) % len(whole.shape)
     stops = _stops(sequence, whole.shape[axis])
@@ -37,11 +37,11 @@ def item(node: NodeProto, operands: Sequence[Term | None]) -> tuple[NodeProto, d
 
 def _stops(sequence: Term, size: int) -> list[int] | None:
     """Where each item ends; None where that is not known."""
-    given = sequence.inputs[1] if len(sequence.inputs) > 1 else None
-    if given is not None and given.value is None:
+    given = sequence.operand(1)
+    sizes = np.array(1) if given is ABSENT else given.value
+    if sizes is None:
         return None
-    sizes = np.ones(1, int) if given is None or given.value is None else given.value
-    if sizes.ndim == 1 and given is not None:
+    if sizes.ndim == 1:
         return [int(stop) for stop in np.cumsum(sizes)]
     step = int(sizes.reshape(-1)[0])
     return [min(stop + step, size) for stop in range(0, size, step)] if step > 0 else None

@@ -12,13 +12,13 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.sizes import declared_size
-from fc2conv.verification.exact.terms import SMALL, Shape, Term
+from fc2conv.verification.exact.terms import ABSENT, SMALL, Shape, Term
 from fc2conv.verification.runtime import node_kinds
 
 Kind = tuple[int, Shape | None]
 """An element type (0: not known) and a shape (None: not known)."""
 
-Operands = Sequence[Term | None]
+Operands = Sequence[Term]
 
 _UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu Clip".split())
 _BINARY = frozenset("Add Sub Mul Div".split())
@@ -44,13 +44,13 @@ def infer(
     if domain == "" and node.op_type == "If":
         pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
         return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
-    named = (key, *(None if v is None else (v.kind, v.shape, v.key if _tells(v) else b"") for v in operands))
+    named = (key, *((v.kind, v.shape, v.key if _tells(v) else b"") for v in operands))
     if named not in known or bodies:
         known[named] = _found(node, domain, opsets, ir_version, operands)
     found = list(known[named])
     if domain == "" and node.op_type == "Loop":
         for i, (before, after) in enumerate(zip(operands[2:], bodies[1:], strict=False)):
-            if before is not None and i < len(found) and before.shape is not None and before.shape == after.shape:
+            if i < len(found) and before.shape is not None and before.shape == after.shape:
                 found[i] = (after.kind, before.shape)  # what goes into the body and comes out of it the same
     return found
 
@@ -103,14 +103,14 @@ def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]
     states, found = _states(node, len(operands)), []
     for i, info in enumerate(body.input):
         declared = info.type.tensor_type
-        term = operands[i] if node.op_type in _CARRYING and i < len(operands) else None
-        kind, shape = declared.elem_type or (0 if term is None else term.kind), None if term is None else term.shape
+        there = node.op_type in _CARRYING and i < len(operands) and operands[i] is not ABSENT
+        kind, shape = (operands[i].kind, operands[i].shape) if there else (0, None)
         if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
             shape = tuple(d.dim_value for d in declared.shape.dim)
         elif shape and node.op_type == "Scan" and i >= states:
             axis = axes[i - states] % len(shape)
             shape = (*shape[:axis], *shape[axis + 1 :])
-        found.append((kind, shape))
+        found.append((declared.elem_type or kind, shape))
     return found
 
 
@@ -125,21 +125,21 @@ def stay(node: NodeProto, kinds: Sequence[Kind], results: Sequence[Term], operan
 
 
 def _found(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands) -> list[Kind]:
-    if any(v is not None and v.kind == 0 for v in operands):
+    if any(v.kind == 0 for v in operands):
         return [(0, None)] * len(node.output)
     if (domain == "" or f"{domain}::{node.op_type}" in _AS_ONNX) and (plain := _plain(node, operands)) is not None:
         return [plain]
     found = _inferred(node, domain, opsets, ir_version, operands)
-    if all(shape is not None for _, shape in found) or any(v is not None and v.shape is None for v in operands):
+    if all(shape is not None for _, shape in found) or any(v.shape is None for v in operands):
         return found
-    kinds = [None if v is None else (v.kind, v.shape or (), v.value) for v in operands]
+    kinds = [None if v is ABSENT else (v.kind, v.shape or (), v.value) for v in operands]
     asked = node_kinds(node, opsets, kinds)
     return [one if one[1] is not None else other for one, other in zip(found, asked, strict=True)]
 
 
 def _plain(node: NodeProto, operands: Operands) -> Kind | None:
-    there = [(v.kind, v.shape) for v in operands if v is not None and v.shape is not None]
-    if not there or len(there) < sum(v is not None for v in operands) or len(node.output) > 1:
+    there = [(v.kind, v.shape) for v in operands if v is not ABSENT and v.shape is not None]
+    if not there or any(v.shape is None for v in operands) or len(node.output) > 1:
         return None
     (kind, shape), *others = there
     if node.op_type in _UNARY:
@@ -171,7 +171,7 @@ def _inferred(
 
 
 def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:
-    there = [(name, term) for name, term in zip(node.input, operands, strict=True) if term is not None]
+    there = [(name, term) for name, term in zip(node.input, operands, strict=True) if term is not ABSENT]
     known = [(name, v.value) for name, v in there if v.value is not None and v.kind == TensorProto.INT64]
     data = {
         name: numpy_helper.from_array(np.array(value, order="C"), name) for name, value in known if value.size <= SMALL
@@ -184,6 +184,3 @@ def _read(kind: TypeProto) -> Kind:
     dims = tensor.shape.dim if kind.HasField("tensor_type") and tensor.HasField("shape") else None
     known = dims is not None and all(d.HasField("dim_value") and d.dim_value >= 0 for d in dims)
     return tensor.elem_type, tuple(d.dim_value for d in dims) if known and dims is not None else None
-
-
-# ------------------------------------------------------------------ what nodes require of sizes

@@ -49,6 +49,10 @@ class Op:
     digest: bytes
 
 
+NO_OP = Op("", 0, {}, NodeProto(), "", b"")
+"""That of a value which no node makes."""
+
+
 @dataclass(eq=False)
 class Term:
     """One value.
@@ -57,14 +61,15 @@ class Term:
     key of a fresh variable. `shape` is None where it is not known, and the whole value is then one residue. `sides` is
     the set of models (1, 2, both: 3) that compute it. `atoms`: some element is a constant that is not finite. An
     integer is known not to have wrapped around, and to lie within `bounds`. `computed`: it comes of stored numbers.
+    An operand that is left out is `ABSENT`.
     """
 
     key: bytes
     label: str
     shape: Shape | None
     kind: int
-    op: Op | None = None
-    inputs: tuple[Term | None, ...] = ()
+    op: Op = NO_OP
+    inputs: tuple[Term, ...] = ()
     index: int = 0
     value: Array | None = None
     load: Callable[[], Array] | None = None
@@ -76,6 +81,20 @@ class Term:
     computed: bool = False
 
     @property
+    def has_op(self) -> bool:
+        """Whether a node makes it."""
+        return self.op is not NO_OP
+
+    @property
+    def there(self) -> list[Term]:
+        """The operands that are given."""
+        return [each for each in self.inputs if each is not ABSENT]
+
+    def operand(self, index: int) -> Term:
+        """Return an operand, `ABSENT` where none is given."""
+        return self.inputs[index] if index < len(self.inputs) else ABSENT
+
+    @property
     def foldable(self) -> bool:
         """Whether the numbers are the model's own, stored or computed of stored ones."""
         return self.load is not None or self.value is not None or self.computed
@@ -83,7 +102,7 @@ class Term:
     @property
     def constant(self) -> bool:
         """Whether the term holds numbers that are stored in a model."""
-        return self.load is not None or (self.value is not None and self.op is None)
+        return self.load is not None or (self.value is not None and not self.has_op)
 
     @property
     def size(self) -> int:
@@ -102,6 +121,9 @@ class Term:
         assert self.load is not None
         return self.load()
 
+
+ABSENT = Term(b"", "", (), -1)
+"""An operand that is left out."""
 
 Signature = tuple[str, tuple[bytes, ...]]
 
@@ -174,15 +196,12 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
 
 def signature(term: Term) -> Signature:
     """Return a node's operator and its constants."""
-    name = term.op.name if term.op is not None else ""
-    return name, tuple(each.key for each in term.inputs if each is not None and each.constant)
+    return term.op.name, tuple(each.key for each in term.inputs if each.constant)
 
 
 def unmoved(term: Term, moves: Collection[str] = PICKS) -> Term:
     """Return the term of which some operators only move or choose elements."""
-    while term.op is not None and term.op.name in moves and term.inputs[0] is not None:
-        if term.inputs[0].kind != term.kind:
-            break  # the places of elements
+    while term.op.name in moves and term.operand(0).kind == term.kind:  # another is that of the places of elements
         term = term.inputs[0]
     return term
 
@@ -196,4 +215,4 @@ def behind(term: Term, inside: Callable[[Term], bool] = lambda _: True) -> Itera
         if top.key not in seen and inside(top):
             seen.add(top.key)
             yield top
-            stack.extend(each for each in top.inputs if each is not None)
+            stack.extend(top.there)

@@ -14,11 +14,11 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact import parts, sequences, stored
+from fc2conv.verification.exact import parts, sequences, stored, terms
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
-from fc2conv.verification.exact.terms import RESHAPES, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
 _UNROLLED = 2048
@@ -51,7 +51,7 @@ class Walk:
         """Return the terms of all values of the main graph, by name."""
         proto = self.file.model
         weights = {t.name for t in proto.graph.initializer}
-        given: dict[str, Term | None] = {}
+        given: dict[str, Term] = {}
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
@@ -75,7 +75,7 @@ class Scope:
     walk: Walk
     graph: GraphProto
     opsets: Mapping[str, int]
-    known: dict[str, Term | None]
+    known: dict[str, Term]
     main: bool = False
     unrolls: bool = False
     depth: int = 0
@@ -102,14 +102,15 @@ class Scope:
                     known = self.main or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if known else term
             self.walk.nodes.append((self, node))
-        self.values = {name: term for name, term in self.known.items() if term is not None}
+        self.values = {name: term for name, term in self.known.items() if term is not ABSENT}
         return self.values
 
     def outputs(self) -> list[Term]:
         self.run()
-        return [self._named(info.name) or self._fresh("absent", info.name) for info in self.graph.output]
+        found = [(info.name, self._named(info.name)) for info in self.graph.output]
+        return [self._fresh("absent", name) if term is ABSENT else term for name, term in found]
 
-    def _named(self, name: str) -> Term | None:
+    def _named(self, name: str) -> Term:
         return self.known[name] if name in self.known else self._fresh("unknown", name)
 
     def _fresh(self, what: str, name: str) -> Term:
@@ -119,16 +120,14 @@ class Scope:
         return self.walk.table.add(term, self.walk.side)
 
     def _results(self, node: NodeProto) -> list[Term]:
-        operands = tuple(self._named(name) if name else None for name in node.input)
+        operands = tuple(self._named(name) if name else ABSENT for name in node.input)
         domain = "" if node.domain == "ai.onnx" else node.domain
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
-        if domain == "" and node.op_type == "CastLike" and (like := operands[1]) is not None and like.kind:
-            return self._results(helper.make_node("Cast", node.input[:1], node.output, node.name, to=like.kind))
-        shapes = [None if term is None else term.shape for term in operands]
-        weights = [term is not None and term.foldable for term in operands]
-        if domain in parts.OPSETS and (made := parts.body(node, shapes, weights)):
+        if domain == "" and node.op_type == "CastLike" and operands[1].kind > 0:
+            return self._results(helper.make_node("Cast", node.input[:1], node.output, node.name, to=operands[1].kind))
+        if domain in parts.OPSETS and (made := parts.body(node, operands)):
             graph, versions = made
             graph.initializer.extend(parts.constants(graph, operands[0]))
             return self._called(node, graph, versions, operands, self.part_of or label(node))
@@ -137,7 +136,7 @@ class Scope:
         if domain == "" and node.op_type == "SequenceAt" and (chosen := sequences.item(node, operands)):
             given = {name: self._add(term) for name, term in chosen[1].items()}
             return replace(self, known={**given})._results(chosen[0])
-        if domain == "" and node.op_type == "If" and operands[0] is not None and operands[0].value is not None:
+        if domain == "" and node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
         if domain == "" and node.op_type == "Loop" and self.unrolls and (steps := self._unrolled(node, operands)):
             return steps
@@ -145,7 +144,7 @@ class Scope:
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
         once = f"{self.path}/{node.output[0]}" if op.name in RANDOM or trains(op, operands) else ""
-        base = digest(op.digest, once, [None if term is None else term.key for term in inputs])
+        base = digest(op.digest, once, [term.key for term in inputs])
         keys = [digest(base, i) for i in range(len(node.output))]
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
         if all(term is not None for term in known):
@@ -164,8 +163,8 @@ class Scope:
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
             shape = shape if value is None else value.shape
-            first = operands[0] if operands else None
-            if shape is not None and op.name in RESHAPES and first is not None and first.shape is not None:
+            if shape is not None and op.name in terms.RESHAPES and operands and operands[0].shape is not None:
+                first = operands[0]
                 if first.size == prod(shape):
                     found.append(self._reshaped(first, shape, op.label))
                     continue
@@ -175,13 +174,13 @@ class Scope:
             found.append(self._add(written(described(term))))
         return found
 
-    def _plain(self, node: NodeProto, operands: tuple[Term | None, ...]) -> Term | None:
+    def _plain(self, node: NodeProto, operands: tuple[Term, ...]) -> Term | None:
         """The result of a node that gives its operand, or a constant that needs no evaluation; None for others."""
-        first = operands[0] if operands else None
+        first = operands[0] if operands else ABSENT
         kind = node.op_type
         if kind == "Constant":
             return self._add(stored.constant(self.walk.file, node, self.walk.blob))
-        if first is None:
+        if first is ABSENT:
             return None
         if kind == "Identity" or (kind == "Cast" and _integer(node, "to", 0) == first.kind):
             return first
@@ -201,7 +200,7 @@ class Scope:
         return None
 
     def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
-        if term.op is not None and term.op.name == "Reshape" and term.inputs[0] is not None:
+        if term.op.name == "Reshape" and term.operand(0) is not ABSENT:
             term = term.inputs[0]
         if tuple(shape) == term.shape:
             return self.walk.table.add(term, self.walk.side)
@@ -214,14 +213,14 @@ class Scope:
         made.value = None if term.value is None else term.value.reshape(shape)
         return self._add(made)
 
-    def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term | None]) -> list[Array] | None:
+    def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term]) -> list[Array] | None:
         """The results of a node whose operands are small known numbers; None where they are not."""
-        there = [term for term in operands if term is not None]
+        there = [term for term in operands if term is not ABSENT]
         known = all(term.value is not None and term.size <= SMALL for term in there)
         if not there or not known or op.node.domain not in ONNX_DOMAINS:
             return None
         try:
-            found = evaluate(node, self.opsets[""], [None if term is None else term.value for term in operands])
+            found = evaluate(node, self.opsets[""], [term.value for term in operands])
         except UnmodelledError:
             return None
         return found if all(isinstance(each, np.ndarray) and each.size <= SMALL for each in found) else None
@@ -239,10 +238,10 @@ class Scope:
         node: NodeProto,
         graph: GraphProto,
         versions: Mapping[str, int],
-        operands: Sequence[Term | None],
+        operands: Sequence[Term],
         part_of: str = "",
     ) -> list[Term]:
-        given: dict[str, Term | None] = {info.name: None for info in graph.input}
+        given = dict.fromkeys((info.name for info in graph.input), ABSENT)
         given.update(zip(given, operands, strict=False))
         inner = Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, unrolls=self.unrolls)
         return replace(inner, path=f"{self.path}/{node.output[0]}").outputs()
@@ -252,19 +251,19 @@ class Scope:
         graph = next(a.g for a in node.attribute if a.name == name)
         return Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
 
-    def _unrolled(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term] | None:
+    def _unrolled(self, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
         """The results of a Loop whose number of steps and conditions are known, if it has few; None of any other."""
         body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
-        states, known = operands[2:], [each for each in operands[:2] if each is not None]
+        states, known = operands[2:], [each for each in operands[:2] if each is not ABSENT]
         rows: list[list[Term]] = []
         if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
             return None
         steps, go = operands[:2]
-        while steps is None or len(rows) < (_one(steps) or 0):
-            if (go is not None and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
+        while steps is ABSENT or len(rows) < (_one(steps) or 0):
+            if (go is not ABSENT and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
                 return None
-            if go is not None and not _one(go):
-                if operands[1] is None:
+            if go is not ABSENT and not _one(go):
+                if operands[1] is ABSENT:
                     return None  # whether it goes on is read in two ways
                 break
             step, goes = (number(np.array(each), label(node)) for each in (np.int64(len(rows)), np.True_))
@@ -275,18 +274,17 @@ class Scope:
             rows.append(made[len(states) :])
             states = tuple(made[: len(states)])
         found = [*states, *(self._stacked(node, each) for each in zip(*rows, strict=True))]
-        there = [each for each in found if each is not None]
-        return there if len(found) == len(there) == len(node.output) else None
+        return found if len(found) == len(node.output) and ABSENT not in found else None
 
-    def _stacked(self, node: NodeProto, rows: Sequence[Term]) -> Term | None:
-        """What a Loop gives in each step, along a new axis."""
-        given: dict[str, Term | None] = {}
+    def _stacked(self, node: NodeProto, rows: Sequence[Term]) -> Term:
+        """What a Loop gives in each step, along a new axis; ABSENT where a shape is not known."""
+        given: dict[str, Term] = {}
         for i, row in enumerate(rows):
-            given[str(i)] = None if row.shape is None else self._reshaped(row, (1, *row.shape), row.label)
+            given[str(i)] = ABSENT if row.shape is None else self._reshaped(row, (1, *row.shape), row.label)
         concat = helper.make_node("Concat", list(given), node.output[:1], label(node), axis=0)
-        return None if None in given.values() else replace(self, known=given)._results(concat)[0]
+        return ABSENT if ABSENT in given.values() else replace(self, known=given)._results(concat)[0]
 
-    def _bodies(self, node: NodeProto, operands: Sequence[Term | None]) -> list[Term]:
+    def _bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
 
         The inputs of all bodies at one depth are the same variables, since none can leave its body. A state whose shape
