@@ -97,17 +97,17 @@ def _element(kind: int) -> str:
     return str(TensorProto.DataType.Name(kind)).lower() if known else f"element type {kind}"
 
 
-_Given = Mapping[str, tuple[int, ...]]
+Given = Mapping[str, tuple[int, ...]]
 _Dims = Sequence[tuple[int | None, str]]
 """Of each dimension its size, None where it is open, and its symbol, "" where it has none."""
 
 
-def dynamic_batch(model: ModelProto, given: _Given) -> bool:
+def dynamic_batch(model: ModelProto, given: Given) -> bool:
     """Whether the first dimension of some input is open."""
     return any(axis == 0 for group in open_places(model, given) for _, axis in group)
 
 
-def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
+def shapes(model: ModelProto, setting: Setting, given: Given) -> Shapes:
     """Concrete shapes of all inputs; dimensions of one symbol have one size."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
     batch = {dims[0][1] for dims in known.values() if dims} - {""}
@@ -120,7 +120,7 @@ def shapes(model: ModelProto, setting: Setting, given: _Given) -> Shapes:
     return {name: tuple(size(name, axis) for axis in range(len(dims))) for name, dims in known.items()}
 
 
-def open_places(model: ModelProto, given: _Given) -> list[list[Place]]:
+def open_places(model: ModelProto, given: Given) -> list[list[Place]]:
     """The open dimensions of the inputs, those of one symbol together."""
     groups: dict[object, list[Place]] = {}
     for info in inputs(model):
@@ -130,7 +130,7 @@ def open_places(model: ModelProto, given: _Given) -> list[list[Place]]:
     return list(groups.values())
 
 
-def other_places(model: ModelProto, given: _Given) -> list[list[Place]]:
+def other_places(model: ModelProto, given: Given) -> list[list[Place]]:
     """The open dimensions that are not the batch: those behind the first, and a first one of another symbol."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
     groups = open_places(model, given)
@@ -138,7 +138,7 @@ def other_places(model: ModelProto, given: _Given) -> list[list[Place]]:
     return [g for g in groups if g != first and all(axis or known[name][0][1] for name, axis in g)]
 
 
-def distinct(model: ModelProto, setting: Setting, given: _Given, step: int) -> Setting:
+def distinct(model: ModelProto, setting: Setting, given: Given, step: int) -> Setting:
     """A setting in which no two open dimensions have one size, which would hide that one is taken for the other."""
     base, fixed, taken = shapes(model, setting, given), dict(setting.fixed), {setting.batch}
     for group in other_places(model, given):
@@ -154,7 +154,7 @@ def is_spatial(model: ModelProto, place: Place) -> bool:
     return any(_spatial(_dims(info, {}), axis) for info in inputs(model) if info.name == name) and axis > 0
 
 
-def _dims(info: ValueInfoProto, given: _Given) -> _Dims:
+def _dims(info: ValueInfoProto, given: Given) -> _Dims:
     """Lists the dimensions of an input as the caller gives them, else as they are declared."""
     dims = info.type.tensor_type.shape.dim
     sizes = given.get(info.name) or [declared_size(dim) or 0 for dim in dims]

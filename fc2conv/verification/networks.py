@@ -19,10 +19,10 @@ from fc2conv.verification.exact.positions import unseen
 from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected
+from fc2conv.verification.fitting import sizes_of
 from fc2conv.verification.nodes import label
 from fc2conv.verification.numeric import Comparison, judged
 from fc2conv.verification.pair import outputs_of, skipped
-from fc2conv.verification.sizes import sizes_of
 from fc2conv.verification.spec import Claims, Sizes
 from fc2conv.verification.trials import NAME, run_models
 
@@ -160,7 +160,7 @@ class Pairs:
         """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
         if self.options.only == "numeric":
             return Exact(skipped("exact", "only numbers are asked for"))
-        sizes = sizes_of(pair.wanted, None, self.network.given(images))
+        sizes = sizes_of(pair.wanted, self.network.given(images))
         least = min(sizes)
         sizes = {least: sizes[least]} if one_batch else sizes
         return check_exact(pair.wanted, pair.found, sizes, self.options.seed, self.key)

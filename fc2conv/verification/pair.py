@@ -16,14 +16,12 @@ from fc2conv.report.verification import Certificate, Check, OutputDifference, Ve
 from fc2conv.verification import feeds
 from fc2conv.verification.exact.check import Exact, check_exact, position, same_nodes
 from fc2conv.verification.exact.positions import MOST_ITEMS
-from fc2conv.verification.fitting import fits
+from fc2conv.verification.fitting import ITEMS, fits, grown, sizes_of
 from fc2conv.verification.nodes import in_order, is_random
-from fc2conv.verification.notes import noted
 from fc2conv.verification.numeric import Comparison, judged, saved
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import use_libraries
-from fc2conv.verification.sizes import ITEMS, grown, sizes_of
-from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable
+from fc2conv.verification.structure import check_signature, check_structure, check_valid, comparable, noted
 from fc2conv.verification.trials import NAME, OTHER_BATCH, Trial, run_models
 
 
@@ -54,8 +52,8 @@ def verify_pair(
     """
     check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
+    sizes = sizes_of(original, options.input_shapes)
     if inlined is not None and inlined.model is not original.model and options.only != "numeric":
-        sizes = sizes_of(original, None, options.input_shapes)
         original = inlined if same_nodes(original, inlined, sizes[min(sizes)]) else original
     checks = [
         check_valid(original, converted),
@@ -70,7 +68,7 @@ def verify_pair(
         if not ours and comparable(original, converted) and options.only != "exact":
             numeric = judged(run_models(original, converted, options, named=False))
     else:
-        exact, numeric, certificate = _compared(original, converted, options, ours)
+        exact, numeric, certificate = _compared(original, converted, sizes, options, ours)
     last, again = saved(numeric, options)
     checks += [exact.check, last]
     outputs = outputs_of(original, exact, replace(numeric, check=last), ours)
@@ -119,13 +117,12 @@ def _drawing(file: ModelFile, names: Mapping[str, str]) -> ModelFile:
 
 
 def _compared(
-    original: ModelFile, converted: ModelFile, options: VerifyOptions, ours: bool
+    original: ModelFile, converted: ModelFile, sizes: dict[int, feeds.Shapes], options: VerifyOptions, ours: bool
 ) -> tuple[Exact, Comparison, Certificate | None]:
     """Prove, and run the models: once where all is proved, and no more runs are asked for.
 
     Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
     """
-    sizes = sizes_of(original, None, options.input_shapes)
     if options.only == "numeric":
         runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)), named=ours)
         return Exact(skipped("exact", "only numbers are asked for")), judged(runs), None
@@ -198,14 +195,14 @@ def _sizes_that_run(
     original: ModelFile,
     ran: Trial,
     tried: Mapping[int, feeds.Shapes],
-    given: Mapping[str, tuple[int, ...]],
+    given: feeds.Given,
     parted: bool,
 ) -> list[dict[int, feeds.Shapes]]:
     """The shapes that are left to try; one batch after the other where the model does not take each.
 
     Where the models have `parted`, those alone, if it does not take the batch at which they did.
     """
-    found = sizes_of(original, ran, given)
+    found = sizes_of(original, given, ran.setting, ran.one_batch)
     rest = [found] if found != tried and not parted else []
     if ran.setting is None or len(tried) == 1 or (found != tried and not ran.one_batch):
         return rest

@@ -11,13 +11,13 @@ from msgspec.structs import replace as replaced
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
-from fc2conv.verification.exact.blobs import Blobs
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.growth import Beyond, Growth, beyond
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
+from fc2conv.verification.exact.stored import Blobs
 from fc2conv.verification.exact.terms import Shape
 from fc2conv.verification.nodes import label
 

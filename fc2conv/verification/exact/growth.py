@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.verification.exact.numbers import STRAIGHT, bent, content, depends
-from fc2conv.verification.exact.positions import FAR, item_of, positions
+from fc2conv.verification.exact.positions import FAR, STRAIGHT, bent, content, depends, item_of, positions
 from fc2conv.verification.exact.terms import Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order
