@@ -74,19 +74,16 @@ def check_signature(original: ModelFile, converted: ModelFile, ours: bool) -> Ch
     detail says so.
     """
     files = original, converted
-    sides = {
-        "inputs": [_listed(inputs(f.model)) for f in files],
-        "outputs": [_listed(f.model.graph.output) for f in files],
-    }
-    meant = [_meant(sides["inputs"][i], _as_declared(sides["outputs"][i], ours)) for i in (0, 1)]
-    for i, (what, (old, new)) in enumerate(sides.items()):
-        if meant[0][i] != meant[1][i]:
-            shown = f"{_signature(old)} in the first model, {_signature(new)} in the second"
+    old, new = ((_listed(inputs(f.model)), _listed(f.model.graph.output)) for f in files)
+    before, after = (_meant(side[0], side[1] if ours else _unsized(side[1])) for side in (old, new))
+    for i, what in enumerate(("inputs", "outputs")):
+        if before[i] != after[i]:
+            shown = f"{_signature(old[i])} in the first model, {_signature(new[i])} in the second"
             return _check("signature", f"the {what} are not the same: {shown}")
-    before, after = (_defaults(file.model) if original.model.ir_version >= 4 else {} for file in files)
-    if any(before.get(name) != value for name, value in after.items()):
+    given, left = (_defaults(file.model) if original.model.ir_version >= 4 else {} for file in files)
+    if any(given.get(name) != value for name, value in left.items()):
         return _check("signature", "the inputs with a default are not the same")
-    frozen = ", ".join(name for name in before if name not in after)
+    frozen = ", ".join(name for name in given if name not in left)
     return _check("signature", "", "the same inputs and outputs" + (f"; frozen: {frozen}" if frozen else ""))
 
 
@@ -100,10 +97,10 @@ def comparable(original: ModelFile, converted: ModelFile) -> bool:
     return old == new and given[0] <= given[1]
 
 
-def _as_declared(outputs: Sequence[ValueInfoProto], sized: bool) -> Sequence[ValueInfoProto]:
-    """Outputs with their sizes, or without."""
+def _unsized(outputs: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
+    """Outputs without the sizes that are declared of them."""
     copies = [ValueInfoProto.FromString(info.SerializeToString()) for info in outputs]
-    for kind in (innermost(info.type) for info in copies if not sized):
+    for kind in (innermost(info.type) for info in copies):
         if kind.HasField("tensor_type"):
             kind.tensor_type.ClearField("shape")
     return copies

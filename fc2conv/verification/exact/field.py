@@ -161,8 +161,9 @@ class Field:
 
     def sequence(self, values: Residues, key: object = "sequence") -> Residues:
         """Hash the sequence along the last axis: a random linear form of its elements."""
-        weights = self.uniform((key, values.shape[-1]), (values.shape[-1],))
-        return self.dot(values, weights)
+        weights = self.uniform((key, values.shape[-1]), (values.shape[-1], 1))
+        rows = values.reshape(self.lanes, prod(values.shape[1:-1]), values.shape[-1])
+        return self.matmul(rows, weights).reshape(values.shape[:-1])
 
     # ------------------------------------------------------------------ arithmetic
 
@@ -242,11 +243,6 @@ class Field:
     def total(self, values: Residues, axes: Sequence[int], keepdims: bool = True) -> Residues:
         """Sum over axes of the tensor, counted without the lanes."""
         return self.reduced(values.sum(axis=tuple(axis + 1 for axis in axes), keepdims=keepdims, dtype=np.int64))
-
-    def dot(self, values: Residues, weights: Residues) -> Residues:
-        """Sum the products of the last axis with a vector."""
-        rows = values.reshape(self.lanes, prod(values.shape[1:-1]), values.shape[-1])
-        return self.matmul(rows, weights[:, :, None]).reshape(values.shape[:-1])
 
     def matmul(self, one: Residues, other: Array) -> Residues:
         """Multiply matrices [.., M, K] and [.., K, N]; exact, on float64 BLAS, with the smaller one in limbs."""

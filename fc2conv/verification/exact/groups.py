@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Field, Residues, tag
+from fc2conv.verification.exact.linear import along
 from fc2conv.verification.exact.pointwise import applied, exp, salt
 from fc2conv.verification.exact.quantized import stepped
 from fc2conv.verification.exact.windows import geometry, windows
@@ -151,11 +152,6 @@ def top(at: At) -> Residues:
 # ------------------------------------------------------------------ norms
 
 
-def per_channel(x: Residues, rank: int) -> Residues:
-    """Give parameters for the channels the rank of a map."""
-    return x.reshape(len(x), -1, *[1] * (rank - 2))
-
-
 def batch_norm(at: At) -> Residues:
     """(x - mean) * scale / S(variance + epsilon) + bias, along axis 1."""
     if (
@@ -172,7 +168,7 @@ def batch_norm(at: At) -> Residues:
         scale, bias, average, variance = (at.res(i) for i in range(1, 5))
         slope = field.mul(scale, field.inverse(applied(field, "Sqrt", field.add(variance, _epsilon(at)))))
         shift = field.sub(bias, field.mul(average, slope))
-    return field.add(field.mul(x, per_channel(slope, x.ndim - 1)), per_channel(shift, x.ndim - 1))
+    return field.add(field.mul(x, along(slope, 1, x.ndim - 1)), along(shift, 1, x.ndim - 1))
 
 
 def _rounded_norm(at: At) -> tuple[Residues, Residues]:
@@ -218,7 +214,7 @@ def instance_norm(at: At) -> Residues:
     field, x = at.field, at.res(0)
     rank = x.ndim - 1
     out = _normalized(at, x, range(2, rank))
-    return field.add(field.mul(out, per_channel(at.res(1), rank)), per_channel(at.res(2), rank))
+    return field.add(field.mul(out, along(at.res(1), 1, rank)), along(at.res(2), 1, rank))
 
 
 def group_norm(at: At) -> Residues:
@@ -227,7 +223,7 @@ def group_norm(at: At) -> Residues:
     each = groups if at.op.version < 21 else x.shape[2]
     out = _normalized(at, x.reshape(len(x), x.shape[1], groups, -1), [2])
     out = out.reshape(len(x), x.shape[1], each, -1)
-    return field.add(field.mul(out, per_channel(at.res(1), 3)), per_channel(at.res(2), 3)).reshape(x.shape)
+    return field.add(field.mul(out, along(at.res(1), 1, 3)), along(at.res(2), 1, 3)).reshape(x.shape)
 
 
 # ------------------------------------------------------------------ sequences

@@ -6,7 +6,7 @@ the same arrays. Nothing is computed for that, and equal symbols are equal with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -180,11 +180,7 @@ class Symbols(Field):
     def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
         """Return the symbol of parts that are joined along an axis."""
         shape = [sum(p.shape[i + 1] for p in parts) if i == axis else n for i, n in enumerate(parts[0].shape[1:])]
-        order = _laid(parts[0], shape)
-        turned = [_ordered(part, order) for part in parts]
-        return self._restored(
-            self._once(("joined", order.index(axis)), turned, [shape[i] for i in order]), order, shape
-        )
+        return self._placed(lambda order: ("joined", order.index(axis)), parts, shape)
 
     def taken(self, x: Residues, places: Array, axis: int) -> Residues:
         """Return the symbol of what is picked along an axis."""
@@ -194,14 +190,18 @@ class Symbols(Field):
     def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
         """Return the symbol of a tensor with a number around it."""
         shape = [n + sum(width) for n, width in zip(x.shape[1:], widths, strict=True)]
-        order = _laid(x, shape)
-        name = "padded", tuple(tuple(widths[axis]) for axis in order)
-        made = self._once(name, [_ordered(x, order), fill.reshape(1)], [shape[axis] for axis in order])
-        return self._restored(made, order, shape)
+        return self._placed(lambda order: ("padded", *(tuple(widths[i]) for i in order)), [x], shape, [fill.reshape(1)])
 
-    @staticmethod
-    def _restored(made: Array, order: Sequence[int], shape: Sequence[int]) -> Array:
-        """Bring a result back to the order of its axes, with those of size 1."""
+    def _placed(
+        self,
+        name: Callable[[list[int]], object],
+        parts: Sequence[Array],
+        shape: Sequence[int],
+        more: Sequence[Array] = (),
+    ) -> Array:
+        """Return the symbol of parts that are put into a tensor, with its axes as the first part lies in memory."""
+        order = _laid(parts[0], shape)
+        made = self._once(name(order), [*(_ordered(x, order) for x in parts), *more], [shape[axis] for axis in order])
         inner = [sum(other < axis for other in order) for axis in order]
         return _unordered(made, inner).reshape(1, *shape)
 
