@@ -16,7 +16,7 @@ from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import TOKEN, payload_key, set_payload, tensors
 from fc2conv.verification.feeds import inputs
-from fc2conv.verification.nodes import captured, in_order, rename
+from fc2conv.verification.nodes import captured, in_order, needed, rename
 from fc2conv.verification.spec import Layout
 
 Shape = tuple[int, ...]
@@ -219,17 +219,9 @@ def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
 def _part(file: ModelFile, name: str, given: Any) -> tuple[list[NodeProto], dict[str, TensorProto]]:
     """What computes a value, but for what is given: nodes in order, and the weights that they read by name."""
     graph = file.model.graph
-    makers = {each: node for node in graph.node for each in node.output if each}
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    todo, wanted, read = [name], set[str](), dict[str, TensorProto]()
-    while todo:
-        each = todo.pop()
-        if each in weights and each not in given:
-            read[each] = weights[each]
-        elif each in makers and each not in given and each not in wanted:
-            wanted.update(makers[each].output)
-            todo += _reads(makers[each])
-    return in_order([node for node in graph.node if any(each in wanted for each in node.output if each)]), read
+    wanted = needed(graph, [name], given)
+    read = {tensor.name: tensor for tensor in graph.initializer if tensor.name in wanted}
+    return in_order([node for node in graph.node if wanted.intersection(node.output)]), read
 
 
 def _reads(node: NodeProto) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -203,6 +203,19 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
 def prepare() -> None:
     """Has onnx.reference and numpy load what they load at first use, for children of this process to find it there."""
     evaluate(helper.make_node("Identity", ["x"], ["y"]), 13, [np.unique(np.zeros(1))])
+
+
+def needed(graph: GraphProto, names: Iterable[str], given: Container[str] = ()) -> set[str]:
+    """Return the values that some are computed of, and these; what is given needs none."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    stack, found = [*names], set[str]()
+    while stack:
+        name = stack.pop()
+        if name and name not in found and name not in given:
+            found.add(name)
+            if name in makers:
+                stack += [*makers[name].input, *captured(makers[name])]
+    return found
 
 
 def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:

@@ -20,7 +20,7 @@ from fc2conv.io.sizes import open_type
 from fc2conv.report.verification import Check, Verdict
 from fc2conv.sandbox import note
 from fc2conv.verification.feeds import inputs, type_name
-from fc2conv.verification.nodes import canonical, captured, graphs, innermost
+from fc2conv.verification.nodes import canonical, graphs, innermost, needed
 
 _SHOWN = 8
 """Inputs or outputs of a signature that are shown."""
@@ -232,13 +232,7 @@ def _declared(function: FunctionProto) -> list[bytes]:
 
 def _dead(graph: GraphProto) -> list[bytes]:
     """The nodes that no output depends on."""
-    makers = {name: node for node in graph.node for name in node.output if name}
-    stack, live = [v.name for v in graph.output], set[str]()
-    while stack:
-        name = stack.pop()
-        if name in makers and name not in live:
-            live.update(makers[name].output)
-            stack += [*makers[name].input, *captured(makers[name])]
+    live = needed(graph, (v.name for v in graph.output))
     return sorted(_texts(node for node in graph.node if not live.intersection(node.output)))
 
 

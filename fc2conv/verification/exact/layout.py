@@ -41,16 +41,18 @@ def concat(at: At) -> Residues:
     return at.field.joined(parts, at.attr("axis", 1) % (parts[0].ndim - 1))
 
 
+def _part(x: Residues, axis: int, part: slice | int) -> Residues:
+    """Cut along one axis of a tensor, counted without the lanes."""
+    return np.asarray(x[(slice(None),) * (axis + 1) + (part,)])
+
+
 def split(at: At) -> Residues:
     """Cut along an axis: the part of this result."""
-    x, axis = at.res(0), at.attr("axis", 0) % len(at.dims(0)) + 1
-    sizes = at.attr("split", None) or at.ints(1)
-    if sizes is None:
-        count = at.attr("num_outputs", len(at.op.node.output))
-        each = -(-x.shape[axis] // count)
-        sizes = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
+    size = at.dims(0)[axis := at.attr("axis", 0) % len(at.dims(0))]
+    count = at.attr("num_outputs", len(at.op.node.output))
+    sizes = at.attr("split", None) or at.ints(1) or [-(-size // count)] * count  # the last may have fewer
     start = sum(sizes[: at.term.index])
-    return np.asarray(x[(slice(None),) * axis + (slice(start, start + sizes[at.term.index]),)])
+    return _part(at.res(0), axis, slice(start, start + sizes[at.term.index]))
 
 
 def sliced(at: At) -> Residues:
@@ -85,7 +87,7 @@ def gather(at: At) -> Residues:
     places = known.astype(np.int64)
     if places.size == 1 and places.ndim <= 1:
         first = int(places.reshape(-1)[0]) % x.shape[axis]
-        return np.asarray(x[(slice(None),) * axis + (slice(first, first + 1) if places.ndim else first,)])
+        return _part(x, axis - 1, slice(first, first + 1) if places.ndim else first)
     return at.field.taken(x, places, axis - 1)
 
 
@@ -131,11 +133,11 @@ def pad(at: At) -> Residues:
     widths = [(0, 0)] * (x.ndim - 1)
     for i, axis in enumerate(axes):
         begin, end = pads[i], pads[i + len(axes)]
-        place, left = axis % len(widths) + 1, slice(max(0, -begin), x.shape[axis % len(widths) + 1] + min(0, end))
+        place = axis % len(widths)
+        left = slice(max(0, -begin), x.shape[place + 1] + min(0, end))
         if left.start >= left.stop:
             raise OpaqueError  # nothing but the border is left
-        x = x[(slice(None),) * place + (left,)]
-        widths[place - 1] = max(0, begin), max(0, end)
+        x, widths[place] = _part(x, place, left), (max(0, begin), max(0, end))
     return at.field.padded(x, widths, fill)
 
 

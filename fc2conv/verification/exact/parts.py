@@ -124,17 +124,8 @@ _TEXTS = {
     text.split("<")[0].split("(")[0].strip(): text for text in _BODIES.replace("\n    ", " ").splitlines() if text
 }
 _TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
-_SHAPED = {
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), 1),
-    "GroupNorm": 1,
-    "EmbedLayerNormalization": 1,
-    "LRN": 1,
-    **dict.fromkeys(("NhwcConv", "QLinearReduceMean", "ReduceSumInteger"), 1),
-    "QLinearGlobalAveragePool": 1,
-    "FusedMatMul": 2,
-    "TransposeMatMul": 2,
-}
-"""How many operands must have a known shape."""
+_OF_SHAPES = ("%(spatial)s", "%(axes)s", "%(to_map)s", "%(tokens)s", "%(across)s", "%(perm_a)s", "%(perm_b)s")
+"""What a body leaves open that the shape of an operand says, the last one that of the second."""
 _NEEDED = {"DequantizeLinear": 1, "Identity": 1, "Split": 1, "Gather": 2}
 """How many operands must be there: without them there is no result."""
 _HOLES = 19
@@ -162,7 +153,8 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
         return None
     if name in _OF_POWERS and not _plain_norm(name, given):
         return None
-    if any(shape is None for shape in shapes[: _SHAPED.get(name, 0)]):
+    asked = [each in _TEXTS[name] for each in _OF_SHAPES]
+    if None in shapes[: any(asked) + asked[-1]]:
         return None
     fields = _fields(node, given, shapes) | {"scaled": _scaled(operands)}
     if not fields["spatial"] and "Global" in name:
