@@ -6,8 +6,11 @@ the same arrays. Nothing is computed for that, and equal symbols are equal with 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -269,39 +272,20 @@ def _parted(x: Array, elements: int) -> Array:
 
 def _merged(every: Sequence[Array], order: Sequence[int]) -> tuple[list[int], list[list[int]]]:
     """Merge axes that lie together in all operands: the sizes, and the strides of each operand."""
-    sizes: list[int] = []
-    strides: list[list[int]] = [[] for _ in every]
+    found: list[tuple[int, list[int]]] = []
     for axis in order:
-        size, each = every[0].shape[axis + 1], [x.strides[axis + 1] for x in every]
-        if size == 1:
-            continue
-        if sizes and all(laid[-1] == stride * size for laid, stride in zip(strides, each, strict=True)):
-            sizes[-1] *= size
-        else:
-            sizes.append(size)
-            each = [*each]
-            for laid in strides:
-                laid.append(0)
-        for laid, stride in zip(strides, each, strict=True):
-            laid[-1] = stride
-    return sizes, strides
+        size, strides = every[0].shape[axis + 1], [x.strides[axis + 1] for x in every]
+        if size > 1 and found and found[-1][1] == [stride * size for stride in strides]:
+            found.append((found.pop()[0] * size, strides))
+        elif size != 1:
+            found.append((size, strides))
+    return [size for size, _ in found], [[strides[i] for _, strides in found] for i in range(len(every))]
 
 
 def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """The least groups of axes with as many elements before and after."""
-    found: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        group: tuple[list[int], list[int]] = [], []
-        sizes = [1, 1]
-        while not (group[0] or group[1]) or sizes[0] != sizes[1]:
-            if (sizes[0] <= sizes[1] and i < len(old)) or j >= len(new):
-                sizes[0] *= old[i]
-                group[0].append(i)
-                i += 1
-            else:
-                sizes[1] *= new[j]
-                group[1].append(j)
-                j += 1
-        found.append(group)
-    return found
+    counts = [list(accumulate(sizes, mul)) for sizes in (old, new)]
+    ends = sorted({*counts[0]} & {*counts[1]})
+    before, after = ([[a for a, n in enumerate(each) if bisect_left(ends, n) == i] for i in range(len(ends))]
+                     for each in counts)  # fmt: skip
+    return list(zip(before, after, strict=True))
