@@ -10,7 +10,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
@@ -259,13 +258,10 @@ def _probes(original: ModelFile, converted: ModelFile, named: bool) -> list[str]
             if other is not None and (node.op_type, *node.input) != (other.op_type, *other.input):
                 found.add(name)
     both = [name for name in makers[0] if name in makers[1]]
-    there = {name for name in both if named or _same_operator(makers[0][name], makers[1][name])}
+    kinds = [{name: (node.domain, node.op_type) for name, node in each.items()} for each in makers]
+    there = {name for name in both if named or kinds[0][name] == kinds[1][name]}
     probes = [name for name in makers[0] if name in found & live & there - outputs]
     return probes[:: max(1, -(-len(probes) // _MOST_PROBES))]
-
-
-def _same_operator(one: NodeProto, other: NodeProto) -> bool:
-    return (one.domain, one.op_type) == (other.domain, other.op_type)
 
 
 def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> list[Trial]:
