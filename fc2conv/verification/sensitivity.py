@@ -15,8 +15,7 @@ from onnx import ModelProto, helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.verification.arithmetic import FLOATS
-from fc2conv.verification.compare import Value
+from fc2conv.verification.compare import FLOATS, Value
 from fc2conv.verification.feeds import Feeds, inputs
 from fc2conv.verification.nodes import element_types
 from fc2conv.verification.runtime import RefusedError, Session

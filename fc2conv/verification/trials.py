@@ -17,8 +17,7 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, Verdict
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification import feeds
-from fc2conv.verification.arithmetic import arithmetic
-from fc2conv.verification.compare import Value, says_nothing
+from fc2conv.verification.compare import Value, arithmetic, says_nothing
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.feeds import Fill, Setting, fills
 from fc2conv.verification.fitting import fitted

@@ -15,8 +15,7 @@ import fc2conv
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.options import VerifyOptions
 from fc2conv.report.types import Check, OutputDifference
-from fc2conv.verification.arithmetic import arithmetic
-from fc2conv.verification.compare import Value
+from fc2conv.verification.compare import Value, arithmetic
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.numeric import judged
 from fc2conv.verification.trials import run_models
