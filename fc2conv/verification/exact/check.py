@@ -83,18 +83,16 @@ def check_exact(
     one model has names a position beyond them. `grown` are the same for all other open axes.
     """
     least = min(sizes)
-    prover = Prover(original, converted, sizes[least], Blobs(original, converted).name, seed, files=files)
-    prover = _run(prover, seed)
-    items: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
-    found = _result(prover, items)
+    blob = Blobs(original, converted).name
+    prover = _run(Prover(original, converted, sizes[least], blob, seed, files=files), seed)
+    on: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
+    found = _result(prover, on)
     if len(sizes) > 1 and not found.parted:
-        found, items = _wider(
-            prover, found, sizes, seed, items, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items"
-        )
+        found, on = _wider(prover, found, sizes, seed, on, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items")
     for others in grown:
         if found.proved:
-            found, items = _wider(
-                prover, found, others, seed, [*items, ""], lambda tried: f"inputs of {_listed(_shown(tried.values()))}"
+            found, on = _wider(
+                prover, found, others, seed, [*on, ""], lambda tried: f"inputs of {_listed(_shown(tried.values()))}"
             )
     return found
 
@@ -128,30 +126,23 @@ def _wider(
         wider.walk(settled=False)
     if _stopped(prover, wider):
         return replace(found, stopped=True), on
-    found_beyond = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
-    position, node = found_beyond.position, found_beyond.node
-    ordered = sorted(sizes)
-    more = {*ordered[2 : min(found_beyond.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
-    tried: dict[float, Shapes] = {n: sizes[n] for n in (least, second)}
-    left: dict[float, Shapes] = {n: sizes[n] for n in sorted(more)}
-    left |= {n: _fewer(tried, n) for n in sorted(found_beyond.before)}
-    short = position >= ordered[-1]
-    where = "" if node is None else f"{label(node)} may do something else at other sizes of an open axis"
+    past = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
+    short = past.node if past.position >= max(sizes) else None
+    where = "" if short is None else f"{label(short)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
-        check = replaced(found.check, detail=f"{found.check.detail}; {where}") if short else found.check
-        return replace(
-            found, check=check, position=position, unseen=found.unseen or short or bool(found_beyond.before)
-        ), on
+        check = replaced(found.check, detail=f"{found.check.detail}; {where}") if where else found.check
+        unseen = found.unseen or bool(where or past.before)
+        return replace(found, check=check, position=past.position, unseen=unseen), on
+    tried: dict[float, Shapes] = {n: sizes[n] for n in (least, second)}
     on = [*on[:-1], said(tried)]
     found = _result(wider, on)
-    if node is not None and short and found.proved:
-        place = Parting(cause="position", node=label(node), op_type=node.op_type)
-        check = Check(
-            name=NAME, verdict=Verdict.INCONCLUSIVE, detail=f"{where}, and {MOST_ITEMS} items are the most that is run"
-        )
+    if short is not None and found.proved:
+        place = Parting(cause="position", node=label(short), op_type=short.op_type)
+        detail = f"{where}, and {MOST_ITEMS} items are the most that is run"
+        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
         verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
-        return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position), on
-    for n, shapes in left.items():
+        return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=past.position), on
+    for n, shapes in _left(sizes, past).items():
         if not found.proved:
             break
         ran = _run(_at(prover, shapes), seed)
@@ -160,7 +151,15 @@ def _wider(
             tried[n] = shapes
             on = [*on[:-1], said(dict(sorted(tried.items())))]
             found = _result(ran, on)
-    return replace(found, position=position), on
+    return replace(found, position=past.position), on
+
+
+def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:
+    """The sizes to try besides the two least: the first ones, one behind the position, and lesser ones."""
+    ordered, position = sorted(sizes), past.position
+    more = {*ordered[2 : min(past.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
+    least: dict[float, Shapes] = {n: sizes[n] for n in ordered[:2]}
+    return {n: sizes[n] for n in sorted(more)} | {n: _fewer(least, n) for n in sorted(past.before)}
 
 
 def _at(prover: Prover, shapes: Shapes) -> Prover:
