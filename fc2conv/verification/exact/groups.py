@@ -12,9 +12,9 @@ from onnx import TensorProto
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.linear import along
+from fc2conv.verification.exact.maps import geometry, windows
 from fc2conv.verification.exact.pointwise import applied, exp, salt
 from fc2conv.verification.exact.quantized import stepped
-from fc2conv.verification.exact.windows import geometry, windows
 
 
 def mean(field: Field, x: Residues, axes: Sequence[int]) -> Residues:

@@ -10,9 +10,9 @@ from onnx import TensorProto
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_plain
 from fc2conv.verification.exact.field import Residues, tag
+from fc2conv.verification.exact.maps import apart, geometry, windows
 from fc2conv.verification.exact.products import BOTH, Weight, product
 from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Term, digest
-from fc2conv.verification.exact.windows import apart, geometry, windows
 
 # ------------------------------------------------------------------ operands
 

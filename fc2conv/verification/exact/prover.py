@@ -13,7 +13,7 @@ from onnx import GraphProto, TensorProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import note
-from fc2conv.verification.exact import alone, groups, layout, linear, pointwise, quantized, resizing
+from fc2conv.verification.exact import alone, groups, layout, linear, maps, pointwise, quantized
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, Rule
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
@@ -25,7 +25,7 @@ from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
-    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **resizing.RULES
+    **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **maps.RULES
 }  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """Operators that are run even where both models have them: they say what a value holds."""
