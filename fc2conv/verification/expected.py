@@ -96,7 +96,8 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
         for claim, windows in zip(claims.maps, every, strict=True)
     ]
     rest = {value.name: value.name for value in inputs(original.model) if value.name not in claims.inputs}
-    sized = [[_image(image, claims) for image in wanted.sized_by(*head) if image in claims.inputs] for head in heads]
+    sized = [[_image(each, claims.inputs[each], {}) for each in wanted.sized_by(*head) if each in claims.inputs]
+             for head in heads]  # fmt: skip
     wanted.keep([window.name for windows in (*every, *sized) for window in windows])
     if not crops:
         beside(wanted, found, claims)
@@ -192,13 +193,12 @@ def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
         dims = claims.axes.get(name, {})
         known = [axis for axis in claim.windowed if axis in dims and axis in claim.periods]
         steps = {axis: (dims[axis], Fraction(claim.periods[axis], claim.every[axis])) for axis in known}
-        yield _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
+        yield _image(name, shape, steps)
 
 
-def _image(name: str, claims: Claims) -> _Window:
-    """An image of the training size, of which a head asks for the sizes alone."""
-    shape = claims.inputs[name]
-    return _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, {})
+def _image(name: str, shape: Shape, steps: Mapping[int, tuple[int, int | Fraction]]) -> _Window:
+    """Return the window that an image of the training size is; without steps a head asks for the sizes alone."""
+    return _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
 
 
 def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:

@@ -196,7 +196,7 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
         items = (pair[1] - pair[0]) / (ends[1] - ends[0])
         edges = {size for n in {whole, *map(abs, known)} for size in (n - 1, n)} if items > 0 else ()
         before |= {ends[0] - (pair[0] - size) / items for size in edges}
-    position, node = max(found, key=_item, default=(0, None))
+    position, node = max(found, key=lambda use: use[0], default=(0, None))
     steep = max((one, other), key=lambda each: each.degree)
     if position < ends[1]:
         position, node = 0, None
@@ -210,10 +210,6 @@ def _worst(items: Sequence[int]) -> int:
     """The last of some items from which something may be another thing; none is behind all and before all others."""
     before, last = {item for item in items if item < 0}, max(items)
     return FAR if len(before) > (last <= 0) else last or min(items)
-
-
-def _item(use: tuple[int, NodeProto]) -> int:
-    return use[0]
 
 
 def _unmatched(one: Uses, other: Uses) -> list[tuple[int, NodeProto]]:

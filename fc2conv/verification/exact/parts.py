@@ -265,16 +265,11 @@ def _attention(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | 
     if first is None or len(first) != 3 or len(node.output) > 1 or not plain or not _heads(given):
         return ""
     if node.op_type == "Attention" and node.domain == "com.microsoft":
-        return "SelfAttention" if {*there} <= {0, 1, 2, 5} and _square(shapes) else ""
+        width = ((*shapes, None)[1] or (0,))[-1]  # of three products, each as wide as the input
+        return "SelfAttention" if {*there} <= {0, 1, 2, 5} and width == 3 * first[-1] else ""
     if node.op_type == "Attention":
         return "TokenAttention" if {*there} <= {0, 1, 2} else ""
     return node.op_type if node.op_type == "MultiHeadAttention" and {0, 1, 2} <= {*there} <= {0, 1, 2, 3, 5} else ""
-
-
-def _square(shapes: Sequence[Shape | None]) -> bool:
-    """Whether the weight of three products gives each as many features as the input has."""
-    first, weight = shapes[:2]
-    return first is not None and weight is not None and weight[-1] == 3 * first[-1]
 
 
 _BEYOND = ("unidirectional", "do_rotary", "qkv_hidden_sizes", "is_causal", "softcap", "qk_matmul_output_mode")

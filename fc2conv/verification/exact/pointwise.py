@@ -207,11 +207,6 @@ def compared(at: At) -> Residues:
     return at.field.ordered(tag(name), operands)
 
 
-def commutative(at: At) -> Residues:
-    """A function of its operands in any order."""
-    return at.field.unordered(tag(at.op.name), every(at))
-
-
 def logical(at: At) -> Residues:
     """And, Or and Xor of truth values, as sums and products: xy, x + y - xy and x + y - 2xy."""
     field, (x, y) = at.field, every(at)
@@ -278,7 +273,9 @@ Mod Round Selu Shrink Sign Sin Sinh Sqrt Tan ThresholdedRelu"""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(HASHED.split(), hashed),
-    **dict.fromkeys("Equal BitwiseAnd BitwiseOr BitwiseXor".split(), commutative),
+    **dict.fromkeys(
+        "Equal BitwiseAnd BitwiseOr BitwiseXor".split(), lambda at: at.field.unordered(tag(at.op.name), every(at))
+    ),
     **dict.fromkeys(("And", "Or", "Xor"), logical),
     **dict.fromkeys("Greater Less GreaterOrEqual LessOrEqual".split(), compared),
     **dict.fromkeys(("Max", "Min"), extremum),

@@ -18,7 +18,7 @@ from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, R
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.required import requirements
-from fc2conv.verification.exact.shapes import Kind, stated
+from fc2conv.verification.exact.shapes import stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Table, Term, behind, digest, signature
 from fc2conv.verification.exact.walk import Walk
@@ -112,11 +112,6 @@ class Prover:
         self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
         return [self._output(v.name) for v in self.original.model.graph.output]
 
-    def _walk(self, side: int, said: Mapping[str, Kind]) -> Walk:
-        """A walk of one of the models, where `said` is stated of custom operators."""
-        file, blob = (self.original, self.converted)[side - 1], partial(self.blob, side)
-        return Walk(file, self.shapes, self.table, side, blob, defaults=self._defaults, stated=said)
-
     @cached_property
     def _defaults(self) -> frozenset[str]:
         """The inputs with a default that a caller of either model may replace; what one model alone has is frozen."""
@@ -128,7 +123,10 @@ class Prover:
         """Make terms of both models; if `settled`, with those of the first in the second where they are equal."""
         self.spans = _spans(self.converted.model.graph)
         said = stated((self.original.model, self.converted.model), self.shapes)
-        first, second = (self._walk(side, said) for side in (1, 2))
+        first, second = (
+            Walk(file, self.shapes, self.table, side, partial(self.blob, side), defaults=self._defaults, stated=said)
+            for side, file in ((1, self.original), (2, self.converted))
+        )
         if settled:
             first.settle, second.settle = self._fit, self._settle
         self.old = first.run()
@@ -229,7 +227,8 @@ class Prover:
             if self.beyond:
                 break  # every other way takes as much
         stuck, why = (ABSENT, self.beyond) if self.beyond else self._in_the_way(one, other)
-        return Found(name, None if why else False, why, at=stuck, unseen=bool(why) and self._unseen(name))
+        applied = self.functions_of(one, 1) | self.functions_of(other, 2) if why else set()
+        return Found(name, None if why else False, why, at=stuck, unseen="If" in applied)
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
@@ -296,9 +295,6 @@ class Prover:
         """s, where what was proved is wrong with a probability below 2^-s."""
         every = self.table.terms.values()
         return min((safety(every, each) for each in self.used), default=CERTAIN) + self.earlier
-
-    def _unseen(self, name: str) -> bool:
-        return "If" in self.functions_of(self.old[name], 1) | self.functions_of(self.new[name], 2)
 
     def functions_of(self, term: Term, side: int) -> set[str]:
         """Return the functions that only one model applies on the way to a value, apart from sums and products."""

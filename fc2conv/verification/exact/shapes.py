@@ -44,7 +44,8 @@ def infer(
     if domain == "" and node.op_type == "If":
         pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
         return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
-    named = (key, *((v.kind, v.shape, v.key if _tells(v) else b"") for v in operands))
+    said = [v.value is not None and (v.integer or v.size <= _SIZES) for v in operands]  # what may say a shape
+    named = (key, *((v.kind, v.shape, v.key if tells else b"") for v, tells in zip(operands, said, strict=True)))
     if named not in known or bodies:
         known[named] = _found(node, domain, opsets, ir_version, operands)
     found = list(known[named])
@@ -57,11 +58,6 @@ def infer(
 
 _SIZES = 8
 """A float operand of so many elements may be what sizes are multiplied by."""
-
-
-def _tells(term: Term) -> bool:
-    """Whether the shape of a result may depend on the numbers of an operand."""
-    return term.value is not None and (term.integer or term.size <= _SIZES)
 
 
 def stated(models: Iterable[ModelProto], inputs: Mapping[str, Shape]) -> dict[str, Kind]:
