@@ -163,8 +163,8 @@ class Scope:
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
             shape = shape if value is None else value.shape
-            if shape is not None and op.name in terms.RESHAPES and operands and operands[0].shape is not None:
-                first = operands[0]
+            first = next(iter(operands), ABSENT)
+            if shape is not None and op.name in terms.RESHAPES and first is not ABSENT and first.shape is not None:
                 if first.size == prod(shape):
                     found.append(self._reshaped(first, shape, op.label))
                     continue
@@ -176,7 +176,7 @@ class Scope:
 
     def _plain(self, node: NodeProto, operands: tuple[Term, ...]) -> Term | None:
         """The result of a node that gives its operand, or a constant that needs no evaluation; None for others."""
-        first = operands[0] if operands else ABSENT
+        first = next(iter(operands), ABSENT)
         kind = node.op_type
         if kind == "Constant":
             return self._add(stored.constant(self.walk.file, node, self.walk.blob))
