@@ -31,7 +31,8 @@ MOST_SUMMED = 1 << 15
 
 _M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _BLOCK = 1 << 15
-"""Elements that are hashed at a time, so that they stay in a processor's cache."""
+"""Elements that are computed at a time, so that they stay in a processor's cache."""
+_TAKEN: Any = ("external_loop", "buffered", "zerosize_ok")
 _FITTING = 1 << 22
 """Integers that are remembered as those that fit a type."""
 
@@ -190,20 +191,18 @@ class Field:
         rank = max(x.ndim for x in operands)
         lifted = [x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:]) for x in operands]
         shape = np.broadcast_shapes(*(x.shape for x in lifted))
-        widest = next((x for x in lifted if x.shape == shape), lifted[0])
-        order = [0, *sorted(range(1, rank), key=lambda axis: -widest.strides[axis])]  # as it lies in memory
-        out = np.empty([shape[axis] for axis in order], np.int32)
-        every = [np.broadcast_to(x, shape).transpose(order) for x in lifted]
-        if all(x.flags.c_contiguous for x in every):
-            every = [x.reshape(self.lanes, -1) for x in every]
-        every = [x.view(np.uint32) if x.dtype == np.int32 else x for x in every]
-        target = out.reshape(every[0].shape).view(np.uint32)
+        widest = next((x for x in lifted if x.shape == shape), np.empty(shape, np.int32))
+        out = np.empty_like(widest, np.int32)  # as it lies in memory
+        access: Any = [*[["readonly"]] * len(lifted), ["writeonly"]]
+        kinds = [*[words] * len(lifted), np.uint32]
         for lane, p in enumerate(self.primes):
             given = [words(p), *keys[lane : lane + 1]]
-            for block in _blocks(target.shape[1:]):
-                at = (lane, *block)
-                target[at] = how(*given, *(x[at].astype(words, copy=False) for x in every))
-        return out.transpose([order.index(axis) for axis in range(rank)])
+            parts = [x[lane, ...] for x in (*lifted, out)]
+            parts = [x.view(np.uint32) if x.dtype == np.int32 else x for x in parts]
+            with np.nditer(parts, _TAKEN, access, kinds, casting="unsafe", buffersize=_BLOCK) as blocks:
+                for *read, target in blocks:
+                    target[...] = how(*given, *read)
+        return out
 
     def relu(self, x: Residues) -> Residues:
         """R(x), with R(x) - R(-x) = x."""
@@ -273,16 +272,6 @@ class Field:
     def number(self, value: float) -> Residues:
         """Return the residues of one number of the model, a float32."""
         return self.of(np.asarray(value, np.float32))
-
-
-def _blocks(shape: Sequence[int]) -> Iterator[tuple[int | slice, ...]]:
-    """Cut an array into parts of about one block, along one axis."""
-    sizes = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    axis = next((axis for axis, size in enumerate(sizes) if size <= _BLOCK), 0)
-    step = max(1, _BLOCK // max(1, sizes[axis])) if shape else 1
-    for before in np.ndindex(*shape[:axis]):
-        for start in range(0, shape[axis], step) if shape else (0,):
-            yield (*before, slice(start, start + step)) if shape else ()
 
 
 def _mixed(p: np.uint32, key: int, word: Words, *place: Words) -> Words:
