@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fc2conv.verification.exact import layout, linear, pointwise
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
@@ -142,8 +141,11 @@ def constants(terms: Iterable[Term], side: int) -> set[tuple[int, int]]:
 
 def content(values: Array) -> tuple[int, int]:
     """How many numbers are not 0, and a sum of their hashes, which does not depend on their order."""
-    count, total = 0, 0
-    for block in _blocks(values):
+    flat, count, total = values.reshape(-1), 0, 0
+    if flat.dtype.kind in "OSU":
+        flat = np.array([float(tag("text", str(word))) for word in flat])
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK].astype(np.float64)
         bits = block[block != 0].view(np.uint64)
         count += bits.size
         with np.errstate(over="ignore"):
@@ -151,11 +153,3 @@ def content(values: Array) -> tuple[int, int]:
             mixed = (mixed ^ (mixed >> np.uint64(27))) * _M2
             total += int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
     return count, total & MASK
-
-
-def _blocks(values: Array) -> Iterator[NDArray[np.float64]]:
-    flat = values.reshape(-1)
-    if flat.dtype.kind in "OSU":
-        flat = np.array([float(tag("text", str(word))) for word in flat])
-    for start in range(0, flat.size, _BLOCK):
-        yield flat[start : start + _BLOCK].astype(np.float64)
