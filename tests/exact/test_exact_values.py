@@ -11,9 +11,9 @@ from execute import run
 from onnx import TensorProto, helper
 
 from fc2conv.io.reader import model_file_from_proto
-from fc2conv.verification.exact.stored import Blobs
 from fc2conv.verification.exact.evaluate import Level
 from fc2conv.verification.exact.prover import Prover
+from fc2conv.verification.exact.stored import Blobs
 from fc2conv.verification.exact.walk import Walk
 
 
