@@ -188,16 +188,14 @@ class Field:
         self, how: Callable[..., Words], *operands: Array, words: type[Any] = np.uint32, keys: Sequence[int] = ()
     ) -> Residues:
         """Apply a function of a prime (and a key) and of words to operands, in blocks that stay in the cache."""
-        rank = max(x.ndim for x in operands)
-        lifted = [x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:]) for x in operands]
-        shape = np.broadcast_shapes(*(x.shape for x in lifted))
-        widest = next((x for x in lifted if x.shape == shape), np.empty(shape, np.int32))
+        shape = (self.lanes, *np.broadcast_shapes(*(x.shape[1:] for x in operands)))
+        widest = next((x for x in operands if x.shape == shape), np.empty(shape, np.int32))
         out = np.empty_like(widest, np.int32)  # as it lies in memory
-        access: Any = [*[["readonly"]] * len(lifted), ["writeonly"]]
-        kinds = [*[words] * len(lifted), np.uint32]
+        access: Any = [*[["readonly"]] * len(operands), ["writeonly"]]
+        kinds = [*[words] * len(operands), np.uint32]
         for lane, p in enumerate(self.primes):
             given = [words(p), *keys[lane : lane + 1]]
-            parts = [x[lane, ...] for x in (*lifted, out)]
+            parts = [x[lane, ...] for x in (*operands, out)]
             parts = [x.view(np.uint32) if x.dtype == np.int32 else x for x in parts]
             with np.nditer(parts, _TAKEN, access, kinds, casting="unsafe", buffersize=_BLOCK) as blocks:
                 for *read, target in blocks:
@@ -252,8 +250,8 @@ class Field:
                 self.matmul(one[..., :half], other[..., :half, :]), self.matmul(one[..., half:], other[..., half:, :])
             )
         bits = min(LIMB, 53 - BITS - max(width - 1, 0).bit_length())
-        shape = np.broadcast_shapes(one.shape[:-2], other.shape[:-2])
-        out = np.empty((*shape, one.shape[-2], other.shape[-1]), np.int32)
+        shape = np.broadcast_shapes(one.shape[1:-2], other.shape[1:-2])
+        out = np.empty((self.lanes, *shape, one.shape[-2], other.shape[-1]), np.int32)
         for lane, p in enumerate(self.primes):
             x, y = one[lane], other[lane]
             left = x.size < y.size

@@ -151,9 +151,7 @@ def where(at: At) -> Residues:
     condition, yes, no = at.operand(0).value, at.res(1), at.res(2)
     if condition is None:
         return chosen(at, at.res(0), yes, no)
-    rank = max(condition.ndim, yes.ndim - 1, no.ndim - 1)
-    lifted = [x.reshape(len(x), *[1] * (rank + 1 - x.ndim), *x.shape[1:]) for x in (yes, no)]
-    return np.where(condition.reshape(1, *[1] * (rank - condition.ndim), *condition.shape), *lifted)
+    return np.stack([np.where(condition, *lane) for lane in zip(yes, no, strict=True)])
 
 
 def branch(at: At) -> Residues:

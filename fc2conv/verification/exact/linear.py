@@ -129,8 +129,6 @@ def of_values(at: At, x: Residues, y: Residues) -> Residues:
     """Multiply two values of the model, as stacks of matrices."""
     batch = prod(np.broadcast_shapes(x.shape[1:-2], y.shape[1:-2]))
     at.evaluator.spend(float(batch) * x.shape[-2] * prod(y.shape[-2:]))
-    rank = max(x.ndim, y.ndim)
-    x, y = (z.reshape(len(z), *[1] * (rank - z.ndim), *z.shape[1:]) for z in (x, y))
     return at.field.matmul(x, y)
 
 
