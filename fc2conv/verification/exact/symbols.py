@@ -74,8 +74,7 @@ class Symbols(Field):
         """
         shape = np.broadcast_shapes(*(x.shape[1:] for x in operands))
         kept = [axis for axis in range(len(shape)) if axis not in over]
-        first = [x.reshape(1, *[1] * (len(shape) + 1 - x.ndim), *x.shape[1:]) for x in operands]
-        every = [np.broadcast_to(x, (1, *shape)).transpose(0, *(axis + 1 for axis in (*kept, *over))) for x in first]
+        every = [np.broadcast_to(x[0, ...], shape).transpose(*kept, *over)[None] for x in operands]
         wanted, ends = [shape[axis] for axis in kept], len(kept)
         for i in range(len(every)):
             every, ends = self._original(every, i, ends)
