@@ -246,7 +246,7 @@ class Evaluator:
         if term.shape is None:
             return field.mix(total, tag("whole"))
         places = field.uniform("index", (prod(term.shape),))
-        spread = field.mix(places, tag("opaque"), field.mix(total, tag("element"))[:, None])
+        spread = field.mix(places, tag("opaque"), field.mix(total, tag("element")))
         return spread.reshape(field.lanes, *term.shape)
 
 

@@ -129,8 +129,7 @@ def sequential(at: At) -> Residues:
 
 def _places(field: Field, whole: Residues, salt: int, count: int) -> Residues:
     """Hash what lines hold as a whole and each of so many places: [lanes, .., places]."""
-    places = field.uniform("place", (count,)).reshape(field.lanes, *[1] * (whole.ndim - 1), count)
-    return field.mix(whole[..., None], salt, places)
+    return field.mix(whole[..., None], salt, field.uniform("place", (count,)))
 
 
 def top(at: At) -> Residues:

@@ -80,7 +80,7 @@ def quantize(at: At) -> Residues:
     if rising and points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
         x = x if not_negative(at.operand(0)) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
-    point = along(at.res(2), axis, rank) if at.has(2) else np.zeros((field.lanes, *[1] * rank), np.int32)
+    point = along(at.res(2), axis, rank) if at.has(2) else field.of(np.zeros((), np.int64))
     return field.ordered(tag("quantized", at.term.kind), [real, point])
 
 
@@ -105,7 +105,6 @@ def dynamic_quantize(at: At) -> Residues:
     scale, zero = field.mix(whole, tag("dynamic scale")), field.mix(whole, tag("dynamic zero point"))
     if at.term.index:
         return (scale, zero)[at.term.index - 1]
-    scale, zero = (each.reshape(field.lanes, *[1] * (x.ndim - 1)) for each in (scale, zero))
     return field.ordered(tag("quantized", at.term.kind), [field.mul(x, field.inverse(scale)), zero])
 
 
