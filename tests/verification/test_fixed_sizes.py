@@ -23,6 +23,14 @@ BODIES = {
         [],
         "k = Constant<value = float[3,1] {1.0, 2.0, 3.0}>() m = Mul(x, k) j = Concat<axis = 1>(m, x) y = MatMul(j, w)",
     ),
+    "batch, by an Expand": (
+        "float[N,5] x",
+        [9, 6],
+        [1, 1, -1],
+        """r = Reshape(x, to) b = Constant<value = int64[3] {1, 2, 5}>() e = Expand(r, b)
+           k = Constant<value = float[2,2,1] {0.5, -0.25, 1.5, 0.75}>() c = ConvTranspose<strides = [2]>(e, k)
+           m = MatMul(c, w) a = Constant<value = float[1] {0.3}>() y = Add(m, a)""",
+    ),
     "batch, by letters": (
         "float[N,6] x",
         [2, 6, 7, 2],

@@ -82,6 +82,8 @@ def requirements(term: Term) -> Iterator[Requirement]:
         yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
     elif op in _BROADCAST:
         yield from _broadcast(known, [each.shape or () for each in known])
+    elif op == "Expand" and second.value is not None:
+        yield from _broadcast((first,), [first.shape, tuple(map(int, second.value.reshape(-1)))])
     elif op == "Reshape" and term.shape is None and second.value is not None:
         yield _reshape(first.shape, [int(size) for size in second.value.reshape(-1)])
     elif op == "Squeeze" and term.shape is None:
@@ -146,8 +148,8 @@ def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
 
 
 def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:
-    """Dimensions that meet others; one of size 1 is repeated."""
-    for x, shape in zip(terms, shapes, strict=True):
+    """Dimensions of these terms that meet others; one of size 1 is repeated."""
+    for x, shape in zip(terms, shapes, strict=False):
         for other in shapes if not x.foldable else ():
             for size, wanted in zip(reversed(shape), reversed(other), strict=False):
                 if wanted != 1:
