@@ -51,11 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     context = None
     try:
-        if COMPLETE in os.environ:
-            from click.shell_completion import shell_complete
-
-            with stdout():
-                return shell_complete(cli.main, {}, "fc2conv", COMPLETE, os.environ[COMPLETE])
+        if instruction := os.environ.get(COMPLETE):
+            return _complete(instruction)
         context = cli.main.make_context("fc2conv", argv)
         with context:
             return int(cli.main.invoke(context))
@@ -63,6 +60,20 @@ def _run(argv: list[str]) -> int:
         _deafen()
         meta = context.meta if context is not None else {}
         return _exit_code(stop, debug=bool(meta.get(DEBUG)), github=bool(meta.get(GITHUB)))
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell that asks for completions."""
+    from click.shell_completion import shell_complete
+
+    with stdout():
+        try:
+            code = shell_complete(cli.main, {}, "fc2conv", COMPLETE, instruction)
+        except (KeyError, ValueError):  # what the shell says of its line
+            code = 1
+    if code:
+        raise UsageError(f"{COMPLETE} is {instruction!r}, and no shell asks for completions", f"unset {COMPLETE}")
+    return 0
 
 
 @contextlib.contextmanager

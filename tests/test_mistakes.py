@@ -71,6 +71,8 @@ LONG = "y" * 300
         ("check lenet.onnx --static 4", ExitCode.USAGE, "the value of --static is joined to it; write --static=4"),
         ("lenet.onnx o.onnx --static=9223372036854775808", ExitCode.USAGE, "is more than 9223372036854775807"),
         ("lenet.onnx o.onnx --memory-limit 99999999999999999999", ExitCode.USAGE, "is more than 8796093022207"),
+        ("lenet.onnx o.onnx --channel-multiple 1000000", ExitCode.USAGE, "1000000 is more than 4096"),
+        ("lenet.onnx o.onnx --providers ,", ExitCode.USAGE, "',' names no provider"),
         ("lenet.onnx o.onnx --timeout nan", ExitCode.USAGE, "'nan' is not a number"),
         (
             "lenet.onnx o.onnx --no-verify --exact-only",

@@ -166,7 +166,7 @@ def test_colour_and_lines_in_80_columns(lenet: Path, env: dict[str, str], colour
 SHELLS = {"bash": "complete -o nosort -F", "zsh": "#compdef fc2conv", "fish": "complete --no-files --command fc2conv"}
 
 
-def complete(instruction: str, words: str = "", position: int = 0) -> subprocess.CompletedProcess[str]:
+def complete(instruction: str, words: str = "", position: int | str = 0) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(PACKAGE.parent),
@@ -207,6 +207,15 @@ def test_what_may_follow(words: str, position: int, expected: set[str]) -> None:
     done = complete("bash_complete", words, position)
     assert (done.returncode, done.stderr) == (0, "")
     assert expected <= {line.partition(",")[2] for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize(("instruction", "position"), [("bash_complete", "first"), ("no_shell", "0")])
+def test_what_no_shell_asks_is_a_mistake(instruction: str, position: str) -> None:
+    done = complete(instruction, "fc2conv", position)
+    said = f"fc2conv: error: _FC2CONV_COMPLETE is '{instruction}', and no shell asks for completions"
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert done.stderr.startswith(said)
+    assert not complete("", "", 0).stderr.startswith(said)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")

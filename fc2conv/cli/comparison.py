@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from fc2conv.cli.option import choice_of, flag, group, option, path, whole
-from fc2conv.cli.values import interval, output_tolerance, tolerance
+from fc2conv.cli.values import interval, output_tolerance, providers, tolerance
 from fc2conv.options import OrtOpt
 
 options = group(
@@ -47,8 +47,8 @@ options = group(
         "--providers",
         affects="code",
         metavar="NAMES",
-        default="",
-        callback=lambda _, __, given: tuple(name for name in given.split(",") if name),
+        type=providers,
+        callback=lambda _, __, given: given or (),
         help="Choose onnxruntime's execution providers, separated by commas; the CPU by default.",
     ),
     path(

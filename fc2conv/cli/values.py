@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fc2conv.options.checked import LEAST, MOST, is_interval
+from fc2conv.options.checked import LEAST, is_interval, most_of
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -20,7 +20,7 @@ class Whole(click.IntRange):
 
     def __init__(self, name: str, unit: int = 1) -> None:
         super().__init__(min=LEAST[name])
-        self.most = MOST // unit
+        self.most = most_of(name) // unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         number: int = super().convert(value, param, ctx)
@@ -49,6 +49,14 @@ def named_numbers(number: str, form: str) -> Callable[[str], tuple[str, tuple[in
         return name, tuple(map(int, numbers.split(",")))
 
     return convert
+
+
+def providers(value: str) -> tuple[str, ...]:
+    """`A,B` as names."""
+    found = tuple(name for name in value.split(",") if name)
+    if not found:
+        raise click.BadParameter(f"'{value}' names no provider")
+    return found
 
 
 def tolerance(value: str) -> float:

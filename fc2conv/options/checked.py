@@ -21,7 +21,15 @@ LEAST: Mapping[str, int] = {
 MOST = (1 << 63) - 1
 """The largest whole number, as ONNX and the system have it."""
 
+MOST_MULTIPLE = 4096
+"""The largest multiple to which channels are padded: more is no hardware's, and each kernel would fill a disk."""
+
 _Check = Callable[[str, Any], Any]
+
+
+def most_of(name: str) -> int:
+    """The largest value of a whole number, by the name of its field."""
+    return MOST_MULTIPLE if name == "channel_multiple" else MOST
 
 
 class Checked:
@@ -87,12 +95,12 @@ def _flag(name: str, value: Any) -> Any:
 
 
 def _whole(name: str, value: Any) -> Any:
-    least = LEAST.get(name)
+    least, most = LEAST.get(name), most_of(name)
     wanted = "a whole number" if least is None else f"a whole number of at least {least}"
     if not hasattr(value, "__index__"):
         raise TypeError(_wrong(name, value, wanted))
-    if (least is not None and value < least) or value > MOST:
-        raise ValueError(_wrong(name, value, f"{wanted} and at most {MOST}" if value > MOST else wanted))
+    if (least is not None and value < least) or value > most:
+        raise ValueError(_wrong(name, value, f"{wanted} and at most {most}" if value > most else wanted))
     return value if type(value) is int else index(value)
 
 

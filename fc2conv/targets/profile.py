@@ -13,7 +13,7 @@ import msgspec
 
 from fc2conv.errors import UsageError
 from fc2conv.io.parsing import of_toml
-from fc2conv.options.checked import close
+from fc2conv.options.checked import MOST_MULTIPLE, close
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -41,7 +41,7 @@ class Limit(Fact, frozen=True, kw_only=True, rename="kebab"):
     most: Count | None = None
     allowed: list[Count] = []
     odd: bool = False
-    multiple: Count = 1
+    multiple: Annotated[int, msgspec.Meta(ge=1, le=MOST_MULTIPLE)] = 1
     types: list[str] = []
 
     def takes(self, value: int) -> bool:
