@@ -92,3 +92,21 @@ def test_a_loop_of_as_many_steps_as_the_batch_has_items_is_not_that_of_one_batch
     body = "body = b (int64 i, bool c, float[N,4] v) => (bool d, float[N,4] w) { d = Identity(c) w = Neg(v) }"
     one, other = (text(graph.format(nodes.format(n, body))) for n in ("Squeeze(s)", "Identity(t)"))
     assert not compared(one, other).proved
+
+
+SCANNED = """graph (float[N,4,3,2] x) => (float[N,24] y) <int64 one = {1}, int64[1] s = {1}, int64[1] e = {9}> {
+    d = Shape(x) z = Slice(d, s, e) p, q = Scan(one, z) <num_scan_inputs = 1, body = b (a, v) => (r, o) {
+        r = Mul(a, v) o = Add(r, v) }>
+    n = Shape<end = 1>(x) %s t = Concat<axis = 0>(n, m) y = Reshape(x, t) }"""
+
+
+def test_a_scan_over_sizes_is_its_steps() -> None:
+    """Their product is 24, and what each step gives is 8, 15 and 26, of which the second is taken less the first."""
+    plain = text("graph (float[N,4,3,2] x) => (float[N,24] y) { y = Flatten(x) }")
+    picked = (
+        "i = Constant<value_ints = [1, 2]>() w = Gather(q, i) a, b = Split<axis = 0>(w) k = Sub(b, a) m = Add(k, {})"
+    )
+    for made, same in (("u = Constant<value_ints = [0]>() m = Unsqueeze(p, u)", True), (picked.format("s"), False)):
+        found = compared(plain, text(SCANNED % made))
+        assert found.proved == same, found.check
+    assert compared(plain, text(SCANNED % ("c = Constant<value_ints = [13]>() " + picked.format("c")))).proved

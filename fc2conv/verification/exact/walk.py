@@ -14,15 +14,13 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact import parts, sequences, stored, terms
+from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
 from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
 
-_UNROLLED = 2048
-"""Nodes of the steps of a Loop that are walked one after the other."""
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
 
@@ -89,12 +87,12 @@ class Scope:
         self.place = self.path, self.walk.counts[self.path]
         self.walk.counts[self.path] += 1
         for proto in self.graph.initializer:
-            term = self._add(stored.tensor(self.walk.file, proto, proto.name, self.walk.blob))
+            term = self.add(stored.tensor(self.walk.file, proto, proto.name, self.walk.blob))
             if self.main and proto.name in self.walk.defaults:
-                term = self._add(fresh(("default", proto.name, term.key), proto.name, term.shape, term.kind))
+                term = self.add(fresh(("default", proto.name, term.key), proto.name, term.shape, term.kind))
             self.known[proto.name] = term
         for sparse in self.graph.sparse_initializer:
-            self.known[sparse.values.name] = self._add(stored.sparse(self.walk.file, sparse, sparse.values.name))
+            self.known[sparse.values.name] = self.add(stored.sparse(self.walk.file, sparse, sparse.values.name))
         for node in in_order(self.graph.node):
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
@@ -114,9 +112,9 @@ class Scope:
         return self.known[name] if name in self.known else self._fresh("unknown", name)
 
     def _fresh(self, what: str, name: str) -> Term:
-        return self._add(fresh((what, name), name, None, 0))
+        return self.add(fresh((what, name), name, None, 0))
 
-    def _add(self, term: Term) -> Term:
+    def add(self, term: Term) -> Term:
         return self.walk.table.add(term, self.walk.side)
 
     def _results(self, node: NodeProto) -> list[Term]:
@@ -134,11 +132,12 @@ class Scope:
         if domain == "" and (plain := self._plain(node, operands)) is not None:
             return [plain]
         if domain == "" and node.op_type == "SequenceAt" and (chosen := sequences.item(node, operands)):
-            given = {name: self._add(term) for name, term in chosen[1].items()}
+            given = {name: self.add(term) for name, term in chosen[1].items()}
             return replace(self, known={**given})._results(chosen[0])
         if domain == "" and node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
-        if domain == "" and node.op_type == "Loop" and self.unrolls and (steps := self._unrolled(node, operands)):
+        loops = domain == "" and node.op_type in ("Loop", "Scan") and self.unrolls
+        if loops and (steps := unrolled.steps(self, node, operands)):
             return steps
         bodies = self._bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
@@ -150,11 +149,11 @@ class Scope:
         if all(term is not None for term in known):
             return [term for term in known if term is not None]
         if base in self.walk.table.numbers:
-            return [self._add(term) for term in self.walk.table.numbers[base]]
+            return [self.add(term) for term in self.walk.table.numbers[base]]
         constants = self._evaluated(node, op, operands) if not bodies and not once else None
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
-            return [self._add(term) for term in self.walk.table.numbers[base]]
+            return [self.add(term) for term in self.walk.table.numbers[base]]
         version, inferred = self.walk.file.model.ir_version, self.walk.table.kinds
         kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
         if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
@@ -166,12 +165,12 @@ class Scope:
             first = next(iter(operands), ABSENT)
             if shape is not None and op.name in terms.RESHAPES and first is not ABSENT and first.shape is not None:
                 if first.size == prod(shape):
-                    found.append(self._reshaped(first, shape, op.label))
+                    found.append(self.reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
             drawn = ("random", op.digest, once) if once else None
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=drawn)
-            found.append(self._add(written(described(term))))
+            found.append(self.add(written(described(term))))
         return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term, ...]) -> Term | None:
@@ -179,7 +178,7 @@ class Scope:
         first = next(iter(operands), ABSENT)
         kind = node.op_type
         if kind == "Constant":
-            return self._add(stored.constant(self.walk.file, node, self.walk.blob))
+            return self.add(stored.constant(self.walk.file, node, self.walk.blob))
         if first is ABSENT:
             return None
         if kind == "Identity" or (kind == "Cast" and _integer(node, "to", 0) == first.kind):
@@ -187,31 +186,31 @@ class Scope:
         if kind in ("Shape", "Size") and first.shape is not None:
             dims = np.array(first.shape, np.int64)
             cut = slice(_integer(node, "start", 0), _integer(node, "end", len(dims)))
-            return self._add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
+            return self.add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
         if kind == "ConstantOfShape" and first.value is not None:
-            return self._add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
+            return self.add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
         if kind == "Transpose" and first.shape is not None:
             whole = list(range(len(first.shape)))
             perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), whole[::-1])
             if perm == whole:
                 return first
             if first.constant and sorted(perm) == whole:
-                return self._add(stored.moved(first, label(node), ("turned", perm), lambda n: n.transpose(perm)))
+                return self.add(stored.moved(first, label(node), ("turned", perm), lambda n: n.transpose(perm)))
         return None
 
-    def _reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
+    def reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op.name == "Reshape" and term.operand(0) is not ABSENT:
             term = term.inputs[0]
         if tuple(shape) == term.shape:
             return self.walk.table.add(term, self.walk.side)
         if term.constant:
-            return self._add(stored.moved(term, name, ("reshape", tuple(shape)), lambda n: n.reshape(shape), term.blob))
+            return self.add(stored.moved(term, name, ("reshape", tuple(shape)), lambda n: n.reshape(shape), term.blob))
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
         op = replace(RESHAPE, label=name)
         made = Term(key, name, tuple(shape), term.kind, op, (term,))
         made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         made.value = None if term.value is None else term.value.reshape(shape)
-        return self._add(made)
+        return self.add(made)
 
     def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term]) -> list[Array] | None:
         """The results of a node whose operands are small known numbers; None where they are not."""
@@ -251,38 +250,15 @@ class Scope:
         graph = next(a.g for a in node.attribute if a.name == name)
         return Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
 
-    def _unrolled(self, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
-        """The results of a Loop whose number of steps and conditions are known, if it has few; None of any other."""
-        body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
-        states, known = operands[2:], [each for each in operands[:2] if each is not ABSENT]
-        rows: list[list[Term]] = []
-        if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
-            return None
-        steps, go = operands[:2]
-        while steps is ABSENT or len(rows) < (_one(steps) or 0):
-            if (go is not ABSENT and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
-                return None
-            if go is not ABSENT and not _one(go):
-                if operands[1] is ABSENT:
-                    return None  # whether it goes on is read in two ways
-                break
-            step, goes = (number(np.array(each), label(node)) for each in (np.int64(len(rows)), np.True_))
-            read = (self._add(step), self._add(goes), *states)
-            given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
-            path = f"{self.path}/{node.output[0]}/{len(rows)}"
-            go, *made = Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
-            rows.append(made[len(states) :])
-            states = tuple(made[: len(states)])
-        found = [*states, *(self._stacked(node, each) for each in zip(*rows, strict=True))]
-        return found if len(found) == len(node.output) and ABSENT not in found else None
+    def step(self, node: NodeProto, body: GraphProto, i: int, read: Sequence[Term]) -> list[Term]:
+        """Return what one step of a Loop or a Scan gives."""
+        given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
+        path = f"{self.path}/{node.output[0]}/{i}"
+        return Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
 
-    def _stacked(self, node: NodeProto, rows: Sequence[Term]) -> Term:
-        """What a Loop gives in each step, along a new axis; ABSENT where a shape is not known."""
-        given: dict[str, Term] = {}
-        for i, row in enumerate(rows):
-            given[str(i)] = ABSENT if row.shape is None else self._reshaped(row, (1, *row.shape), row.label)
-        concat = helper.make_node("Concat", list(given), node.output[:1], label(node), axis=0)
-        return ABSENT if ABSENT in given.values() else replace(self, known=given)._results(concat)[0]
+    def result(self, node: NodeProto, given: Mapping[str, Term]) -> Term:
+        """Return the result of a node on these operands."""
+        return replace(self, known={**given})._results(node)[0]
 
     def _bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
         """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
@@ -298,7 +274,7 @@ class Scope:
             while True:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
-                    given[info.name] = self._add(fresh(("body", self.depth, i), info.name, shape, kind))
+                    given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
                 scope = Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
                 results = scope.outputs()
                 kept = shape_rules.stay(node, kinds, results, len(operands))
@@ -307,11 +283,6 @@ class Scope:
                 kinds = kept
             made += results
         return made
-
-
-def _one(term: Term) -> int | None:
-    """The one integer or truth value that a constant is."""
-    return None if term.value is None or term.value.size != 1 or not term.integer else int(term.value.reshape(-1)[0])
 
 
 def _integer(node: NodeProto, name: str, default: int) -> int:

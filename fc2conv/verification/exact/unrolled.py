@@ -1,0 +1,82 @@
+"""Loops and Scans whose steps are known, as their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import GraphProto, NodeProto, helper
+
+from fc2conv.verification.exact.terms import ABSENT, Term, number
+from fc2conv.verification.nodes import label
+
+if TYPE_CHECKING:
+    from fc2conv.verification.exact.walk import Scope
+
+_UNROLLED = 2048
+"""Nodes of the steps that are walked one after the other."""
+_SCANS_ONE = 9
+"""From this opset a Scan has no batch."""
+
+
+def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
+    """Return the results of a node whose steps are known, if they are few; None of any other."""
+    body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
+    found = (_loop if node.op_type == "Loop" else _scan)(scope, node, body, operands)
+    return found if found is not None and len(found) == len(node.output) and ABSENT not in found else None
+
+
+def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
+    """A Loop whose number of steps and conditions are known."""
+    states, known = operands[2:], [each for each in operands[:2] if each is not ABSENT]
+    rows: list[list[Term]] = []
+    if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
+        return None
+    count, go = operands[:2]
+    while count is ABSENT or len(rows) < (_one(count) or 0):
+        if (go is not ABSENT and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
+            return None
+        if go is not ABSENT and not _one(go):
+            if operands[1] is ABSENT:
+                return None  # whether it goes on is read in two ways
+            break
+        step, goes = (number(np.array(each), label(node)) for each in (np.int64(len(rows)), np.True_))
+        go, *made = scope.step(node, body, len(rows), [scope.add(step), scope.add(goes), *states])
+        rows.append(made[len(states) :])
+        states = made[: len(states)]
+    return [*states, *(_stacked(scope, node, each) for each in zip(*rows, strict=True))]
+
+
+def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
+    """A Scan over known numbers, such as sizes, from the first to the last along their first axis."""
+    count = next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
+    arrays = [each.value for each in operands if each.value is not None]
+    plain = all(a.name in ("body", "num_scan_inputs") or not any(a.ints) for a in node.attribute)
+    if scope.opsets.get("", 0) < _SCANS_ONE or not plain or not 0 < count <= len(arrays) == len(operands):
+        return None
+    lengths = {len(array) if array.ndim else 0 for array in arrays[-count:]}
+    states = operands[:-count]
+    if len(lengths) > 1 or not 0 < max(lengths) * (1 + len(body.node)) <= _UNROLLED:
+        return None
+    rows: list[list[Term]] = []
+    for i in range(max(lengths)):
+        items = [scope.add(number(np.asarray(array[i]), label(node))) for array in arrays[-count:]]
+        made = scope.step(node, body, i, [*states, *items])
+        rows.append(made[len(states) :])
+        states = made[: len(states)]
+    return [*states, *(_stacked(scope, node, each) for each in zip(*rows, strict=True))]
+
+
+def _stacked(scope: Scope, node: NodeProto, rows: Sequence[Term]) -> Term:
+    """What is given in each step, along a new axis; ABSENT where a shape is not known."""
+    given: dict[str, Term] = {}
+    for i, row in enumerate(rows):
+        given[str(i)] = ABSENT if row.shape is None else scope.reshaped(row, (1, *row.shape), row.label)
+    concat = helper.make_node("Concat", list(given), node.output[:1], label(node), axis=0)
+    return ABSENT if ABSENT in given.values() else scope.result(concat, given)
+
+
+def _one(term: Term) -> int | None:
+    """The one integer or truth value that a constant is."""
+    return None if term.value is None or term.value.size != 1 or not term.integer else int(term.value.reshape(-1)[0])
