@@ -17,6 +17,7 @@ from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.dense import written_out
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
+from fc2conv.rewrite.sequences import taken_apart
 from fc2conv.rewrite.spread import spread
 from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
@@ -48,7 +49,7 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
     """
     plans, made = _as_requested(file, options)
     base = file
-    for form in (written_out, functions.opened, settled, _spread):
+    for form in (written_out, functions.opened, taken_apart, settled, _spread):
         other = form(base, plans, options)
         if other is None:
             continue
