@@ -68,6 +68,8 @@ class Constants:
     @cached_property
     def _names(self) -> set[str]:
         names = set(self.graph.initializers) - self.graph.overridable
+        if self.outer is not None:
+            names |= {name for name, around in self.graph.unchanged.items() if self.outer.is_constant(around)}
         for node in self.graph.nodes:
             kind = own_op(node)
             if kind in RANDOM or "::" in kind or attribute(node, "body") is not None:
@@ -120,7 +122,8 @@ class Constants:
             if name not in self._arrays:
                 node = self._maker(name)
                 made = self._computed(node, name) if node is not None else None
-                outside = self.outer.array(name) if self.outer is not None and node is None else None
+                around = self.graph.unchanged.get(name, name)
+                outside = self.outer.array(around) if self.outer is not None and node is None else None
                 self._arrays[name] = outside if made is None else np.asarray(made.values)
             return self._arrays[name]
         return None if stored is None else self.values(stored)
@@ -199,7 +202,7 @@ class Constants:
             return stored_values(tensor)
         node = self._maker(name)
         if node is None:
-            return self.outer.stored(name) if self.outer is not None else None
+            return self.outer.stored(self.graph.unchanged.get(name, name)) if self.outer is not None else None
         kind = own_op(node)
         if kind == "Constant":
             return constant_node(node)

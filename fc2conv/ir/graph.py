@@ -21,6 +21,8 @@ OWN_INITIALIZERS = 4
 """The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
 OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
 """What onnxruntime has in its own domain for more types than ONNX had at the time."""
+_SCANS_ONE = 9
+"""From this opset a Scan has no batch."""
 _GRAPH, _GRAPHS = AttributeProto.GRAPH, AttributeProto.GRAPHS
 
 
@@ -115,7 +117,8 @@ def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | Non
 class Graph:
     """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
 
-    `element_types` are those that were asked for (see element_types.py).
+    `element_types` are those that were asked for (see element_types.py). `unchanged` are values of the scope around
+    that a Loop or a Scan hands on from step to step as they are, by their names within it.
 
     No value has two makers: validate.py has seen to that. Raises InputError for a cycle.
     """
@@ -141,6 +144,7 @@ class Graph:
         overridable = outer is None and ir_version >= OWN_INITIALIZERS and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
         self.nodes = sort(list(proto.node), path)
+        self.unchanged: dict[str, str] = {}
         self.element_types: dict[str, int] = {}
         self.producer: dict[str, int] = {}
         self.uses: dict[str, list[int]] = {}
@@ -157,7 +161,9 @@ class Graph:
     def within(self, node: NodeProto, name: str, proto: GraphProto) -> Graph:
         """The scope of a subgraph, which is an attribute of a node of this one."""
         path = scope_path(self.path, node, name)
-        return Graph(proto, self.opsets, ir_version=self.ir_version, outer=self, path=path)
+        inner = Graph(proto, self.opsets, ir_version=self.ir_version, outer=self, path=path)
+        inner.unchanged = dict(_unchanged(node, inner))
+        return inner
 
     @property
     def opset(self) -> int:
@@ -229,6 +235,19 @@ class Graph:
             out.update(node.input, node.output, (node.name,))
         out.update(self.captured)
         return out
+
+
+def _unchanged(node: NodeProto, body: Graph) -> Iterator[tuple[str, str]]:
+    """Yields the values that a node carries without a change, each with what it is at first."""
+    if op(node) != "Loop" and (op(node) != "Scan" or body.opset < _SCANS_ONE):
+        return
+    first = 2 if op(node) == "Loop" else 0
+    for i in range(first, len(node.input) - int_attribute(node, "num_scan_inputs", 0)):
+        name = body.outputs[i - first // 2] if i - first // 2 < len(body.outputs) else ""
+        while (maker := body.made_by(name)) is not None and op(maker) == "Identity":
+            name = maker.input[0]
+        if i < len(body.inputs) and name == body.inputs[i] and node.input[i]:
+            yield name, node.input[i]
 
 
 def scope_path(path: str, node: NodeProto, attribute: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +66,21 @@ def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
         rows.append(made[len(states) :])
         states = made[: len(states)]
     return [*states, *(_stacked(scope, node, each) for each in zip(*rows, strict=True))]
+
+
+def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[int]:
+    """Return the places of the values that a node carries from step to step as they are."""
+    copies = {each.output[0]: each.input[0] for each in body.node if each.op_type == "Identity"}
+    first, found = 2 * (node.op_type == "Loop"), set[int]()
+    scanned = next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
+    if node.op_type == "Loop" or (node.op_type == "Scan" and opsets.get("", 0) >= _SCANS_ONE):
+        for i, result in zip(range(first, len(node.input) - scanned), body.output[first // 2 :], strict=False):
+            name = result.name
+            while name in copies:
+                name = copies[name]
+            if i < len(body.input) and name == body.input[i].name:
+                found.add(i)
+    return found
 
 
 def _stacked(scope: Scope, node: NodeProto, rows: Sequence[Term]) -> Term:

@@ -270,10 +270,16 @@ class Scope:
         for attribute in sorted(node.attribute, key=lambda a: a.name):
             if attribute.type != AttributeProto.GRAPH:
                 continue
-            kinds = shape_rules.of_body(node, attribute.g, operands)
+            kinds, same = (
+                shape_rules.of_body(node, attribute.g, operands),
+                unrolled.same(node, attribute.g, self.opsets),
+            )
             while True:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
+                    if i in same:
+                        given[info.name] = operands[i]
+                        continue
                     given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
                 scope = Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
                 results = scope.outputs()
