@@ -33,6 +33,9 @@ _FOLDED = frozenset(
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
 
+_PRODUCTS = frozenset("MatMul Gemm Einsum".split())
+"""Those whose results are no weights where they are not finite."""
+
 _OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
 """Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
 
@@ -284,7 +287,9 @@ class Constants:
             found = computed(node, known, self.graph.opsets) if fits else None
             made = dict(zip(filter(None, node.output), found or (), strict=False))
         array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
-        return None if array is None else stored_values(array)
+        if array is None or (kind in _PRODUCTS and array.dtype.kind == "f" and not np.isfinite(array).all()):
+            return None
+        return stored_values(array)
 
 
 def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]]:

@@ -134,6 +134,9 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
     out = ModelProto()
     out.CopyFrom(model)
+    others = [each for each in model.functions if _id(each) not in chosen]  # onnx's inliner looks at all there are
+    del out.functions[:]
+    out.functions.extend(each for each in model.functions if _id(each) in chosen)
     _same_operators(out, chosen)
     try:
         for _ in chosen if any(each.attribute_proto for each in out.functions) else ():  # callers first
@@ -147,6 +150,7 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     except RuntimeError as error:
         what = f"the functions {', '.join(name for _, name in chosen)} cannot be inlined ({error})"
         raise InputError(what, "give them the operator sets of the model, or inline them first") from error
+    out.functions.extend(others)
     _import(out, (function for function in model.functions if _id(function) in chosen))
     check_model(out)
     return out

@@ -124,3 +124,37 @@ def test_a_constant_that_is_turned_by_an_order_that_fits_no_axes_is_no_fault() -
     long, twice = (parser.parse_model(text % perm) for perm in ("3, 2, 0, 1", "0, 0"))
     assert fc2conv.verify(long, long, only="exact").verdict == "proved"
     assert not fc2conv.verify(twice, parser.parse_model(text % "0"), only="exact").verdict.accepted
+
+
+READ_TWICE = {
+    "a product": "w = Mul (a, b)",
+    "a function": "w = Exp (a)",
+    "a product of matrices": "w = MatMul (c, d)",
+    "an equation": 'w = Einsum <equation = "ij,jk->ik"> (c, d)',
+}
+
+
+@pytest.mark.parametrize("result", ["s = ReduceSum <keepdims = 0> (w, first) y = Add (h, s)", "y = Add (h, h)"])
+@pytest.mark.parametrize("maker", READ_TWICE)
+def test_a_computed_weight_that_others_read_is_rounded_in_both(maker: str, result: str) -> None:
+    """The kernel has what the node computes, which stays; one unit in the last place is another function."""
+    outputs = "float[N,5] y, float[24,5] w" if "s =" not in result else "float[N,5] y"
+    original = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]> g (float[N,4,3,2] x) => ({outputs}) <int64[1] first = {{0}}>
+        {{ f = Flatten (x) {READ_TWICE[maker]} [fc] h = MatMul (f, w) {result} }}"""
+    )
+    shapes = {"a": (24, 5), "b": (24, 5), "c": (24, 3), "d": (3, 5)}
+    for name in [each for each in shapes if each in original.graph.node[1].input]:
+        values = np.random.default_rng(shapes[name]).standard_normal(shapes[name]).astype(np.float32)
+        original.graph.initializer.append(numpy_helper.from_array(values, name))
+    conversion = fc2conv.convert(original)
+    assert [layer.kernel_shape for layer in conversion.report.converted] == [[3, 2]]
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict == "proved"
+    other = conversion.model
+    assert other is not None
+    kernel = next(each for each in other.graph.initializer if list(each.dims) == [5, 4, 3, 2])
+    values = numpy_helper.to_array(kernel).copy()
+    values.flat[7] = np.nextafter(values.flat[7], np.float32(9))
+    kernel.CopyFrom(numpy_helper.from_array(values, kernel.name))
+    assert not fc2conv.verify(original, other).verdict.accepted

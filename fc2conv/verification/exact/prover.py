@@ -234,7 +234,9 @@ class Prover:
         """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
         exact, sides = self.numbers, self.rounded
         yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
-        may_round = any(alone.may_round(term) for term in (*alone.own_terms(one, 1), *alone.own_terms(other, 2)))
+        own = [*alone.own_terms(one, 1), *alone.own_terms(other, 2)]
+        read = {each for term in own for each in term.inputs if each is not None and each.op is not None}
+        may_round = any(map(alone.may_round, {*own, *read}))
         if may_round:
             yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
             for first, second in zip(sides[::2], sides[1::2], strict=True):
@@ -243,7 +245,8 @@ class Prover:
         yield self.whole, self.whole
         if may_round:  # a value that both models have may be computed once more by one of them
             first, second = (self._evaluator(Level.WHOLE, rounded=True, kept=each.kept) for each in sides[:2])
-            yield from ((first, self.whole), (self.whole, second))
+            both = self._evaluator(Level.WHOLE, rounded=True, shared=self._of_both)
+            yield from ((first, self.whole), (self.whole, second), (first, both), (both, second))
 
     @cached_property
     def _of_both(self) -> frozenset[bytes]:

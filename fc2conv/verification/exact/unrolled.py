@@ -49,10 +49,11 @@ def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
 
 
 def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
-    """A Scan over known numbers, such as sizes, from the first to the last along their first axis."""
+    """A Scan over known numbers, such as sizes, along their first axis."""
     count = next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
     arrays = [each.value for each in operands if each.value is not None]
-    plain = all(a.name in ("body", "num_scan_inputs") or not any(a.ints) for a in node.attribute)
+    given = {a.name: list(a.ints) for a in node.attribute}
+    plain = not any(given.get("scan_input_axes", []) + given.get("scan_output_axes", []))
     if scope.opsets.get("", 0) < _SCANS_ONE or not plain or not 0 < count <= len(arrays) == len(operands):
         return None
     lengths = {len(array) if array.ndim else 0 for array in arrays[-count:]}
@@ -60,12 +61,18 @@ def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
     if len(lengths) > 1 or not 0 < max(lengths) * (1 + len(body.node)) <= _UNROLLED:
         return None
     rows: list[list[Term]] = []
+    backwards = given.get("scan_input_directions", [0] * count)
     for i in range(max(lengths)):
-        items = [scope.add(number(np.asarray(array[i]), label(node))) for array in arrays[-count:]]
+        places = [-1 - i if back else i for back in backwards]
+        picked = (array[place] for array, place in zip(arrays[-count:], places, strict=True))
+        items = [scope.add(number(np.asarray(each), label(node))) for each in picked]
         made = scope.step(node, body, i, [*states, *items])
         rows.append(made[len(states) :])
         states = made[: len(states)]
-    return [*states, *(_stacked(scope, node, each) for each in zip(*rows, strict=True))]
+    results = [*zip(*rows, strict=True)]
+    turned = given.get("scan_output_directions", [0] * len(results))
+    stacks = (each[::-1] if back else each for each, back in zip(results, turned, strict=True))
+    return [*states, *(_stacked(scope, node, each) for each in stacks)]
 
 
 def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[int]:
