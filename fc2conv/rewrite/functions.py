@@ -134,9 +134,11 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
     out = ModelProto()
     out.CopyFrom(model)
-    others = [each for each in model.functions if _id(each) not in chosen]  # onnx's inliner looks at all there are
+    # onnx's inliner looks at all that there are, those of other operator sets among them.
+    unfit = {_id(each) for each in model.functions if not _fits(each, model) and _calls(each).isdisjoint(chosen)}
+    others = [each for each in model.functions if _id(each) in unfit - {*chosen}]
     del out.functions[:]
-    out.functions.extend(each for each in model.functions if _id(each) in chosen)
+    out.functions.extend(each for each in model.functions if _id(each) not in unfit - {*chosen})
     _same_operators(out, chosen)
     try:
         for _ in chosen if any(each.attribute_proto for each in out.functions) else ():  # callers first
@@ -154,6 +156,10 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     _import(out, (function for function in model.functions if _id(function) in chosen))
     check_model(out)
     return out
+
+
+def _calls(function: FunctionProto) -> set[_Id]:
+    return {_op(node) for node in _all(function.node)}
 
 
 def _say_defaults(model: ModelProto) -> None:

@@ -120,3 +120,16 @@ def test_a_function_that_is_called_as_an_operator_is_neither(domain: str) -> Non
     assert difference(run(original, inputs), run(result, inputs)) < 1e-5
     with pytest.raises(InputError, match=f"{name} is a function and an operator"):
         fc2conv.convert(original, sliding=SlidingOptions())
+
+
+def test_a_function_that_calls_one_of_another_operator_set_is_inlined() -> None:
+    """The other one stays as it is: Squeeze takes its axes in another way since opset 13."""
+    text = """graph (float[2,3,3,3] x) => (float[2,5] y) <float[27,5] w> { f = Flatten (x)  y = own.over (f, w) }
+        <domain: "own", opset_import: ["": 18, "own": 1]> over (v, u) => (r) { s = own.kept (v)  r = Gemm (s, u) }
+        <domain: "own", opset_import: ["": 11]> kept (v) => (r) { r = Squeeze (v) }"""
+    original = parse(text, opset=18, domains={"own": 1})
+    result, report = proved(original, scope="all")
+    assert [layer.op_type for layer in report.converted] == ["Gemm"]
+    assert [node.op_type for node in result.graph.node if node.domain == "own"] == ["kept"]
+    inputs = feeds(original, {})
+    assert difference(run(original, inputs), run(result, inputs)) < 1e-5
