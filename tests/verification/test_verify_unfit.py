@@ -11,6 +11,7 @@ import pytest
 from cases import model, verify
 from onnx import AttributeProto, ModelProto, NodeProto, helper
 from small import WEIGHTS
+from textmodel import parse
 
 import fc2conv
 
@@ -84,3 +85,9 @@ def test_attributes_of_a_convolution_that_do_not_fit_its_kernel(name: str, value
     converted = fc2conv.convert(original, options=fc2conv.Options(verify=False)).model
     set_attribute(next(node for node in converted.graph.node if node.name == "fc"), name, value)
     assert verify(original, converted, False).verdict != "proved" or not value
+
+
+def test_a_constant_divisor_that_is_0_leaves_the_numbers_to_decide() -> None:
+    head = "g (float[N,4] x) => (float[N,4] y) <float z = {0}>"
+    divided = parse(f"{head} {{ q = Div (x, z)  y = Mul (q, z) }}")
+    assert fc2conv.verify(divided, parse(f"{head} {{ y = Identity (x) }}")).verdict == "differs"

@@ -213,6 +213,7 @@ def _seeded(prover: Prover, seed: int) -> Prover:
             return prover
         except ZeroDivisorError:
             continue
+    prover.walk(settled=False)
     prover.found = [Found(v.name, None, _NO_QUOTIENT) for v in prover.original.model.graph.output]
     return prover
 
