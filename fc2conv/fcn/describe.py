@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -19,7 +19,10 @@ from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
 from fc2conv.options import SlidingOptions
 from fc2conv.report.sliding import AxisGeometry, SlidingInput, SlidingOutput, SlidingPool, SlidingReport
-from fc2conv.verification.spec import Cells, Claims, Feature, MapClaim, Placement
+from fc2conv.verification.spec import Cells, Claims, Feature, Layout, MapClaim, Placement
+
+Held = tuple[str, Layout | None]
+"""A value of the original, and for each of its dimensions those of the map that holds it; None for a value as it is."""
 
 _CHOICES = ("ArgMax", "ArgMin", "TopK")
 
@@ -27,7 +30,7 @@ _CHOICES = ("ArgMax", "ArgMin", "TopK")
 class Describer:
     """Windows and sizes of all ends, each computed once along every axis."""
 
-    def __init__(self, slider: Slider, ends: Sequence[End], original: frozenset[str]) -> None:
+    def __init__(self, slider: Slider, ends: Sequence[End], original: Mapping[str, Held]) -> None:
         self.slider, self.images, self.ends, self.original = slider, slider.images, ends, original
         self.windows: dict[int, dict[str, dict[str, Window]]] = {
             axis: {name: windows(slider.steps.get(axis, ()), name) for name in slider.fed(axis)}
@@ -127,7 +130,7 @@ class Describer:
         while node is not None and op(node) in (*LAID_OUT, *_CHOICES):
             name = node.input[0]
             if op(node) in _CHOICES:
-                return name if name in self.forms and name in self.original else None
+                return name if name in self.forms and self.original.get(name) == (name, None) else None
             node = graph.made_by(name)
         return None
 
@@ -210,8 +213,11 @@ class Describer:
         values = []
         for v, form in there.items():
             sizes = tuple((size - 1) // holes.get(axis, 1) + 1 for axis, size in enumerate(form.sizes))
-            values.append(Feature(name, v, form.layout, sizes, steps, holes))
-        return next((each for each in values if not self._reads_image(of, each.original)), next(iter(values), None))
+            held, dims = self.original[v]
+            layout = form.layout if dims is None else tuple(tuple(a for i in d for a in form.layout[i]) for d in dims)
+            values.append((v, Feature(name, held, layout, sizes, steps, holes)))
+        found = next((each for v, each in values if not self._reads_image(of, v)), None)
+        return found or next((each for _, each in values), None)
 
     def _reads_image(self, output: str, value: str) -> bool:
         """Whether an output reads an image, and not its shape alone, other than through a value."""

@@ -24,7 +24,7 @@ from fc2conv.fcn import inputs, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.beside import along_others
-from fc2conv.fcn.describe import Describer, placed_beside, pool_reports, replaced
+from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports, replaced
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
@@ -70,13 +70,18 @@ class Slid:
 
 
 def slide(
-    file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None = None
+    file: ModelFile,
+    original: ModelProto,
+    options: Options,
+    kept: Mapping[str, Reason] | None = None,
+    held: Mapping[str, Held] | None = None,
 ) -> tuple[SlidingReport, Slid | None]:
     """Frees a model, converted already, from the size of its images; None where the report lists obstacles.
 
     `original` is what it was converted from, by whose values the claims name things; `kept` are the reasons for the
-    layers of the main graph that were not converted, by their results. The skeleton of `file` is not changed. Raises
-    UsageError for axes that the model does not have, and InputError for one that no image enters.
+    layers of the main graph that were not converted, by their results, and `held` the original's values of which the
+    file has a spatial form alone, by its name. The skeleton of `file` is not changed. Raises UsageError for axes that
+    the model does not have, and InputError for one that no image enters.
     """
     assert options.sliding is not None
     model = ModelProto()
@@ -109,10 +114,11 @@ def slide(
         return SlidingReport(obstacles=[*map(reason_report, named)], pools=pool_reports(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
-    values = frozenset(name for node in original.graph.node for name in node.output) | frozenset(ranks)
-    report, claims = Describer(slider, made, values).describe()
+    values = [*(name for node in original.graph.node for name in node.output), *ranks]
+    own = {name: (name, None) for name in values}
+    report, claims = Describer(slider, made, {**(held or {}), **own}).describe()
     assemble(model, slider, made, report.outputs, recipe.written(options))
-    plain = _plain(file, original, options, kept)
+    plain = _plain(file, original, options, kept, held)
     if plain is None:
         return report, Slid(model, payloads, report, claims)
     placements = placed_beside(plain.report, report, made, options.sliding)
@@ -146,13 +152,19 @@ def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
     return name
 
 
-def _plain(file: ModelFile, original: ModelProto, options: Options, kept: Mapping[str, Reason] | None) -> Slid | None:
+def _plain(
+    file: ModelFile,
+    original: ModelProto,
+    options: Options,
+    kept: Mapping[str, Reason] | None,
+    held: Mapping[str, Held] | None,
+) -> Slid | None:
     """The same network with the cells that it has by itself; None where no others are asked for."""
     assert options.sliding is not None
     sliding = replace(options.sliding, output_stride=None, padding="keep", upsample=False)
     if sliding == options.sliding:
         return None
-    return slide(file, original, replace(options, sliding=sliding), kept)[1]
+    return slide(file, original, replace(options, sliding=sliding), kept, held)[1]
 
 
 @dataclass(frozen=True)

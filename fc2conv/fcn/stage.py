@@ -10,6 +10,7 @@ import msgspec
 
 from fc2conv.errors import InputError
 from fc2conv.io.reader import ModelFile
+from fc2conv.layout.view import position
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
@@ -19,6 +20,7 @@ from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.version import __version__
 
 if TYPE_CHECKING:
+    from fc2conv.fcn.describe import Held
     from fc2conv.fcn.model import Slid
     from fc2conv.fcn.recipe import Recipe
 
@@ -45,7 +47,18 @@ def freed(
         for each in plan.decisions
         if each.reason is not None and not plan.graph.path
     }
-    return slide(converted_file(file, rewritten), original.model, options, kept)
+    return slide(converted_file(file, rewritten), original.model, options, kept, _held(plans))
+
+
+def _held(plans: Sequence[Plan]) -> dict[str, Held]:
+    """The values of which the converted model may have a map alone, by its name: theirs, and where dimensions lie."""
+    found: dict[str, Held] = {}
+    for plan in plans:
+        for name, view in plan.facts.views.items() if not plan.graph.path else ():
+            places = [position(view, i) for i in range(len(view.dims))]
+            if all(at is not None or not dim for at, dim in zip(places, view.dims, strict=True)):
+                found[f"{name}_s"] = name, tuple(() if at is None else (at,) for at in places)
+    return found
 
 
 def converted_file(file: ModelFile, made: Rewritten | Slid | None) -> ModelFile:

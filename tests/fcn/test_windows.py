@@ -191,6 +191,18 @@ def test_without_windows_larger_images_are_compared(kind: str) -> None:
     assert f"576 cells of {compared} on 48x48; 625 cells of {compared} on 49x49" in last.detail
 
 
+@pytest.mark.parametrize("joined", ["d = Relu (c)", "e = Conv <pads = [1, 1]> (c, l)  d = Add (c, e)"])
+def test_a_padded_signal_that_is_lifted_is_compared_with_what_it_was(joined: str) -> None:
+    model = parse(
+        f"""g (float[N,2,24] x) => (float[N,5] y) <float[4,2,3] k, float[4,4,3] l, float[48,5] w>
+        {{ c = Conv <pads = [1, 1], strides = [2]> (x, k)  {joined}  f = Flatten (d)  [fc] y = MatMul (f, w) }}"""
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions(), conv_rank="2d")).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+    assert report.sites[0].kernel_shape == [1, 12]
+
+
 def test_a_head_may_ask_for_the_sizes_of_the_image() -> None:
     """The batch of a Reshape is often that of the image, far in front of the padding."""
     original = parse(
