@@ -144,6 +144,14 @@ def test_a_named_file_and_none(asked: list[Options]) -> None:
     assert asked == [Options(force=True), Options()]
 
 
+def test_an_option_that_may_be_given_alone_is_true(asked: list[Options]) -> None:
+    write("static = true")
+    main(["check", "a"])
+    write("static = 2")
+    main(["check", "a"])
+    assert [options.static for options in asked] == [1, 2]
+
+
 def test_an_editor_may_begin_a_file_with_its_mark(asked: list[Options]) -> None:
     write("\ufeffscope = 'all'")
     main(["check", "a"])

@@ -143,6 +143,7 @@ def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: 
         if not isinstance(value, bool):
             raise UsageError(f"{where}: {key} is not true or false", f"write {key} = true")
         return value
+    value = option.joined if value is True and option.joined is not None else value
     values = value if isinstance(value, list) and option.multiple else [value]
     if not all(isinstance(each, str | int | float) and not isinstance(each, bool) for each in values):
         form = "a list of strings" if option.multiple else "a string or a number"

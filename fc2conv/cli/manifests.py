@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from fc2conv.cli import parameters, sliding
+from fc2conv.cli.option import Option
 from fc2conv.errors import UsageError
 from fc2conv.options import Options
 
@@ -51,7 +52,9 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
 
 def _values(param: click.Option, value: Any) -> Iterator[str]:
     """A list gives an option that is repeatable several times; in CSV a `;` separates them."""
-    if isinstance(value, list):
+    if value is True and isinstance(param, Option) and param.joined is not None:
+        yield param.joined
+    elif isinstance(value, list):
         yield from map(str, value)
     elif param.multiple and isinstance(value, str):
         yield from value.split(";")

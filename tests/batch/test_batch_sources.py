@@ -158,6 +158,7 @@ def test_a_manifest_chooses_what_slides() -> None:
     assert mode == SlidingOptions(reduce="mean", score_map={"y": "probabilities"}, cam=True, global_pool="keep")
     assert entry_options(given, {"fully-convolutional": False}, "here").sliding is None
     assert entry_options({}, {"fully-convolutional": True}, "here").sliding == SlidingOptions()
+    assert entry_options({}, {"static": True}, "here").static == 1
 
 
 def test_a_manifest_is_converted(tmp_path: Path) -> None:
