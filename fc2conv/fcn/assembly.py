@@ -35,7 +35,7 @@ def assemble(
         *(v for v in graph.output if v.name not in names),
     ]
     wanted = {value.name for value in outputs}
-    nodes = alive(slider.nodes, wanted)
+    nodes = alive([*slider.tensors.drained(), *slider.nodes], wanted)
     old, new = slider.tensors.initializers(slider.graph.read, {*reads(nodes), *wanted})
     put(slider.graph, nodes, old, new)
     for field in ("output", "value_info"):

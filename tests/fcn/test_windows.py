@@ -203,6 +203,20 @@ def test_a_padded_signal_that_is_lifted_is_compared_with_what_it_was(joined: str
     assert report.sites[0].kernel_shape == [1, 12]
 
 
+def test_a_quantized_kernel_is_laid_out_for_a_signal_that_is_lifted() -> None:
+    model = parse(
+        """g (float[N,2,24] x) => (float[N,5] y)
+        <int8[4,2,3] k, int8[96,5] w, float s = {0.05}, int8 z = {0}, int64[1] two = {2}>
+        { q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  u = Unsqueeze (d, two)
+          e = DequantizeLinear (k, s, z)  l = Unsqueeze (e, two)  c = Conv <pads = [0, 1, 0, 1]> (u, l)
+          v = DequantizeLinear (w, s, z)  f = Flatten (c)  [fc] y = MatMul (f, v) }""",
+        scale=30,
+    )
+    report = fc2conv.convert(model, options=Options(sliding=SlidingOptions())).report
+    assert report.verification is not None
+    assert report.verification.verdict == "proved"
+
+
 def test_a_head_may_ask_for_the_sizes_of_the_image() -> None:
     """The batch of a Reshape is often that of the image, far in front of the padding."""
     original = parse(
