@@ -31,6 +31,15 @@ BODIES = {
            k = Constant<value = float[2,2,1] {0.5, -0.25, 1.5, 0.75}>() c = ConvTranspose<strides = [2]>(e, k)
            m = MatMul(c, w) a = Constant<value = float[1] {0.3}>() y = Add(m, a)""",
     ),
+    "batch, by a weight of a branch": (
+        "float[2,N] x",
+        [3, 5],
+        [],
+        """c = Constant<value = bool {1}>() b = If(c) <
+             then_branch = t () => (float[2,5] u) { m = MatMul(x, w) u = Relu(m) },
+             else_branch = e () => (float[2,5] v) { g = MatMul(x, w) v = Neg(g) }>
+           k = Constant<value = float[2,1] {-0.5, 0.25}>() p = PRelu(b, k) n = ReduceMin<axes = [0]>(p) y = Neg(n)""",
+    ),
     "batch, by letters": (
         "float[N,6] x",
         [2, 6, 7, 2],
@@ -78,6 +87,8 @@ WORDS = {
     "HALVES": ", ".join(str(i % 7 / 2) for i in range(150)),
 }
 
+TWO_LAYERS = ("batch, by letters", "one item or two", "batch, by a weight of a branch")
+
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_conversion_is_proved(kind: str) -> None:
@@ -91,7 +102,7 @@ def test_conversion_is_proved(kind: str) -> None:
     if target:
         model.graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), "to"))
     conversion = fc2conv.convert(model, options=fc2conv.Options(scope="all"))
-    assert len(conversion.report.converted) == (2 if kind in ("batch, by letters", "one item or two") else 1)
+    assert len(conversion.report.converted) == (2 if kind in TWO_LAYERS else 1)
     assert conversion.report.verification is not None
     checks = {check.name: check.verdict for check in conversion.report.verification.checks}
     assert (checks["exact"], checks["numeric"]) == ("proved", "agrees")

@@ -53,7 +53,8 @@ class Walk:
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True, unrolls=True).run()
+        scope = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True, runs=True, unrolls=True)
+        self.values = scope.run()
         return self.values
 
 
@@ -67,7 +68,8 @@ class Scope:
     """One graph: `known` are the terms by name, those that it sees from outside among them.
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
-    `part_of` is the fused node whose parts are walked, `place` the call and its count. It walks Loops if it `unrolls`.
+    `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
+    model does. It walks Loops if it `unrolls`.
     """
 
     walk: Walk
@@ -75,6 +77,7 @@ class Scope:
     opsets: Mapping[str, int]
     known: dict[str, Term]
     main: bool = False
+    runs: bool = False
     unrolls: bool = False
     depth: int = 0
     part_of: str = ""
@@ -97,8 +100,8 @@ class Scope:
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
                     self.own[name] = term
-                    known = self.main or self.part_of
-                    self.known[name] = self.walk.settle(name if self.main else "", term) if known else term
+                    asked = self.runs or self.part_of
+                    self.known[name] = self.walk.settle(name if self.main else "", term) if asked else term
             self.walk.nodes.append((self, node))
         self.values = {name: term for name, term in self.known.items() if term is not ABSENT}
         return self.values
@@ -242,19 +245,20 @@ class Scope:
     ) -> list[Term]:
         given = dict.fromkeys((info.name for info in graph.input), ABSENT)
         given.update(zip(given, operands, strict=False))
-        inner = Scope(self.walk, graph, versions, given, depth=self.depth + 1, part_of=part_of, unrolls=self.unrolls)
-        return replace(inner, path=f"{self.path}/{node.output[0]}").outputs()
+        inner = Scope(self.walk, graph, versions, given, runs=self.runs, unrolls=self.unrolls, part_of=part_of)
+        return replace(inner, path=f"{self.path}/{node.output[0]}", depth=self.depth + 1).outputs()
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         name = "then_branch" if condition else "else_branch"
         graph = next(a.g for a in node.attribute if a.name == name)
-        return Scope(self.walk, graph, self.opsets, dict(self.known), depth=self.depth, path=self.path).outputs()
+        known = dict(self.known)
+        return Scope(self.walk, graph, self.opsets, known, runs=self.runs, depth=self.depth, path=self.path).outputs()
 
     def step(self, node: NodeProto, body: GraphProto, i: int, read: Sequence[Term]) -> list[Term]:
         """Return what one step of a Loop or a Scan gives."""
         given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
         path = f"{self.path}/{node.output[0]}/{i}"
-        return Scope(self.walk, body, self.opsets, given, depth=self.depth + 1, path=path).outputs()
+        return Scope(self.walk, body, self.opsets, given, runs=self.runs, depth=self.depth + 1, path=path).outputs()
 
     def result(self, node: NodeProto, given: Mapping[str, Term]) -> Term:
         """Return the result of a node on these operands."""
@@ -270,10 +274,8 @@ class Scope:
         for attribute in sorted(node.attribute, key=lambda a: a.name):
             if attribute.type != AttributeProto.GRAPH:
                 continue
-            kinds, same = (
-                shape_rules.of_body(node, attribute.g, operands),
-                unrolled.same(node, attribute.g, self.opsets),
-            )
+            kinds = shape_rules.of_body(node, attribute.g, operands)
+            same = unrolled.same(node, attribute.g, self.opsets)
             while True:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
