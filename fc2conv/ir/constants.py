@@ -19,7 +19,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import element_type
 from fc2conv.ir.folding import computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, int_attribute, new_node, op, own_op, permutation, subgraphs
+from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op, own_op, permutation, subgraphs
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -221,7 +221,11 @@ class Constants:
         """The node that makes a constant; a CastLike, whose second operand may be none, is a Cast."""
         node = self.graph.made_by(name)
         kind = element_type(self.graph, node.input[1]) if node is not None and op(node) == "CastLike" else 0
-        return node if not kind or node is None else new_node("Cast", node.input[:1], node.output, node.name, to=kind)
+        if node is None or not kind:
+            return node
+        cast = changed(node, to=kind)
+        cast.op_type, cast.input[:] = "Cast", node.input[:1]
+        return cast
 
     def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])

@@ -127,7 +127,9 @@ class Scope:
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
         if domain == "" and node.op_type == "CastLike" and operands[1].kind > 0:
-            return self._results(helper.make_node("Cast", node.input[:1], node.output, node.name, to=operands[1].kind))
+            cast = helper.make_node("Cast", node.input[:1], node.output, node.name, to=operands[1].kind)
+            cast.attribute.extend(node.attribute)
+            return self._results(cast)
         if domain in parts.OPSETS and (made := parts.body(node, operands)):
             graph, versions = made
             graph.initializer.extend(parts.constants(graph, operands[0]))
