@@ -60,9 +60,9 @@ class Evaluator:
     """Residues of terms at one level.
 
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
-    `kept` are their signatures. `shared`: only these are. `computed`: so are those that nodes of these
-    operators compute (None: of any), and not alone factors like alpha.
-    `ahead` are the terms that will be asked for: what none of them needs is let go. `laws` are those of `lawful`.
+    `kept` are their signatures. `shared`: only these are. `computed`: so are those that nodes of these operators
+    compute (None: of any), and not alone factors like alpha. `ahead` are the terms that will be asked for: what none of
+    them needs is let go. `laws` are those of `lawful`, and `hashes` those of operands by their place.
     """
 
     field: Field
@@ -79,6 +79,7 @@ class Evaluator:
     budget: float = 1e9
     memo: dict[bytes, Residues] = dataclasses.field(default_factory=dict)
     opaque: dict[bytes, Term] = dataclasses.field(default_factory=dict)
+    hashes: dict[tuple[int, bytes], Residues] = dataclasses.field(default_factory=dict)
     spent: float = 0.0
     owners: dict[int, int] = dataclasses.field(default_factory=dict)
     memo_bytes: int = 0
@@ -232,22 +233,25 @@ class Evaluator:
     def hashed(self, term: Term, name: object, left_out: Collection[int] = ()) -> Residues:
         """Hash the whole operands in order, and the element's index."""
         field = self.field
+        there = [(i, each) for i, each in enumerate(term.inputs) if each is not ABSENT and i not in left_out]
         if isinstance(field, Symbols):
-            there = [(i, each) for i, each in enumerate(term.inputs) if each is not ABSENT and i not in left_out]
-            operands = [self.read(each) for _, each in there]
-            return field.node((name, term.index, [i for i, _ in there]).__repr__(), operands, term.shape or ())
+            salt = repr((name, term.index, [i for i, _ in there]))
+            return field.node(salt, [self.read(each) for _, each in there], term.shape or ())
         total = field.uniform(("opaque", name, term.index), ())
-        for i, each in enumerate(term.inputs):
-            if each is ABSENT or i in left_out:
-                continue
-            residues = self.read(each)
-            key = ("operand", i, each.shape)
-            total = field.add(total, field.mix(field.sequence(residues.reshape(field.lanes, -1), key), tag(key)))
+        for i, each in there:
+            total = field.add(total, self._operand(i, each))
         if term.shape is None:
             return field.mix(total, tag("whole"))
         places = field.uniform("index", (prod(term.shape),))
         spread = field.mix(places, tag("opaque"), field.mix(total, tag("element")))
         return spread.reshape(field.lanes, *term.shape)
+
+    def _operand(self, place: int, term: Term) -> Residues:
+        """Hash all elements of an operand, once for all that read it at this place."""
+        if (place, term.key) not in self.hashes:
+            key, elements = ("operand", place, term.shape), self.read(term).reshape(self.field.lanes, -1)
+            self.hashes[place, term.key] = self.field.mix(self.field.sequence(elements, key), tag(key))
+        return self.hashes[place, term.key]
 
 
 @dataclass(frozen=True)
