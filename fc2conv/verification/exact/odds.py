@@ -3,7 +3,8 @@
 A value is a polynomial in fresh variables and hashes, with coefficients that are numbers of the model, over a product
 of divisors. Two different ones agree modulo one random prime with probability at most (d + h) / p + b / (29 P):
 
-- d is the degree of an element, to which those of what divides it are added (Schwartz and Zippel);
+- d is the degree of an element, to which those of what divides it are added (Schwartz and Zippel); a sum of n quotients
+  with different divisors is counted as one of them, so that for such a sum the bound is up to n times as large;
 - h is the depth of nested hashes;
 - b is the bits of the largest coefficient, which at most b / 29 primes of 29 bits divide;
 - P is the number of primes that may be drawn.
