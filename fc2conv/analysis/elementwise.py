@@ -176,8 +176,10 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: Mapping[str, V
 
 
 def _to_wider(name: str, view: View, wanted: Layout) -> Operand | None:
+    if not any(view.dims):
+        return AsIs(name)  # one number
     if view.spatial_form is None:
-        return None if any(view.dims) else AsIs(name)
+        return None
     fits = len(view.spatial_form) == len(wanted) and all(
         not own or own == dim for own, dim in zip(view.spatial_form, wanted, strict=True)
     )

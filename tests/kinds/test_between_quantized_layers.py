@@ -58,3 +58,16 @@ def test_what_is_between_runs_on_the_map(name: str) -> None:
     assert {check.name: check.verdict for check in found.report.verification.checks}["exact"] == "proved"
     assert "QLinearMatMul" not in op_types(found.model)
     assert_equal(original, found.model)
+
+
+def test_scales_for_each_output_of_a_scale_that_is_computed_stay_on_the_map() -> None:
+    text = """graph (float[N,3,2,2] x) => (float[N,5] y) { f = Flatten (x) q, qs, qz = DynamicQuantizeLinear (f)
+        [fc1] i = MatMulInteger (q, w, qz, zw) c = Cast <to = 1> (i) m = Mul (qs, fine) d = Mul (c, m) r = Relu (d)
+        p, ps, pz = DynamicQuantizeLinear (r)
+        [fc2] j = MatMulInteger (p, t, pz, zw) g = Cast <to = 1> (j) n = Mul (ps, fine) y = Mul (g, n) }"""
+    fine = np.linspace(0.01, 0.03, 5, dtype=np.float32)
+    original = model(text, {key: NUMBERS[key] for key in ("w", "t", "zw")} | {"fine": fine})
+    found = fc2conv.convert(original)
+    assert kernels(found.report) == {"fc1": [2, 2], "fc2": [1, 1]}
+    assert [kind for kind in op_types(found.model) if kind in ("Flatten", "Reshape", "Transpose")] == ["Flatten"]
+    assert_equal(original, found.model)
