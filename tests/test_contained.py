@@ -26,6 +26,7 @@ from fc2conv.io import forms
 from fc2conv.options import Limits
 from fc2conv.report.types import Check, Verdict, Verification
 from fc2conv.sandbox import START, FaultError, allow, attempt, contained, note, parent
+from fc2conv.sandbox.child import dump
 
 MIB = 1 << 20
 
@@ -330,3 +331,11 @@ def test_what_was_said_in_time_counts_though_the_parent_was_kept_waiting(monkeyp
 
     monkeypatch.setattr(parent, "_started", looked_at_late)
     assert contained(Limits(timeout=30), give, 7)[0] == 7
+
+
+def test_members_of_enumerations_are_sent_by_their_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11.2 pickles a member as what `getattr` gives."""
+    monkeypatch.setattr(ExitCode, "__reduce_ex__", lambda self, _: (getattr, (ExitCode, self.name)))
+    stream = io.BytesIO()
+    dump((ExitCode.INPUT,), stream)
+    assert parent._Words(io.BytesIO(stream.getvalue())).load() == (ExitCode.INPUT,)

@@ -12,6 +12,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from enum import Enum
 from types import FrameType
 from typing import IO, Any, NoReturn, TypeAlias
 
@@ -143,9 +144,16 @@ def _on_end(_: int, __: FrameType | None) -> NoReturn:
     raise _EndedError
 
 
+class _Pickler(pickle.Pickler):
+    """Writes members of enumerations by their value: Python 3.11.2 would name `getattr`, which no reader takes."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
+
+
 def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:
     """Writes values as a pickle, by what their types say and not by what a library registers for all errors."""
-    pickler = pickle.Pickler(stream)
+    pickler = _Pickler(stream)
     pickler.dispatch_table = {}
     pickler.dump(values)
 
