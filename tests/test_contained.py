@@ -55,7 +55,7 @@ def attempts(mark: str, count: int) -> tuple[list[str], bytes]:
     """Dies in the first `count` of three attempts, unless it is known that it does."""
     found = []
     for i in range(3):
-        with Path(mark).open("a") as stream:
+        with Path(mark).open("a", encoding="utf-8") as stream:
             stream.write(str(i))
         if died := attempt(f"attempt {i}"):
             found.append(f"{died}, {died.signal}")
