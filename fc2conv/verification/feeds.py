@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sizes import declared_size
+from fc2conv.verification.nodes import integer
 
 Feeds = dict[str, NDArray[Any]]
 Shapes = dict[str, tuple[int, ...]]
@@ -257,6 +258,5 @@ def _read(
         bounds = np.iinfo(z.dtype) if z.dtype.kind in "iu" else None
         return None if bounds is None else ((bounds.min - int(z[0])) * s, (bounds.max - int(z[0])) * s)
     if node.op_type == "Gather" and len(node.input) > 1 and node.input[1] == name and node.input[0] in weights:
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        return 0.0, float(weights[node.input[0]].dims[axis] - 1)
+        return 0.0, float(weights[node.input[0]].dims[integer(node, "axis", 0)] - 1)
     return None

@@ -45,6 +45,11 @@ _PLAIN_KINDS = frozenset(
 )
 
 
+def integer(node: NodeProto, name: str, default: int) -> int:
+    """Return the value of an attribute that is an integer."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
 def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
     """Return the bytes of an attribute, with a hash in place of each token."""
     if attribute.type in _PLAIN_KINDS and not attribute.doc_string:

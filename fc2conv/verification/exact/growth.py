@@ -17,7 +17,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.positions import FAR, STRAIGHT, bent, content, depends, item_of, positions
 from fc2conv.verification.exact.terms import Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
-from fc2conv.verification.nodes import captured, in_order
+from fc2conv.verification.nodes import captured, in_order, integer
 
 _LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
 """Operators that give the same numbers in another layout."""
@@ -163,7 +163,7 @@ class Growth:
         times, sums, start = _ALONG.get(node.op_type, (1, 0, 0))
         opened = [_opened(*pair) for pair in pairs]
         if node.op_type in _ALONG and opened:
-            start = next((int(a.i) for a in node.attribute if a.name == "axis"), start)
+            start = integer(node, "axis", start)
             rank = len(pairs[0][0].shape or ())
             first, alone = start % max(rank, 1), node.op_type in _ALONE and version >= _ONE_AXIS
             sums = sums if any(axis == first if alone else axis >= first for axis, _ in opened[0]) else 0

@@ -10,7 +10,7 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
-from fc2conv.verification.exact.shapes import Operands
+from fc2conv.verification.exact.shapes import SCANS_ONE, Operands, carried
 from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 
 
@@ -38,8 +38,6 @@ _CHANNELS = {
 }
 """Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
 _EACH_CHANNEL = 21
-_SCANS_ONE = 9
-"""From this opset a Scan has no batch."""
 _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
 """Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
 _BROADCAST = frozenset(
@@ -93,7 +91,7 @@ def requirements(term: Term) -> Iterator[Requirement]:
         yield from (Requirement(size, most) for size in _along(first.shape, [axis]) if size < most)
     elif op == "Split" and (parts := _listed(given.get("split"), second)):
         yield from (Requirement(size, sum(parts)) for size in _along(first.shape, [int(given.get("axis", 0))]))
-    elif op == "Scan" and term.op.version >= _SCANS_ONE:
+    elif op == "Scan" and term.op.version >= SCANS_ONE:
         yield from _scanned(term.op.node, term.inputs)
     nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
     unknown = term.shape is None and op in _INFERRED and len(known) == len(term.there)
@@ -104,12 +102,11 @@ def requirements(term: Term) -> Iterator[Requirement]:
 def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
     """The sizes that a Scan's body declares of the values that it carries; one item at least of those that it scans."""
     given = {a.name: a for a in node.attribute}
-    scanned = given["num_scan_inputs"].i
-    states = len(node.input) - scanned
+    states = len(carried(node))
     for term, info in zip(terms[:states], given["body"].g.input, strict=False):
         pairs = zip(term.shape or (), info.type.tensor_type.shape.dim, strict=False)
         yield from (Requirement(size, wanted) for size, dim in pairs if (wanted := declared_size(dim)))
-    axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * scanned
+    axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * len(terms[states:])
     for term, axis in zip(terms[states:], axes, strict=False):
         if term.shape:
             yield Requirement(min(term.shape[axis], 1), 1)

@@ -13,6 +13,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.sizes import declared_size
 from fc2conv.verification.exact.terms import ABSENT, SMALL, Shape, Term
+from fc2conv.verification.nodes import integer
 from fc2conv.verification.runtime import node_kinds
 
 Kind = tuple[int, Shape | None]
@@ -84,19 +85,21 @@ def stated(models: Iterable[ModelProto], inputs: Mapping[str, Shape]) -> dict[st
 
 _CARRYING = {"Loop": 2, "Scan": 0}
 """Operators that carry values: the place of the first among the inputs of the body, and half of it among results."""
+SCANS_ONE = 9
+"""From this opset a Scan has no batch."""
 
 
-def _states(node: NodeProto, operands: int) -> int:
-    """How many values a node carries."""
-    if node.op_type == "Scan":
-        return operands - next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
-    return operands - 2 if node.op_type == "Loop" else 0
+def carried(node: NodeProto) -> range:
+    """Return the places of the operands that a Loop or a Scan carries from step to step; of other nodes none."""
+    if node.op_type not in _CARRYING:
+        return range(0)
+    return range(_CARRYING[node.op_type], len(node.input) - integer(node, "num_scan_inputs", 0))
 
 
 def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]:
     """Return what is known of a body's inputs: carried values are like the operands, a Scan cuts the others."""
     axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), [0] * len(operands))
-    states, found = _states(node, len(operands)), []
+    states, found = len(carried(node)), []
     for i, info in enumerate(body.input):
         declared = info.type.tensor_type
         there = node.op_type in _CARRYING and i < len(operands) and operands[i] is not ABSENT
@@ -110,11 +113,10 @@ def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]
     return found
 
 
-def stay(node: NodeProto, kinds: Sequence[Kind], results: Sequence[Term], operands: int) -> list[Kind]:
+def stay(node: NodeProto, kinds: Sequence[Kind], results: Sequence[Term]) -> list[Kind]:
     """Return the kinds of a body's inputs, without the shapes of states that come out of it in another."""
-    first, kept = _CARRYING.get(node.op_type, 0), list(kinds)
-    states = range(first, first + _states(node, operands))
-    for i, term in zip(states, results[first // 2 :], strict=False):
+    places, kept = carried(node), list(kinds)
+    for i, term in zip(places, results[places.start // 2 :], strict=False):
         kind, shape = kept[i]
         kept[i] = kind, shape if shape == term.shape else None
     return kept

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import GraphProto, NodeProto, helper
 
+from fc2conv.verification.exact.shapes import SCANS_ONE, carried
 from fc2conv.verification.exact.terms import ABSENT, Term, number
-from fc2conv.verification.nodes import label
+from fc2conv.verification.nodes import integer, label
 
 if TYPE_CHECKING:
     from fc2conv.verification.exact.walk import Scope
 
 _UNROLLED = 2048
 """Nodes of the steps that are walked one after the other."""
-_SCANS_ONE = 9
-"""From this opset a Scan has no batch."""
 
 
 def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
@@ -50,11 +49,11 @@ def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
 
 def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
     """A Scan over known numbers, such as sizes, along their first axis."""
-    count = next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
+    count = integer(node, "num_scan_inputs", 0)
     arrays = [each.value for each in operands if each.value is not None]
     given = {a.name: list(a.ints) for a in node.attribute}
     plain = not any(given.get("scan_input_axes", []) + given.get("scan_output_axes", []))
-    if scope.opsets.get("", 0) < _SCANS_ONE or not plain or not 0 < count <= len(arrays) == len(operands):
+    if scope.opsets.get("", 0) < SCANS_ONE or not plain or not 0 < count <= len(arrays) == len(operands):
         return None
     lengths = {len(array) if array.ndim else 0 for array in arrays[-count:]}
     states = operands[:-count]
@@ -78,15 +77,15 @@ def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
 def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[int]:
     """Return the places of the values that a node carries from step to step as they are."""
     copies = {each.output[0]: each.input[0] for each in body.node if each.op_type == "Identity"}
-    first, found = 2 * (node.op_type == "Loop"), set[int]()
-    scanned = next((int(a.i) for a in node.attribute if a.name == "num_scan_inputs"), 0)
-    if node.op_type == "Loop" or (node.op_type == "Scan" and opsets.get("", 0) >= _SCANS_ONE):
-        for i, result in zip(range(first, len(node.input) - scanned), body.output[first // 2 :], strict=False):
-            name = result.name
-            while name in copies:
-                name = copies[name]
-            if i < len(body.input) and name == body.input[i].name:
-                found.add(i)
+    found, places = set[int](), carried(node)
+    if node.op_type == "Scan" and opsets.get("", 0) < SCANS_ONE:
+        return found
+    for i, result in zip(places, body.output[places.start // 2 :], strict=False):
+        name = result.name
+        while name in copies:
+            name = copies[name]
+        if i < len(body.input) and name == body.input[i].name:
+            found.add(i)
     return found
 
 

@@ -19,7 +19,7 @@ from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
 from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
-from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, label
+from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, integer, label
 
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
@@ -186,11 +186,11 @@ class Scope:
             return self.add(stored.constant(self.walk.file, node, self.walk.blob))
         if first is ABSENT:
             return None
-        if kind == "Identity" or (kind == "Cast" and _integer(node, "to", 0) == first.kind):
+        if kind == "Identity" or (kind == "Cast" and integer(node, "to", 0) == first.kind):
             return first
         if kind in ("Shape", "Size") and first.shape is not None:
             dims = np.array(first.shape, np.int64)
-            cut = slice(_integer(node, "start", 0), _integer(node, "end", len(dims)))
+            cut = slice(integer(node, "start", 0), integer(node, "end", len(dims)))
             return self.add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
         if kind == "ConstantOfShape" and first.value is not None:
             return self.add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
@@ -287,13 +287,9 @@ class Scope:
                     given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
                 scope = Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
                 results = scope.outputs()
-                kept = shape_rules.stay(node, kinds, results, len(operands))
+                kept = shape_rules.stay(node, kinds, results)
                 if kept == kinds:
                     break
                 kinds = kept
             made += results
         return made
-
-
-def _integer(node: NodeProto, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)
