@@ -28,6 +28,8 @@ _QDQ_PER_OUTPUT = 13
 
 _RAISED = "Raise the model to opset 13, and use --qdq then."
 _SYMMETRIC = f"Quantize the weight symmetrically (zero point 0), or {_RAISED[0].lower()}{_RAISED[1:]}"
+BESIDE_QDQ = frozenset((_RAISED, _SYMMETRIC))
+"""Remedies that help also where --qdq was asked for: it needs a newer operator set."""
 
 
 def _operands(node: NodeProto, count: int) -> list[str]:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from fc2conv.targets.fits import Fit, Span
 
 
-_OPERANDS: dict[str, tuple[int, int, tuple[int, ...]]] = {
-    "Conv": (1, 2, ()),
-    "QLinearConv": (3, 8, (4, 5)),
-    "ConvInteger": (1, 4, ()),
-}
-"""Where a convolution has its kernel, its bias, and what has a value for each output."""
+@dataclass(frozen=True)
+class _Operands:
+    """Where a convolution has its kernel, its bias, and what has a value for each output."""
+
+    kernel: int
+    bias: int
+    each: tuple[int, ...] = ()
+
+
+_OPERANDS = {"Conv": _Operands(1, 2), "QLinearConv": _Operands(3, 8, (4, 5)), "ConvInteger": _Operands(1, 4)}
 
 
 @dataclass(frozen=True)
@@ -105,17 +109,17 @@ class _Cutter:
         return self._slice(whole, [(1, 0, outputs.stop - outputs.start)], made) if outputs.padded else made
 
     def _convolution(self, spans: tuple[Span, ...], read: str, made: str, name: str, *, bias: bool) -> NodeProto:
-        node, (at, last, each) = self._node, _OPERANDS[self._node.op_type]
+        node, operands = self._node, _OPERANDS[self._node.op_type]
         outputs, _, *kernel = spans
         sides = tuple(side[-1].stop for side in self._fit.kernel)
         part = Part(tuple((span.start, span.stop, span.size) for span in spans), sides, self._fit.point)
         inputs, weight = [read, *node.input[1:]], self._weight
-        inputs[at] = self._tensors.kernel_part(weight.layer, weight.found, weight.rows, part)
-        for i in (*each, last):
+        inputs[operands.kernel] = self._tensors.kernel_part(weight.layer, weight.found, weight.rows, part)
+        for i in (*operands.each, operands.bias):
             if i < len(inputs) and inputs[i]:
                 inputs[i] = self._vector(inputs[i], outputs)
         if not bias:
-            del inputs[last:]
+            del inputs[operands.bias :]
         pads = [span.size - (span.stop - span.start) for span in kernel]
         padding = [*(0 for _ in pads), *pads] if any(pads) else None
         new = changed(node, kernel_shape=list(part.shape[2:]), pads=padding)

@@ -21,7 +21,7 @@ from fc2conv.sandbox import note
 
 _Id = tuple[str, str]
 _OWN = "function in "
-"""What the domain of a function begins with that is called as an operator is."""
+"""The prefix of the domain of a function that has an operator's name, while the model is planned."""
 _BROADCASTING = 7
 """The version of ONNX's operator set from which operators broadcast as numpy does."""
 
@@ -43,9 +43,9 @@ def left(model: ModelProto) -> list[FunctionProto]:
 
 
 def apart(model: ModelProto) -> ModelProto:
-    """The model with domains of their own for functions that are called as operators are, and for their calls.
+    """The model with domains of their own for functions that have an operator's name, and for their calls.
 
-    Which of the two is meant, each runtime decides for itself. So such a call is none of the operator, and stays.
+    Some runtimes run the function, others the operator. Such a call is not taken for the operator, and stays as it is.
     """
     return _moved(model, {key: _OWN + key[0] for key in map(_id, model.functions) if _is_operator(*key)})
 
@@ -91,9 +91,7 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
         return None
     blind = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if _blind(each))
     called = {key for graph, node in blind for key in _called(graph, node)} & functions.keys()
-    while (
-        more := {(n.domain, n.op_type) for key in called for n in _all(functions[key].node)} & functions.keys() - called
-    ):
+    while more := {each for key in called for each in _calls(functions[key])} & functions.keys() - called:
         called |= more
     return replace(file, model=_inlined(file.model, sorted(called))) if called else None
 
@@ -135,10 +133,10 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     out = ModelProto()
     out.CopyFrom(model)
     # onnx's inliner looks at all that there are, those of other operator sets among them.
-    unfit = {_id(each) for each in model.functions if not _fits(each, model) and _calls(each).isdisjoint(chosen)}
-    others = [each for each in model.functions if _id(each) in unfit - {*chosen}]
+    looked_at = {*chosen} | {_id(each) for each in model.functions if _fits(each, model) or _calls(each) & {*chosen}}
+    others = [each for each in model.functions if _id(each) not in looked_at]
     del out.functions[:]
-    out.functions.extend(each for each in model.functions if _id(each) not in unfit - {*chosen})
+    out.functions.extend(each for each in model.functions if _id(each) in looked_at)
     _same_operators(out, chosen)
     try:
         for _ in chosen if any(each.attribute_proto for each in out.functions) else ():  # callers first
@@ -190,9 +188,9 @@ def _fits(function: FunctionProto, model: ModelProto) -> bool:
     """Whether a function's operators are the same in the operator sets of the model, without which none is inlined."""
     own = opset_versions(model)
     wanted = own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
-    apart = [each for each in function.opset_import if wanted.get(each.domain, each.version) != each.version]
+    others = [each for each in function.opset_import if wanted.get(each.domain, each.version) != each.version]
     return all(
-        each.domain in ONNX_DOMAINS and _same_there(function, each.version, wanted[each.domain]) for each in apart
+        each.domain in ONNX_DOMAINS and _same_there(function, each.version, wanted[each.domain]) for each in others
     )
 
 
@@ -239,10 +237,9 @@ def _op(node: NodeProto) -> _Id:
 
 def _holding(functions: dict[_Id, FunctionProto]) -> set[_Id]:
     """The functions that hold a layer, themselves or in a function that they call."""
-    nodes = {key: [*_all(function.node)] for key, function in functions.items()}
     free = {key for key in functions if not key[0].startswith(_OWN)}
-    holding = {key for key in free if any(op(node) in LAYER_OPERATORS for node in nodes[key])}
-    calls = {key: {*map(_op, inner)} for key, inner in nodes.items()}
+    holding = {key for key in free if any(op(node) in LAYER_OPERATORS for node in _all(functions[key].node))}
+    calls = {key: _calls(functions[key]) for key in free}
     while more := {key for key in free if calls[key] & holding} - holding:
         holding |= more
     return holding

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label
 from fc2conv.ir.layer_operators import CONVOLUTIONS
+from fc2conv.layers.quantized import BESIDE_QDQ
 from fc2conv.options import Options, Scope
 from fc2conv.planning.planner import Decision, Plan, depends_on_scope
 from fc2conv.planning.reporting import layout_nodes, scope_report
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
 
 _PER_OUTPUT = "Quantize the weight per tensor or per output."
-_BESIDE_QDQ = {Code.ZERO_POINTS_DIFFER: "Quantize the weight symmetrically (zero point 0)."}
+_SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -137,7 +138,8 @@ def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Pl
     for each in plan.decisions:
         reason = each.reason
         if reason is not None and "--qdq" in (reason.remedy or reason.code.remedy):
-            remedy = reason.remedy if reason.remedy.endswith("--qdq then.") else _BESIDE_QDQ.get(reason.code, "")
+            other = _SYMMETRIC if reason.code is Code.ZERO_POINTS_DIFFER else ""
+            remedy = reason.remedy if reason.remedy in BESIDE_QDQ else other
             reason = kept.get(_name(plan, each)) or replace(reason, remedy=remedy)
         decisions.append(replace(each, reason=reason))
     return replace(plan, decisions=tuple(decisions))

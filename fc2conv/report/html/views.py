@@ -1,4 +1,4 @@
-"""What the templates show and the report's types do not tell as such: numbers, names, verdict lines, rows, bars."""
+"""Gives templates what the report's types do not hold: numbers and names as text, verdict lines, rows, bars."""
 
 from __future__ import annotations
 
@@ -166,5 +166,5 @@ def sizes(shape: list[int] | None) -> str:
 
 
 def times(text: str) -> str:
-    """A text of the report with its crosses as such."""
+    """Writes the `x` between sizes as a multiplication sign."""
     return text.replace(" x ", " \N{MULTIPLICATION SIGN} ")
