@@ -4,7 +4,7 @@ CORE = tests/analysis tests/test_axes.py tests/test_moves.py tests/test_mincut.p
        tests/test_house.py tests/test_seed_example.py tests/test_trace.py
 
 ELSEWHERE = tests/test_contained.py tests/test_interpreter.py tests/test_process.py tests/test_cli.py \
-            tests/test_python.py tests/test_signals.py tests/io tests/batch
+            tests/test_contained_library.py tests/test_python.py tests/test_signals.py tests/io tests/batch
 
 .PHONY: help test test-all versions fuzz bench bench-check profile trace docs lint types portable ci golden-update
 

@@ -59,7 +59,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 CONTAINED = {
     *("crashes", "test_contained.py", "test_custom_operators.py", "test_hostile.py", "test_process.py"),
-    *("test_signals.py", "test_surroundings.py", "test_terminal.py"),
+    *("test_contained_library.py", "test_signals.py", "test_surroundings.py", "test_terminal.py"),
 }
 """Tests of what a process of its own is for; all others convert in this one, which takes a third of the time."""
 
