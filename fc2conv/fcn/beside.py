@@ -42,7 +42,8 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
                 remedy = along_others(slider, along)
                 raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}", remedy)
             full = first
-    if full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map:
+    as_it_is = full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map
+    if as_it_is and slider.constants.is_constant(name):
         return name
     return slider.tensors.value(np.ascontiguousarray(full), f"{name}_map")
 
@@ -84,12 +85,16 @@ def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tupl
 
 
 def measured(slider: Slider, node: NodeProto, form: Form) -> None:
-    """Makes the sizes of a value (Shape, Size) of those of its map."""
+    """Makes the sizes of a value (Shape, Size) of those of its map.
+
+    A dimension with the channels of one cell is as long at each window, however many of these there are.
+    """
     dims = list(zip(form.shape, form.layout, strict=True))
     shape = slider.add("Shape", [form.name], f"{node.output[0]}_map")
     found: list[str] = []
     for size, axes in dims[int_attribute(node, "start", 0) : int_attribute(node, "end", len(dims))]:
-        grows = tuple(axis for axis in axes if axis == BATCH or axis in form.free)
+        cell = CHANNELS in axes and all(form.sizes[axis] == 1 for axis in axes if axis in form.free)
+        grows = tuple(axis for axis in axes if axis == BATCH or (axis in form.free and not cell))
         rest = size // prod(form.sizes[axis] for axis in grows)
         made = slider.tensors.ints((rest,), "size")
         if grows:

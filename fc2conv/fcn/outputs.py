@@ -108,6 +108,14 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
         slider.trace(new, [form])
         slider.forms[new] = replace(form, name=new)
         return slider.forms[new]
+    if any(new in node.output for node in slider.nodes):  # the same channels in another order
+        _rename(slider, new, slider.tensors.unique(f"{new}_unordered"))
+    _rename(slider, old, new)
+    return replace(form, name=new)
+
+
+def _rename(slider: Slider, old: str, new: str) -> None:
+    """Gives a value of the new graph a name that no other has."""
     for node in slider.nodes:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -122,7 +130,6 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
     slider.whole = set(map(change, slider.whole))
     slider.pools[:] = [replace(pool, read=change(pool.read), made=change(pool.made)) for pool in slider.pools]
     slider.forms.update({key: replace(each, name=change(each.name)) for key, each in slider.forms.items()})
-    return replace(form, name=new)
 
 
 def _shape(output: str, form: Form) -> tuple[int | str, ...]:

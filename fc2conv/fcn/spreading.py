@@ -65,12 +65,14 @@ def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
 def with_channels(form: Form, dim: int, channels: int) -> Form | None:
     """A map of one channel as one of several, which are to be in a dimension that holds no more than one element.
 
-    Where channels are in parts, they are one more. None where the dimension is that of the image's own axes.
+    Where channels are in parts, they are one more. None where the dimension is that of the image's own axes alone.
     """
-    if not form.free or form.filled(dim) or not set(form.layout[dim]) <= {CHANNELS}:
+    own = form.layout[dim]
+    flat = CHANNELS in own and form.parts is None
+    if not form.free or form.filled(dim) or not (flat or set(own) <= {CHANNELS}):
         return None
     layout = [axes if form.parts else tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
-    layout[dim] = (CHANNELS,)
+    layout[dim] = own if flat else (CHANNELS,)
     if form.parts is not None:
         shape = np.insert(form.order.shape, form.parts_at(dim).start, channels)
         made = replace(form, layout=tuple(layout), sizes=form.sizes_of(int(prod(shape))))

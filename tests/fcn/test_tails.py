@@ -39,11 +39,18 @@ TAILS = {
         "m0 = ReduceMax <axes = [1]> (s)  d = Sub (s, m0)  e = Exp (d)  z = ReduceSum (e, one)  y = Div (e, z)",
         (13,),
     ),
+    "zeros of its shape": ("z = Shape (s)  e = Expand (none, z)  p = Greater (s, none)  y = Where (p, s, e)", (9, 13)),
+    "one score beside thresholds": ("q = ReduceSum <axes = [1]> (s)  y = Add (q, g)", (11,)),
+    "a one for each item": (
+        "q = ReduceSum <axes = [1]> (s)  z = Shape (q)  o = ConstantOfShape (z)  j = Concat <axis = 1> (q, o)"
+        "  t = MatMul (j, two)  y = Add (t, s)",
+        (9,),
+    ),
 }
 EXTRA = (
     ", float[5] g, float[5] h, float[5] m, float[5] v_var, int64[3] col = {0, 5, 1}, int64[2] row = {-1, 5}, "
     "int64[4] last = {-1, 1, 1, 5}, int64[2] parts = {2, 3}, int64[1] zero = {0}, int64[1] one = {1}, "
-    "int64[1] five = {5}, int64[5] order = {4, 2, 0, 1, 3}"
+    "int64[1] five = {5}, int64[5] order = {4, 2, 0, 1, 3}, float none = {0}, float[2,5] two"
 )
 
 
@@ -70,6 +77,8 @@ GRIDS = {
     "a softmax of each": "q = Reshape (s, grid)  y = Softmax <axis = 2> (q)",
     "the largest of each": "q = Reshape (s, grid)  y = ReduceMax <axes = [2]> (q)",
     "all of them": "q = Reshape (s, grid)  p = Softmax <axis = 2> (q)  y = ReduceSum (p, axes)",
+    "parts of each": "q = Reshape (s, grid)  a = Slice (q, i0, i1, i2)  b = Slice (q, i1, i3, i2)  d = Sigmoid (a)"
+    "  e = Exp (b)  y = Concat <axis = 2> (e, d)",
 }
 
 
@@ -77,7 +86,8 @@ GRIDS = {
 def test_scores_in_several_dimensions_are_the_channels_of_a_map(name: str) -> None:
     original = parse(
         f"""g (float[N,2,8,8] x) => (float[A,B,C] y) <float[4,2,3,3] k, float[6,36] w, int64[3] grid = {{-1, 2, 3}},
-            int64[2] axes = {{1, 2}}>
+            int64[2] axes = {{1, 2}}, int64[1] i0 = {{0}}, int64[1] i1 = {{1}}, int64[1] i2 = {{2}},
+            int64[1] i3 = {{3}}>
         {{ c = Conv <strides = [2, 2]> (x, k)  f = Flatten (c)  [fc] s = Gemm <transB = 1> (f, w)  {GRIDS[name]} }}""",
         opset=13,
     )
