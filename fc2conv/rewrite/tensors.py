@@ -67,7 +67,8 @@ class Tensors(Pool):
         if array.size == 1:
             shape = ()
         values, kind = np.ascontiguousarray(array.reshape(shape)), self._stored(name).type
-        return self.once(("spread", name, shape), lambda: self._array(values, kind, self.unique(f"{name}_s")))
+        key = ("spread", self._same(name), shape)
+        return self.once(key, lambda: self._array(values, kind, self.unique(f"{name}_s")))
 
     def relaid(self, constant: str | np.ndarray, source: Layout, target: Layout) -> str:
         if not isinstance(constant, str):
@@ -77,7 +78,7 @@ class Tensors(Pool):
         form = form or self._form(weights.relaid(self._computed(constant), source, target))
         if form.edit_of_dims and form.shape == self._stored(constant).shape:
             return constant
-        key = ("relaid", constant, source, target)
+        key = ("relaid", self._same(constant), source, target)
         return self.once(key, lambda: self._replayed(form, self.unique(f"{constant}_s")))
 
     def kernel(
@@ -85,7 +86,7 @@ class Tensors(Pool):
     ) -> tuple[str, tuple[int, ...]]:
         """The kernel of a layer (or of some rows): its name, and its shape [M, C, *S]; without a sign 128 more."""
         form = replace(self.form(layer, found, rows), unsigned=unsigned)
-        key = ("kernel", layer.weight, rows, form.move, layer.alpha, unsigned)
+        key = ("kernel", self._same(layer.weight), rows, form.move, layer.alpha, unsigned)
 
         def make() -> str:
             name = self._named(layer.weight) if rows is None else self.unique(f"{layer.weight}_{rows[0]}")
@@ -100,7 +101,7 @@ class Tensors(Pool):
     def kernel_part(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
         """A part of a layer's kernel: its name."""
         form = self.form(layer, found, rows)
-        key = ("part", layer.weight, rows, form.move, layer.alpha, part)
+        key = ("part", self._same(layer.weight), rows, form.move, layer.alpha, part)
         return self.once(key, lambda: self._replayed(form, self.unique(f"{layer.weight}_part"), part))
 
     def values(self, name: str) -> np.ndarray:
@@ -115,7 +116,7 @@ class Tensors(Pool):
         count = outputs(self.constants, layer)
         weight = self._stored(layer.weight).shape
         groups = prod(weight[i] for i in layer.matrix.side_by_side(len(weight)))
-        key = ("bias", name, groups, count, layer.beta)
+        key = ("bias", self._same(name), groups, count, layer.beta)
         return self.once(key, lambda: self._bias(name, groups, count, layer.beta))
 
     def _bias(self, name: str, groups: int, count: int, beta: float) -> str:
@@ -127,6 +128,10 @@ class Tensors(Pool):
         scaled = values if beta == 1.0 else (values.astype(np.float64) * beta).astype(values.dtype)
         flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
         return self._array(flat, stored.type, self._named(name))
+
+    def _same(self, name: str) -> int:
+        """What is one for all names that an Identity gives a constant."""
+        return id(self._stored(name))  # the constants of the scope hold it
 
     def _stored(self, name: str) -> Stored:
         stored = self.constants.stored(name)
@@ -182,7 +187,8 @@ class Tensors(Pool):
                 for j in range(1, len(node.input)):
                     node.input[j] = self.cut(node.input[j], *part.spans[axis])
             if node.name:
-                node.name = node.name if self.state(name) is State.DROP else self.unique(node.name)
+                mine = self.state(replay.node.output[0]) is State.DROP
+                node.name = node.name if mine else self.unique(node.name)
             self.nodes.append(node)
         if form.after != 1.0:
             dtype = helper.tensor_dtype_to_np_dtype(form.stored.type)

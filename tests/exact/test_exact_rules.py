@@ -20,6 +20,9 @@ MOVED = """graph (float[N,2,4,4] x) => (float[N,2,2,2] y) <float s = {{0.03}}, {
 {{ q = QuantizeLinear(x, s, z) p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(q)
   t = Transpose<perm = [0, 1, 3, 2]>(p) y = DequantizeLinear(t, s, z) }}"""
 RECTIFIED = "graph (float[N,4] x) => (uint8[N,4] y) <float s = {{0.03}}, uint8 z = {{{}}}> {{ {} }}"
+JOINED = """graph (float[2,4] x) => (uint8[2,12] y)
+<float s = {{0.03}}, float v = {{0.05}}, uint8 z = {{0}}, float[2,4] m, float e = {{2}}>
+{{ q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) n = Pow(m, e) {} }}"""
 LSTM = """graph (float[5,2,3] x) => (float[5,1,2,4] y) <float[1,16,3] w, float[1,16,4] r{}>
 {{ y = LSTM<hidden_size = 4>(x, w, r{}) }}"""
 ZEROS = f", float[1,32] b = {{{', '.join('0' * 32)}}}, float[1,2,4] h = {{{', '.join('0' * 8)}}}, int32[2] n = {{5, 5}}"
@@ -31,6 +34,10 @@ PAIRS: dict[str, tuple[str, str]] = {
     "Relu before the least number": (
         RECTIFIED.format(0, "r = Relu(x) y = QuantizeLinear(r, s, z)"),
         RECTIFIED.format(0, "y = QuantizeLinear(x, s, z)"),
+    ),
+    "values of two steps side by side": (
+        JOINED.format("c = Concat<axis = 1>(d, x, n) y = QuantizeLinear(c, s, z)"),
+        JOINED.format("a = QuantizeLinear(x, s, z) b = QuantizeLinear(n, s, z) y = Concat<axis = 1>(q, a, b)"),
     ),
     "LpPool": (
         "graph (float[N,2,7] x) => (float[N,2,4] y) <float k = {3}> { q = Mul(x, x) m = AveragePool<kernel_shape = [3],"
@@ -91,6 +98,10 @@ PARTED: dict[str, tuple[str, str]] = {
     "Relu before another number": (
         RECTIFIED.format(1, "r = Relu(x) y = QuantizeLinear(r, s, z)"),
         RECTIFIED.format(1, "y = QuantizeLinear(x, s, z)"),
+    ),
+    "another step side by side": (
+        JOINED.format("c = Concat<axis = 1>(d, x, n) y = QuantizeLinear(c, v, z)"),
+        JOINED.format("a = QuantizeLinear(x, v, z) b = QuantizeLinear(n, v, z) y = Concat<axis = 1>(q, a, b)"),
     ),
     "a state that is not 0": (LSTM.format("", ""), LSTM.format(ZEROS.replace("{0, 0, 0, 0, 0, 0, 0, 0}", "{0, 0, 0, 0, "
                               "0, 0, 0, 1}"), ", b, n, h, h")),

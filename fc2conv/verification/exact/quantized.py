@@ -13,6 +13,7 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
+from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.terms import ABSENT, CHOOSE, Term, limits, unmoved
 
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
@@ -70,15 +71,29 @@ def quantize(at: At) -> Residues:
     """
     if at.attr("block_size", 0) or not at.attr("saturate", 1) or at.operand(0).atoms:
         raise OpaqueError
-    field, x, zero = at.field, at.res(0), at.term.operand(2)
-    own, found = step(at.operand(1), zero, at.term.kind), stepped(at.operand(0))
+    return _quantized(at, at.operand(0), at.res(0))
+
+
+def _quantized(at: At, term: Term, x: Residues) -> Residues:
+    """Quantize an operand, or a part of it; each part of a Concat is quantized as it would be alone."""
+    field, zero, rank = at.field, at.term.operand(2), x.ndim - 1
+    if term.op.name == "Concat" and at.operand(1).size == 1:
+        axis = term.op.attributes["axis"] % rank + 1
+        ends = np.cumsum([(each.shape or ())[axis - 1] for each in term.inputs])
+        parts = zip(term.inputs, np.split(x, ends[:-1], axis), strict=True)
+        return np.concatenate([_quantized(at, each, part) for each, part in parts], axis)
+    if term.computed and term is not at.operand(0):
+        made = folded(at.term, [at.evaluator.numbers_of(each) for each in (term, *at.term.inputs[1:])])
+        if made is not None:
+            return field.of(made)
+    own, found = step(at.operand(1), zero, at.term.kind), stepped(term)
     if own is not None and found is not None and own.key == found.key:
         return own.integers(at, x)
-    rank, axis, least = x.ndim - 1, at.attr("axis", 1), limits(at.term.kind)
+    axis, least = at.attr("axis", 1), limits(at.term.kind)
     points, scale = np.zeros(1) if zero is ABSENT else zero.value, at.operand(1).value
     rising = scale is not None and bool((scale > 0).all())
     if rising and points is not None and least is not None and (points.astype(np.float64) == least[0]).all():
-        x = x if not_negative(at.operand(0)) else field.relu(x)
+        x = x if not_negative(term) else field.relu(x)
     real = field.mul(x, field.inverse(along(at.res(1), axis, rank)))
     point = along(at.res(2), axis, rank) if at.has(2) else field.of(np.zeros((), np.int64))
     return field.ordered(tag("quantized", at.term.kind), [real, point])
