@@ -144,6 +144,15 @@ FAULTS = {
                     "f = Constant<value_ints = [-1, 4]>() y = Reshape(r, f)"),
     ),
     **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in (SIZES | COUNTS).items()},
+    **{
+        f"{what} of {n} items alone": tuple(
+            ROWS.format(SIZE + f"t = Constant<value_ints = [{n}]>() k = Constant<value_float = {k}>() "
+                        f"g = Equal(n, t) m = Mul(x, k) {use}") for k in (2.0, 3.0)
+        )
+        for n in (1, 30)
+        for what, use in {"a choice": "y = Where(g, m, x)",
+                          "a factor": "c = Cast<to = 1>(g) p = Mul(m, c) y = Add(x, p)"}.items()
+    },
     "a factor of both sides up to a hundred": (
         MAPS.format(RESIZE.format('"", r')),
         MAPS.format("k = Constant<value_ints = [1, 1, 2, 2]>() n = Shape(x) h = Constant<value_ints = [500]>() "

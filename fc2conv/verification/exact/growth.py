@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.positions import FAR, STRAIGHT, bent, content, depends, item_of, positions
-from fc2conv.verification.exact.terms import Term, digest
+from fc2conv.verification.exact.terms import Array, Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order, integer
 
@@ -53,8 +54,11 @@ _SIZES = 3
 
 Values = Mapping[str, Term]
 Place = tuple[str, int]
-Uses = dict[bytes, tuple[int, NodeProto]]
-"""What uses one number on the way to the same outputs: for each value the item from which it differs, and its node."""
+Uses = dict[bytes, tuple[int, NodeProto, bool]]
+"""What uses one number on the way to the same outputs: for each value the item from which it differs, and its node.
+
+Last comes whether the number is the same one at both sizes, so that neither shows what is done with another.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,14 @@ class Growth:
         self._grow: dict[tuple[bytes, bytes], int] = {}
         others, ways = {scope.place: scope.values for scope, _ in many.nodes}, {}
         for scope, node in few.nodes:
-            for name, how, item in self._taken(scope, node, others[scope.place]) if scope.place in others else ():
+            taken = self._taken(scope, node, others[scope.place]) if scope.place in others else ()
+            for name, how, item, hides in taken:
                 if scope.place not in ways:
                     ways[scope.place] = _outputs_of(scope)
-                use = how, ways[scope.place].get(name)
-                self.uses.setdefault(use, {})[scope.own[name].key] = item, node
+                what = how, ways[scope.place].get(name)
+                self.uses.setdefault(what, {})[scope.own[name].key] = item, node, hides
 
-    def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, int]]:
+    def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, int, bool]]:
         """Take one node in, and yield its results that use a number which may be another one."""
         values, place = scope.values, scope.place
         alone = any(name in scope.own and scope.own[name].sides == self._side for name in node.output)
@@ -130,11 +135,14 @@ class Growth:
             for name, each in zip(names, numbers, strict=True)
         ]
         how = digest(node.op_type, attributes, read)
+        known = [values[name].value for name in names if (place, name) in self._bent]
+        again = [others[name].value for name in names if (place, name) in self._bent]
+        hides = any(map(_same_numbers, known, again))
         for i, name in enumerate(node.output):
             if name in gives:
                 self._bent[place, name] = worst, digest(how, i)
             elif name and node.op_type != "Reshape":
-                yield name, how, worst
+                yield name, how, worst, hides
 
     def _degree_of(self, place: Place, name: str, one: Term, other: Term) -> int:
         """How often an open size is a factor of a value, or of a number that is known."""
@@ -213,8 +221,16 @@ def _worst(items: Sequence[int]) -> int:
 
 
 def _unmatched(one: Uses, other: Uses) -> list[tuple[int, NodeProto]]:
-    """Return the uses in one model alone: where both have as many, the values may have other layouts."""
-    return [] if len(one) == len(other) else [(one | other)[key] for key in one.keys() ^ other.keys()]
+    """Return the uses in one model alone: where both have as many, the values may have other layouts.
+
+    What a number hides that is the same at both sizes is no matter of layout.
+    """
+    alone = [(one | other)[key] for key in one.keys() ^ other.keys()]
+    return [(item, node) for item, node, hides in alone if hides or len(one) != len(other)]
+
+
+def _same_numbers(one: Array | None, other: Array | None) -> bool:
+    return one is not None and other is not None and np.array_equal(one, other)
 
 
 def _opened(one: Term, other: Term) -> list[tuple[int, tuple[int, int]]]:
