@@ -117,7 +117,7 @@ def room_for_feeds() -> Iterator[None]:
 
 Kind = tuple[int, tuple[int, ...] | None]
 _MOST_SHOWN = 1 << 22
-_SHAPED_BY_VALUES = ("NonZero", "Unique", "Compress", "NonMaxSuppression", "BeamSearch", "GreedySearch", "Sampling")
+SHAPED_BY_VALUES = ("NonZero", "Unique", "Compress", "NonMaxSuppression", "BeamSearch", "GreedySearch", "Sampling")
 
 
 def node_kinds(
@@ -131,7 +131,7 @@ def node_kinds(
     """
     unknown: list[Kind] = [(0, None)] * len(node.output)
     known = {f"x{i}": each for i, each in enumerate(operands) if each is not None}
-    if node.op_type in _SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in known.values()) > _MOST_SHOWN:
+    if node.op_type in SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in known.values()) > _MOST_SHOWN:
         return unknown
     copy = NodeProto()
     copy.CopyFrom(node)

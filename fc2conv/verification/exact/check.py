@@ -11,6 +11,7 @@ from msgspec.structs import replace as replaced
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
+from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.growth import Beyond, Growth, beyond
 from fc2conv.verification.exact.odds import WANTED
@@ -18,8 +19,10 @@ from fc2conv.verification.exact.parting import at_term, parted
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.stored import Blobs
-from fc2conv.verification.exact.terms import Shape
-from fc2conv.verification.nodes import label
+from fc2conv.verification.exact.terms import COUNTS, Shape
+from fc2conv.verification.exact.walk import Place, Walk
+from fc2conv.verification.nodes import graphs, label
+from fc2conv.verification.runtime import SHAPED_BY_VALUES
 
 NAME = "exact"
 _TRIES = 3
@@ -82,23 +85,69 @@ def check_exact(
     least are computed, as what is a number in one model may be a size in the other, and one more where a node that only
     one model has names a position beyond them. `grown` are the same for all other open axes.
     """
+    prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name, seed, files=files)
+    if any(node.op_type in SHAPED_BY_VALUES for graph in graphs(original.model) for node in graph.node):
+        counted = _counted(prover, sizes, seed, grown)
+        if counted is not None and counted.proved and not counted.stopped:
+            return counted
+    return _checked(prover, sizes, seed, grown)[0]
+
+
+def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> tuple[Exact, Prover]:
+    """Compare two models at all sizes that are asked for; the prover is that of the first ones."""
     least = min(sizes)
-    blob = Blobs(original, converted).name
-    prover = _run(Prover(original, converted, sizes[least], blob, seed, files=files), seed)
+    prover = _run(prover, seed)
     on: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
     found = _result(prover, on)
     if len(sizes) > 1 and not found.parted:
         found, on = _wider(prover, found, sizes, seed, on, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items")
     for others in grown:
         if found.proved:
-            found, on = _wider(
-                prover, found, others, seed, [*on, ""], lambda tried: f"inputs of {_listed(_shown(tried.values()))}"
-            )
+            found, on = _wider(prover, found, others, seed, [*on, ""], lambda tried: _shown(tried.values()))
+    return found, prover
+
+
+def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> Exact | None:
+    """Compare with the sizes that values decide as further open ones, and where these are 0, 1, or in another order.
+
+    No truth value is known that is another one then. None where values decide no size.
+    """
+    few, plain = min(STEPS), sizes[min(sizes)]
+    line: Sizes = {n: {**plain, COUNTS: counts(n)} for n in STEPS}
+    every = [{n: {**each[n], COUNTS: counts(few)} for n in each} for each in (sizes, *grown)]
+    others = [
+        _at(prover, {**plain, COUNTS: each}) for each in ((0,) * MOST_COUNTS, (1,) * MOST_COUNTS, counts(1)[::-1])
+    ]
+    tried = [*(_at(prover, line[n]) for n in (few, few + 1)), *others]
+    for each in tried:
+        each.walk(settled=False)
+        if not each.table.counted:
+            return None
+    hidden = [_changing([each.walks[side] for each in tried]) for side in (0, 1)]
+    found, first = _checked(replace(tried[0], hidden=hidden), every[0], seed, [*every[1:], line])
+    for each in others if found.proved else ():
+        ran = _run(replace(each, hidden=hidden), seed)
+        if not _stopped(first, ran) and not all(each.equal for each in ran.found):
+            return replace(found, stopped=True)
     return found
 
 
-def _shown(shapes: Iterable[Shapes]) -> list[str]:
-    return [", ".join(str(list(shape)) for shape in each.values()) for each in shapes]
+def _changing(walks: Sequence[Walk]) -> frozenset[Place]:
+    """The truth values that are not the same in several walks of one model."""
+    found: dict[Place, set[frozenset[bool]]] = {}
+    for scope, node in (each for walk in walks for each in walk.nodes):
+        for name in node.output:
+            value = scope.values[name].value if name in scope.values else None
+            if value is not None and value.dtype == bool and value.size:
+                found.setdefault((scope.place, name), set()).add(frozenset(map(bool, value.flat)))
+    return frozenset(place for place, values in found.items() if len(values) > 1)
+
+
+def _shown(shapes: Iterable[Shapes]) -> str:
+    listed = [", ".join(str([*shape]) for name, shape in each.items() if name != COUNTS) for each in shapes]
+    return (
+        f"inputs of {_listed(listed)}" if len({*listed}) > 1 else f"{len(listed)} choices of sizes that values decide"
+    )
 
 
 def _listed(words: Sequence[object]) -> str:

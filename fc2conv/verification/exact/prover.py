@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property, partial
 from math import inf
@@ -21,7 +21,7 @@ from fc2conv.verification.exact.required import requirements
 from fc2conv.verification.exact.shapes import stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Table, Term, behind, digest, signature
-from fc2conv.verification.exact.walk import Walk
+from fc2conv.verification.exact.walk import Place, Walk
 from fc2conv.verification.nodes import captured, in_order
 
 RULES: dict[str, Rule] = {
@@ -66,7 +66,8 @@ class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
-    `taken` is a value that is taken to be the same. `same` are terms of the first model that the second has as well.
+    `taken` is a value that is taken to be the same, and `hidden` are numbers of each that are not looked at. `same` are
+    terms of the first model that the second has as well.
     """
 
     original: ModelFile
@@ -78,6 +79,7 @@ class Prover:
     files: bytes = b""
     earlier: float = 0.0
     taken: str = ""
+    hidden: Sequence[frozenset[Place]] = (frozenset(), frozenset())
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     walks: tuple[Walk, Walk] = field(init=False)
@@ -124,11 +126,12 @@ class Prover:
         self.spans = _spans(self.converted.model.graph)
         said = stated((self.original.model, self.converted.model), self.shapes)
         first, second = (
-            Walk(file, self.shapes, self.table, side, partial(self.blob, side), defaults=self._defaults, stated=said)
-            for side, file in ((1, self.original), (2, self.converted))
-        )
+            Walk(file, self.shapes, self.table, side, partial(self.blob, side), defaults=self._defaults, stated=said,
+                 hidden=hidden)
+            for side, file, hidden in zip((1, 2), (self.original, self.converted), self.hidden, strict=True)
+        )  # fmt: skip
         if settled:
-            first.settle, second.settle = self._fit, self._settle
+            first.settle, second.settle, second.same = self._fit, self._settle, self._alike
         self.old = first.run()
         self.new = second.run()
         self.walks = first, second
@@ -186,12 +189,14 @@ class Prover:
         return settled
 
     def _settled(self, other: Term | None, term: Term) -> Term:
-        if other is None or other is term or other.shape != term.shape or other.kind != term.kind:
+        if other is None or other is term or self.cuts.exhausted:
             return term
-        if self.cuts.exhausted:
-            return term
-        equal = any(self._equal(each, each, other, term) for each in (self.symbols, self.cuts))
-        return other if equal else term
+        return other if self._alike(other, term) else term
+
+    def _alike(self, one: Term, other: Term) -> bool:
+        """Whether two terms of one type and shape are the same by little arithmetic."""
+        kept = (one.shape, one.kind) == (other.shape, other.kind)
+        return kept and any(self._equal(each, each, one, other) for each in (self.symbols, self.cuts))
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
         """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""

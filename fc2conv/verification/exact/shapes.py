@@ -12,7 +12,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.sizes import declared_size
-from fc2conv.verification.exact.terms import ABSENT, SMALL, Shape, Term
+from fc2conv.verification.exact.terms import ABSENT, RESHAPES, SMALL, Shape, Term
 from fc2conv.verification.nodes import integer
 from fc2conv.verification.runtime import node_kinds
 
@@ -20,6 +20,8 @@ Kind = tuple[int, Shape | None]
 """An element type (0: not known) and a shape (None: not known)."""
 
 Operands = Sequence[Term]
+UNKNOWN = -1
+"""A size that values decide."""
 
 _UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu Clip".split())
 _BINARY = frozenset("Add Sub Mul Div".split())
@@ -152,8 +154,32 @@ def _plain(node: NodeProto, operands: Operands) -> Kind | None:
     return None
 
 
+def counted(
+    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands, bodies: Sequence[Term]
+) -> list[Kind]:
+    """Return type and shape of a node's results, where a size that values decide is `UNKNOWN`."""
+    count = len(node.output)
+    if node.op_type in RESHAPES or any(each.shape is None for each in operands):
+        return [(0, None)] * count
+    if domain == "" and node.op_type == "If":
+        return [_common(*pair) for pair in zip(bodies[:count], bodies[count:], strict=True)]
+    found = _inferred(node, domain, opsets, ir_version, operands, partly=True)
+    first = list(operands[0].shape or ())
+    if node.op_type == "TopK" and first:
+        first[integer(node, "axis", -1)] = UNKNOWN
+        return [(kind, tuple(first)) for kind, _ in found]
+    return found
+
+
+def _common(one: Term, other: Term) -> Kind:
+    """The type and shape of one of two values, with the sizes that these have not in common as `UNKNOWN`."""
+    if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
+        return one.kind, None
+    return one.kind, tuple(a if a == b else UNKNOWN for a, b in zip(one.shape, other.shape, strict=True))
+
+
 def _inferred(
-    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands
+    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands, partly: bool = False
 ) -> list[Kind]:
     unknown: list[Kind] = [(0, None)] * len(node.output)
     if domain not in opsets or not onnx.defs.has(node.op_type, domain):
@@ -165,7 +191,8 @@ def _inferred(
         found = infer_node_outputs(schema, node, types, data, opset_imports=imports, ir_version=ir_version)
     except (InferenceError, onnx.defs.SchemaError, onnx.checker.ValidationError, ValueError):
         return unknown
-    return [_read(found[name]) if name in found else (0, None) for name in node.output]
+    read = (lambda kind: (kind.tensor_type.elem_type, _sizes_of(kind))) if partly else _read
+    return [read(found[name]) if name in found else (0, None) for name in node.output]
 
 
 def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:
@@ -178,7 +205,13 @@ def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], d
 
 
 def _read(kind: TypeProto) -> Kind:
+    sizes = _sizes_of(kind)
+    return kind.tensor_type.elem_type, None if sizes is None or UNKNOWN in sizes else sizes
+
+
+def _sizes_of(kind: TypeProto) -> Shape | None:
     tensor = kind.tensor_type
-    dims = tensor.shape.dim if kind.HasField("tensor_type") and tensor.HasField("shape") else None
-    known = dims is not None and all(d.HasField("dim_value") and d.dim_value >= 0 for d in dims)
-    return tensor.elem_type, tuple(d.dim_value for d in dims) if known and dims is not None else None
+    if not kind.HasField("tensor_type") or not tensor.HasField("shape"):
+        return None
+    dims = tensor.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else UNKNOWN for d in dims)

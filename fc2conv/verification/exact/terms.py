@@ -33,6 +33,8 @@ SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
 
 
+COUNTS = ""
+"""The name, among the shapes of inputs, of the sizes that values decide: how many boxes are found, and the like."""
 MOST = 1 << 40
 """A value of more elements is a whole of which no element is looked at."""
 
@@ -155,13 +157,15 @@ class Table:
     """All terms of the models that are compared, by key; and which models store each blob, in whatever shape.
 
     `numbers` are the results of nodes that give whole numbers of the model, by what they compute. `kinds` are the types
-    and shapes that were inferred, by operator and operands.
+    and shapes that were inferred, by operator and operands. `counted` are the results of nodes of which values decide
+    sizes, in the order of the first model.
     """
 
     terms: dict[bytes, Term] = field(default_factory=dict)
     blobs: dict[bytes, int] = field(default_factory=dict)
     numbers: dict[bytes, list[Term]] = field(default_factory=dict)
     kinds: dict[tuple[object, ...], list[tuple[int, Shape | None]]] = field(default_factory=dict)
+    counted: list[list[Term]] = field(default_factory=list)
 
     def known(self, key: bytes, side: int) -> Term | None:
         """Return the term of a key, and note that a model computes it."""

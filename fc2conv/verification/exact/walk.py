@@ -16,13 +16,17 @@ from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
+from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
-from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import ABSENT, COUNTS, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, integer, label
 
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
+
+Place = tuple[tuple[str, int], str]
+"""A value: its graph, as often as that was walked before, and its name."""
 
 
 @dataclass
@@ -30,7 +34,9 @@ class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
     `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
-    results, by name, as are the terms `values`. `nodes` are those of all graphs, as they were walked.
+    results, by name, as are the terms `values`. `nodes` are those of all graphs, as they were walked. Where the shapes
+    hold `COUNTS`, those `left` are the next sizes that values decide: in the second model a node has those of the first
+    one's that is the `same`. Numbers that are `hidden` are taken as not known.
     """
 
     file: ModelFile
@@ -44,17 +50,21 @@ class Walk:
     values: dict[str, Term] = field(default_factory=dict)
     nodes: list[tuple[Scope, NodeProto]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    same: Callable[[Term, Term], bool] = lambda one, other: one.key == other.key
+    hidden: frozenset[Place] = frozenset()
+    left: list[int] = field(default_factory=list)
 
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
         proto = self.file.model
+        self.left = [*self.inputs.get(COUNTS, ())]
         weights = {t.name for t in proto.graph.initializer}
         given: dict[str, Term] = {}
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        scope = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True, runs=True, unrolls=True)
-        self.values = scope.run()
+        scope = Scope(self, proto.graph, opsets(proto.opset_import), given)
+        self.values = replace(scope, main=True, runs=True, unrolls=True, once=True).run()
         return self.values
 
 
@@ -69,7 +79,7 @@ class Scope:
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
-    model does. It walks Loops if it `unrolls`.
+    model does, and what is no body of a Loop does so `once`. It walks Loops if it `unrolls`.
     """
 
     walk: Walk
@@ -79,6 +89,7 @@ class Scope:
     main: bool = False
     runs: bool = False
     unrolls: bool = False
+    once: bool = False
     depth: int = 0
     part_of: str = ""
     path: str = ""
@@ -153,9 +164,10 @@ class Scope:
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
         if all(term is not None for term in known):
             return [term for term in known if term is not None]
-        if base in self.walk.table.numbers:
+        unseen = any((self.place, name) in self.walk.hidden for name in node.output)
+        if base in self.walk.table.numbers and not unseen:
             return [self.add(term) for term in self.walk.table.numbers[base]]
-        constants = self._evaluated(node, op, operands) if not bodies and not once else None
+        constants = self._evaluated(node, op, operands) if not (bodies or once or unseen) else None
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self.add(term) for term in self.walk.table.numbers[base]]
@@ -163,7 +175,13 @@ class Scope:
         kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
         if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
             kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
-        found = []
+        open_sizes = self.walk.left if self.once and not once and any(shape is None for _, shape in kinds) else []
+        if open_sizes and (equal := earlier(self.walk, op, inputs)):
+            return [self.add(term) for term in equal]
+        if open_sizes and self.walk.side == 1:
+            partly = shape_rules.counted(node, domain, self.opsets, version, operands, bodies)
+            kinds = sized(kinds, partly, open_sizes, op.name == "TopK")
+        found: list[Term] = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value = None if constants is None else constants[i]
             shape = shape if value is None else value.shape
@@ -176,6 +194,8 @@ class Scope:
             drawn = ("random", op.digest, once) if once else None
             term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=drawn)
             found.append(self.add(written(described(term))))
+        if open_sizes and self.walk.side == 1 and None not in (term.shape for term in found):
+            self.walk.table.counted.append(found)
         return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term, ...]) -> Term | None:
@@ -247,20 +267,23 @@ class Scope:
     ) -> list[Term]:
         given = dict.fromkeys((info.name for info in graph.input), ABSENT)
         given.update(zip(given, operands, strict=False))
-        inner = Scope(self.walk, graph, versions, given, runs=self.runs, unrolls=self.unrolls, part_of=part_of)
+        inner = replace(self._inside(graph, given), opsets=versions, unrolls=self.unrolls, part_of=part_of)
         return replace(inner, path=f"{self.path}/{node.output[0]}", depth=self.depth + 1).outputs()
+
+    def _inside(self, graph: GraphProto, known: dict[str, Term]) -> Scope:
+        """A graph that is run where this one is."""
+        inner = Scope(self.walk, graph, self.opsets, known, runs=self.runs, once=self.once, depth=self.depth)
+        return replace(inner, path=self.path)
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         name = "then_branch" if condition else "else_branch"
-        graph = next(a.g for a in node.attribute if a.name == name)
-        known = dict(self.known)
-        return Scope(self.walk, graph, self.opsets, known, runs=self.runs, depth=self.depth, path=self.path).outputs()
+        return self._inside(next(a.g for a in node.attribute if a.name == name), dict(self.known)).outputs()
 
     def step(self, node: NodeProto, body: GraphProto, i: int, read: Sequence[Term]) -> list[Term]:
         """Return what one step of a Loop or a Scan gives."""
         given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
         path = f"{self.path}/{node.output[0]}/{i}"
-        return Scope(self.walk, body, self.opsets, given, runs=self.runs, depth=self.depth + 1, path=path).outputs()
+        return replace(self._inside(body, given), depth=self.depth + 1, path=path).outputs()
 
     def result(self, node: NodeProto, given: Mapping[str, Term]) -> Term:
         """Return the result of a node on these operands."""
@@ -278,6 +301,7 @@ class Scope:
                 continue
             kinds = shape_rules.of_body(node, attribute.g, operands)
             same = unrolled.same(node, attribute.g, self.opsets)
+            once = self.once and node.op_type == "If"
             while True:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
@@ -285,8 +309,8 @@ class Scope:
                         given[info.name] = operands[i]
                         continue
                     given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
-                scope = Scope(self.walk, attribute.g, self.opsets, given, depth=self.depth + 1, path=self.path)
-                results = scope.outputs()
+                inner = replace(self._inside(attribute.g, given), runs=False, once=once, depth=self.depth + 1)
+                results = inner.outputs()
                 kept = shape_rules.stay(node, kinds, results)
                 if kept == kinds:
                     break
