@@ -77,6 +77,16 @@ PROVED = {
        for f in ("Softmax", "Sigmoid")},
     "ArgMin": (PLACE.format("i = ArgMin<axis = 1>(u)"), PLACE.format("n = Neg(u) i = ArgMax<axis = 1>(n)")),
     "the place of the one of a TopK": (ARGMAX, PLACE.format("v, i = TopK(u, first)")),
+    "HardSwish in parts": ("y = HardSwish(u)",
+                           "a = Add(u, three) c = Clip(a, zero, six) m = Mul(u, c) y = Div(m, six)"),
+    "HardSwish by a quotient": ("y = HardSwish(u)",
+                                "a = Add(u, three) r = Relu(a) c = Min(r, six) d = Div(c, six) y = Mul(u, d)"),
+    "HardSwish by HardSigmoid": ("y = HardSwish(u)",
+                                 "h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(u) y = Mul(u, h)"),
+    "a Relu of a multiple and a number": ("m = Mul(u, t) a = Add(m, one) y = Relu(a)",
+                                          "a = Add(u, half) r = Relu(a) y = Mul(r, t)"),
+    "Celu of 1": ("y = Celu(u)", "y = Elu(u)"),
+    "Celu as a multiple of Elu": ("y = Celu<alpha = 2.0>(u)", "m = Mul(u, half) e = Elu(m) y = Mul(e, t)"),
     "the one of a TopK": ("m = ReduceMax<axes = [1]>(u) y = Sub(u, m)", "m, i = TopK(u, first) y = Sub(u, m)"),
 }  # fmt: skip
 APART = {
@@ -95,6 +105,23 @@ APART = {
         ARGMAX,
         PLACE.format("v, i = TopK<largest = 0>(u, first)"),
     ),
+    "HardSwish up to five": (
+        "y = HardSwish(u)",
+        "a = Add(u, three) c = Clip(a, zero, five) m = Mul(u, c) y = Div(m, six)",
+    ),
+    "HardSwish by another number": (
+        "y = HardSwish(u)",
+        "a = Add(u, t) c = Clip(a, zero, six) m = Mul(u, c) y = Div(m, six)",
+    ),
+    "a negative multiple and a number": (
+        "m = Mul(u, minus) a = Add(m, one) y = Relu(a)",
+        "a = Sub(u, half) r = Relu(a) y = Mul(r, minus)",
+    ),
+    "a number less a multiple": (
+        "m = Mul(u, t) a = Sub(one, m) y = Relu(a)",
+        "a = Sub(u, half) r = Relu(a) y = Mul(r, t)",
+    ),
+    "Celu of 2": ("y = Celu<alpha = 2.0>(u)", "y = Elu<alpha = 2.0>(u)"),
     "another factor": ("m = Mul(u, t) y = Relu(m)", "r = Relu(u) y = Mul(r, f)"),
     "another sum": ("y = Softmax(u)", "e = Exp(u) w = Mul(e, t) s = ReduceSum<keepdims = 1>(w, last) y = Div(e, s)"),
     "another half": ("y = Sigmoid(u)", "a = Tanh(u) b = Add(a, one) y = Mul(half, b)"),
@@ -107,7 +134,8 @@ NUMBERS = (
     "t = Constant<value_float = 2.0>() f = Constant<value_float = 4.0>() minus = Constant<value_float = -2.0>() "
     "one = Constant<value_float = 1.0>() last = Constant<value_ints = [-1]>() "
     "several = Constant<value_floats = [1.0, 2.0, 0.5, 2.0]>() zero = Constant<value_float = 0.0>() "
-    "half = Constant<value_float = 0.5>() first = Constant<value_ints = [1]>()"
+    "half = Constant<value_float = 0.5>() first = Constant<value_ints = [1]>() "
+    "three = Constant<value_float = 3.0>() six = Constant<value_float = 6.0>() five = Constant<value_float = 1.0>()"
 )
 
 
@@ -131,6 +159,12 @@ POOLS = "graph (float[N,2,9,9] x) => (float[N,2,{0},{0}] y) {{ {1} }}"
          "[4, 4], pads = [1, 1, 0, 0], strides = [3, 3]", True),
         (9, ("[3, 3], pads = [1, 1, 1, 1]", "[5, 5], pads = [2, 2, 2, 2]"), "[5, 5], pads = [2, 2, 2, 2]", False),
         (3, ("[3, 3], strides = [2, 2]", "[2, 2]"), "[4, 4], strides = [2, 2], pads = [0, 0, 0, 0]", False),
+        (3, ("[3, 3], strides = [2, 2]", "[2, 2]"), "[5, 5], strides = [2, 2]", True),
+        (3, ("[3, 1], strides = [3, 1]", "[1, 3], strides = [1, 3]"), "[3, 3], strides = [3, 3]", True),
+        (2, ("[2, 2], strides = [2, 2]", "[2, 2], strides = [2, 2]"), "[4, 4], strides = [4, 4]", True),
+        (3, ("[1, 1], strides = [2, 2]", "[2, 2], strides = [2, 2]"), "[3, 3], strides = [4, 4]", False),
+        (3, ("[2, 2], strides = [2, 2]", "[2, 2], strides = [2, 2], pads = [1, 1, 1, 1]"),
+         "[4, 4], strides = [4, 4], pads = [2, 2, 2, 2]", False),
     ],
 )  # fmt: skip
 def test_a_pool_of_a_pool_is_one_pool(size: int, twice: tuple[str, str], once: str, same: bool) -> None:

@@ -53,7 +53,7 @@ def functions(term: Term) -> set[str]:
 
 def _hashes(term: Term) -> bool:
     """Whether a sum, product or move is a hash: one of what is not finite, a rounded quotient, an unknown place."""
-    picked = term.op.name == "Gather" and term.operand(1).value is None
+    picked = term.op.name in ("Gather", "GatherND") and term.operand(1).value is None
     rounded = term.op.name == "Div" and term.integer
     return picked or rounded or any(each.atoms for each in term.inputs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf, isfinite, isinf
 from typing import Any
 
@@ -116,6 +117,21 @@ def multiple(term: Term) -> Multiple:
         if number is not None and x.shape == term.shape:
             return x, number
     return term, 1.0
+
+
+def factors(term: Term) -> Iterator[tuple[Term, bool]]:
+    """Yield the numbers above 0 that a value is multiplied by, or divided, behind sums with other numbers."""
+    while len(term.inputs) == 2 and term.op.name in ("Add", "Sub", "Mul", "Div"):
+        known = [one_number(each) for each in term.inputs]
+        rest, number, value = (*term.inputs, known[1]) if known[1] is not None else (*term.inputs[::-1], known[0])
+        turned = rest is term.inputs[1] and term.op.name in ("Sub", "Div")
+        if value is None or rest.shape != term.shape or turned:
+            return
+        if term.op.name in ("Mul", "Div"):
+            if not 0 < value < inf:
+                return
+            yield number, term.op.name == "Div"
+        term = rest
 
 
 def bent(term: Term, above: Multiple, below: Multiple) -> Term | None:

@@ -9,7 +9,8 @@ Always, as the terms of a model are made:
 For two models that are not the same without it:
 
 - f(c x) = c f(x) for c > 0, where f is Relu, LeakyRelu, PRelu, Abs, or a MaxPool and c one number.
-- A MaxPool behind a MaxPool without strides is one MaxPool, and a maximum behind a Relu is that of a maximum.
+- A MaxPool behind a MaxPool whose windows leave no gap is one MaxPool, and a maximum behind a Relu is that of a
+  maximum.
 - exp(x) / sum(exp(x)) is Softmax(x), which no shift of x changes.
 - log(Softmax(x)) and x - log(sum(exp(x))) are LogSoftmax(x), and exp(LogSoftmax(x)) is Softmax(x).
 - Max(x, cx) is a LeakyRelu, if c < 1.
@@ -182,12 +183,13 @@ def _pooled(term: Term, inner: Term) -> Term:
     plain = {"dilations": ones, "auto_pad": b"NOTSET", "ceil_mode": 0, "storage_order": 0}
     if any(each.get(name, value) != value for each in (outer, given) for name, value in plain.items()):
         return term
-    if given.get("strides", ones) != ones or inner.index:
+    steps, own = given.get("strides", ones), outer.get("pads", zeros)
+    gaps = any(n > 1 and step > size for n, size, step in zip(*kernels, steps, strict=True))
+    if gaps or inner.index or (steps != ones and any(own)):
         return term
-    pads = zip(outer.get("pads", zeros), given.get("pads", zeros), strict=True)
     whole = {
-        "kernel_shape": [a + b - 1 for a, b in zip(*kernels, strict=True)],
-        "pads": [a + b for a, b in pads],
-        "strides": outer.get("strides", ones),
+        "kernel_shape": [(n - 1) * step + size for n, size, step in zip(*kernels, steps, strict=True)],
+        "pads": [a + b for a, b in zip(own, given.get("pads", zeros), strict=True)],
+        "strides": [a * b for a, b in zip(steps, outer.get("strides", ones), strict=True)],
     }
     return lawful(made(term, "MaxPool", term.op.version, whole, inner.inputs[0]))

@@ -76,14 +76,20 @@ def expand(at: At) -> Residues:
     return np.broadcast_to(x.reshape(len(x), *[1] * lead, *x.shape[1:]), (len(x), *at.shape))
 
 
+def _looked_up(at: At, axis: int, dims: Sequence[int]) -> Residues:
+    """Pick along an axis by indices of these dimensions that are not known."""
+    x, rank = at.res(0), len(dims)
+    lines = at.field.sequence(np.moveaxis(x, axis, -1))
+    lines = lines.reshape(*lines.shape[:axis], *[1] * rank, *lines.shape[axis:])
+    indices = at.res(1).reshape(len(x), *[1] * (axis - 1), *dims, *[1] * (x.ndim - 1 - axis))
+    return at.field.ordered(tag("Gather"), [lines, indices])
+
+
 def gather(at: At) -> Residues:
     """Pick along an axis by known indices; by others it is a hash of each line and the index."""
     x, axis, known = at.res(0), at.attr("axis", 0) % len(at.dims(0)) + 1, at.operand(1).value
     if known is None:
-        lines, rank = at.field.sequence(np.moveaxis(x, axis, -1)), len(at.dims(1))
-        lines = lines.reshape(*lines.shape[:axis], *[1] * rank, *lines.shape[axis:])
-        indices = at.res(1).reshape(len(x), *[1] * (axis - 1), *at.dims(1), *[1] * (x.ndim - 1 - axis))
-        return at.field.ordered(tag("Gather"), [lines, indices])
+        return _looked_up(at, axis, at.dims(1))
     places = known.astype(np.int64)
     if places.size == 1 and places.ndim <= 1:
         first = int(places.reshape(-1)[0]) % x.shape[axis]
@@ -120,6 +126,12 @@ def moved(data: Sequence[int] = (0,), filler: int = _NONE) -> Rule:
         return np.asarray(np.concatenate(parts, axis=1)[:, found.astype(np.int64)])
 
     return rule
+
+
+def gather_nd(at: At) -> Residues:
+    """Pick by places; a place of one index that is not known is that of a Gather."""
+    single = at.operand(1).value is None and not at.attr("batch_dims", 0) and at.dims(1)[-1:] == (1,)
+    return _looked_up(at, 1, at.dims(1)[:-1]) if single else moved()(at)
 
 
 def pad(at: At) -> Residues:
@@ -165,8 +177,9 @@ def branch(at: At) -> Residues:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(RESHAPES, reshape),
-    **dict.fromkeys("Tile DepthToSpace SpaceToDepth GatherElements GatherND Trilu Compress".split(), moved()),
+    **dict.fromkeys("Tile DepthToSpace SpaceToDepth GatherElements Trilu Compress".split(), moved()),
     **dict.fromkeys(("ScatterND", "ScatterElements"), moved(data=(0, 2))),
+    "GatherND": gather_nd,
     "Dropout": same,
     "Transpose": transpose,
     "Concat": concat,

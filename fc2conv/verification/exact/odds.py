@@ -82,7 +82,8 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
     if name in _PRODUCTS:
         power = _POWERS.get(name, 1)
         return _Size(sum(degrees) * power, depth, sum(bits) * power + _SUMMED)
-    return _Size(max(degrees) + 2.0, depth + 1.0, sum(bits) + 2 * _MOVED_BITS)
+    divided = 2 if evaluator.laws and name in ("Clip", "Relu") else 1
+    return _Size(max(degrees) + 2.0, depth + 1.0, sum(bits) * divided + 2 * _MOVED_BITS)
 
 
 def _bits(term: Term, cuts: bool) -> float:

@@ -29,6 +29,11 @@ _READ = 1 << 18
 _BROADCASTING = 7
 """The opset from which operands are broadcast as they are today."""
 
+_EXTENDED = frozenset(
+    {("Reshape", 14), ("Split", 18), ("Resize", 18), ("Pad", 18), ("LSTM", 14), ("GRU", 14), ("RNN", 14)}
+)
+"""Opsets in which an operator got attributes or operands that change nothing where they are left out."""
+
 RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
 """Whatever only gives its operand another shape."""
 
@@ -74,7 +79,9 @@ def _schema(name: str, domain: str, opset: int) -> tuple[dict[str, bytes], int]:
 @lru_cache(maxsize=1024)
 def _meaning(name: str, domain: str, version: int) -> int:
     """The first opset whose operator has the parameters and defaults of this one: newer ones take more types."""
-    while version > _BROADCASTING and _parameters(name, domain, version - 1) == _parameters(name, domain, version):
+    while version > _BROADCASTING and (
+        (name, version) in _EXTENDED or _parameters(name, domain, version - 1) == _parameters(name, domain, version)
+    ):
         version -= 1
     return version
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from fc2conv.verification.exact.clamps import factors
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
@@ -78,6 +79,18 @@ def hashed(at: At) -> Residues:
     return at.field.ordered(tag(named, [term is ABSENT for term in at.term.inputs]), operands)
 
 
+def scaled(at: At, how: Callable[..., Residues], *operands: Residues | None) -> Residues:
+    """Apply a function f of which f(kx) = k f(x) for k > 0, by laws to x + b / k where the node reads kx + b."""
+    if not at.evaluator.laws:
+        return how(at.field, *operands)
+    field, factor = at.field, at.field.number(1.0)
+    for number, divides in factors(at.operand(0)):
+        residue = at.evaluator.of(number).reshape(field.lanes)
+        factor = field.mul(factor, field.inverse(residue) if divides else residue)
+    divided = field.inverse(factor)
+    return field.mul(how(field, *(x if x is None else field.mul(x, divided) for x in operands)), factor)
+
+
 def of_floats(rule: Rule) -> Rule:
     """Make a rule that holds for floats; of integers the operator is a hash."""
     return lambda at: hashed(at) if at.term.integer else rule(at)
@@ -131,7 +144,9 @@ def rectified(at: At) -> Residues:
     """Relu, which leaves what is not negative as it is."""
     if at.term.integer and not not_negative(at.operand(0)):
         return hashed(at)
-    return _rectified(at.field, at.operand(0), at.res(0))
+    if at.operand(0).op.name == "Concat":
+        return _rectified(at.field, at.operand(0), at.res(0))
+    return scaled(at, lambda field, x: _rectified(field, at.operand(0), x), at.res(0))
 
 
 def _rectified(field: Field, source: Term, x: Residues) -> Residues:
@@ -173,7 +188,7 @@ def clipped(at: At) -> Residues:
         bounds = [at.operand(i).value if at.has(i) else None for i in (1, 2)]
         low, high = (at.res(i) if at.has(i) else None for i in (1, 2))
     if low is None or high is None or (bounds[0] is not None and bounds[1] is not None and bounds[0] <= bounds[1]):
-        return clip(field, x, low, high)
+        return scaled(at, clip, x, low, high)
     return clip(field, clip(field, x, low, None), None, high)  # the upper bound decides where it is the lower one
 
 
