@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fc2conv.verification.exact.clamps import factors
 from fc2conv.verification.exact.evaluate import Evaluator, Level
 from fc2conv.verification.exact.operators import MOVES
 from fc2conv.verification.exact.pointwise import HASHED
@@ -82,7 +83,7 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
     if name in _PRODUCTS:
         power = _POWERS.get(name, 1)
         return _Size(sum(degrees) * power, depth, sum(bits) * power + _SUMMED)
-    divided = 2 if evaluator.laws and name in ("Clip", "Relu") else 1
+    divided = 2 if evaluator.laws and name in ("Clip", "Relu") and any(factors(term.inputs[0])) else 1
     return _Size(max(degrees) + 2.0, depth + 1.0, sum(bits) * divided + 2 * _MOVED_BITS)
 
 
