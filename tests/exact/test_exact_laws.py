@@ -77,14 +77,10 @@ PROVED = {
        for f in ("Softmax", "Sigmoid")},
     "ArgMin": (PLACE.format("i = ArgMin<axis = 1>(u)"), PLACE.format("n = Neg(u) i = ArgMax<axis = 1>(n)")),
     "the place of the one of a TopK": (ARGMAX, PLACE.format("v, i = TopK(u, first)")),
-    "HardSwish in parts": ("y = HardSwish(u)",
-                           "a = Add(u, three) c = Clip(a, zero, six) m = Mul(u, c) y = Div(m, six)"),
-    "HardSwish by a quotient": ("y = HardSwish(u)",
-                                "a = Add(u, three) r = Relu(a) c = Min(r, six) d = Div(c, six) y = Mul(u, d)"),
-    "HardSwish by HardSigmoid": ("y = HardSwish(u)",
-                                 "h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(u) y = Mul(u, h)"),
     "a Relu of a multiple and a number": ("m = Mul(u, t) a = Add(m, one) y = Relu(a)",
                                           "a = Add(u, half) r = Relu(a) y = Mul(r, t)"),
+    "a Clip of a multiple and a number": ("m = Mul(u, t) a = Add(m, one) y = Clip(a, zero, six)",
+                                          "a = Add(u, half) c = Clip(a, zero, three) y = Mul(c, t)"),
     "Celu of 1": ("y = Celu(u)", "y = Elu(u)"),
     "Celu as a multiple of Elu": ("y = Celu<alpha = 2.0>(u)", "m = Mul(u, half) e = Elu(m) y = Mul(e, t)"),
     "the one of a TopK": ("m = ReduceMax<axes = [1]>(u) y = Sub(u, m)", "m, i = TopK(u, first) y = Sub(u, m)"),
@@ -105,13 +101,9 @@ APART = {
         ARGMAX,
         PLACE.format("v, i = TopK<largest = 0>(u, first)"),
     ),
-    "HardSwish up to five": (
-        "y = HardSwish(u)",
-        "a = Add(u, three) c = Clip(a, zero, five) m = Mul(u, c) y = Div(m, six)",
-    ),
-    "HardSwish by another number": (
-        "y = HardSwish(u)",
-        "a = Add(u, t) c = Clip(a, zero, six) m = Mul(u, c) y = Div(m, six)",
+    "a Clip of a multiple up to another number": (
+        "m = Mul(u, t) a = Add(m, one) y = Clip(a, zero, six)",
+        "a = Add(u, half) c = Clip(a, zero, six) y = Mul(c, t)",
     ),
     "a negative multiple and a number": (
         "m = Mul(u, minus) a = Add(m, one) y = Relu(a)",
@@ -135,7 +127,7 @@ NUMBERS = (
     "one = Constant<value_float = 1.0>() last = Constant<value_ints = [-1]>() "
     "several = Constant<value_floats = [1.0, 2.0, 0.5, 2.0]>() zero = Constant<value_float = 0.0>() "
     "half = Constant<value_float = 0.5>() first = Constant<value_ints = [1]>() "
-    "three = Constant<value_float = 3.0>() six = Constant<value_float = 6.0>() five = Constant<value_float = 1.0>()"
+    "three = Constant<value_float = 0.75>() six = Constant<value_float = 1.5>()"
 )
 
 

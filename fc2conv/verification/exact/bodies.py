@@ -24,7 +24,7 @@ GlobalMaxPool (x) => (y) { y = ReduceMax<axes = %(spatial)s>(x) }
 GlobalLpPool (x) => (y) { y = ReduceL%(p)s<axes = %(spatial)s>(x) }
 LpPool (x) => (y) { q = Mul(x, x) m = AveragePool<count_include_pad = 1>(q) k = Constant<value_float = %(cells)s>()
     s = Mul(m, k) y = Sqrt(s) }
-HardSwish (x) => (y) { a = Div(one, six) m = Mul(x, a) s = Add(m, half) h = Clip(s, zero, one) y = Mul(x, h) }
+HardSwish (x) => (y) { h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(x, h) }
 Celu <alpha: float = 1.0> (x) => (y) { a = Constant<value_float: float = @alpha>() d = Div(x, a)
     e = Elu<alpha = 1.0>(d) y = Mul(e, a) }
 Softplus (x) => (y) { e = Exp(x) a = Add(e, one) y = Log(a) }
