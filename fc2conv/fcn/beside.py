@@ -40,7 +40,7 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
             if not np.array_equal(np.broadcast_to(first, full.shape), full):
                 along = {each for each in form.free if (full != np.take(full, [0], each)).any()}
                 remedy = along_others(slider, along)
-                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"{name}, of shape {list(array.shape)}", remedy)
+                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"the operand {name}", remedy)
             full = first
     as_it_is = full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map
     if as_it_is and slider.constants.is_constant(name):

@@ -110,7 +110,10 @@ def slide(
         slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider)
     made = ends.finish(slider, sliding, cams)
     if slider.obstacles:
-        named = [replace(reason, node=_known_as(reason.node, graph, original)) for reason in slider.obstacles]
+        named = [
+            replace(each, node=_known_as(each.node, graph, original), detail=_in_own_names(each.detail, original))
+            for each in slider.obstacles
+        ]
         return SlidingReport(obstacles=[*map(reason_report, named)], pools=pool_reports(slider)), None
     if not any(end.kind == "map" for end in made):
         raise InputError("no output of the model is computed from what slides", _REMEDY)
@@ -150,6 +153,13 @@ def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
             return label(node)
         todo += [i for each in node.output for i in graph.uses.get(each, ()) if i not in todo]
     return name
+
+
+def _in_own_names(detail: str, original: ModelProto) -> str:
+    """What is said of an obstacle, with the names of the original in place of those of their spatial forms."""
+    known = {each.name for each in original.graph.initializer}.union(*(node.output for node in original.graph.node))
+    words = ((word, word.removesuffix("_s")) for word in detail.split(" "))
+    return " ".join(plain if plain in known and word not in known else word for word, plain in words)
 
 
 def _plain(

@@ -77,3 +77,15 @@ def test_other_values_of_each_pixel_are_no_coordinates() -> None:
     report = fc2conv.plan(original, Options(sliding=SlidingOptions())).sliding
     assert report is not None
     assert [each.code for each in report.obstacles] == ["FC502"]
+
+
+def test_a_constant_has_the_name_that_it_has_in_the_file() -> None:
+    tokens = parse(
+        """g (float[N,2,8,8] x) => (float[N,4] y)
+        <float[4,2,3,3] k, int64[3] s = {0, 36, 4}, float[1,36,4] p, float[4,4] v>
+        { c = Conv (x, k)  t = Transpose <perm = [0, 2, 3, 1]> (c)  r = Reshape (t, s)  a = Add (r, p)
+          m = MatMul (a, v)  y = ReduceMean <axes = [1], keepdims = 0> (m) }"""
+    )
+    report = fc2conv.plan(tokens, Options(sliding=SlidingOptions())).sliding
+    assert report is not None
+    assert [(each.code, each.node, each.detail) for each in report.obstacles] == [("FC502", "a", "the operand p")]
