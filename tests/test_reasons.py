@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 import pytest
 from inferring import look
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from textmodel import parse
 
 import fc2conv
@@ -213,6 +214,10 @@ BRAIN = (
 SQUEEZED = f"{FLAT} <float[4,5] w> {{ p = GlobalMaxPool (x)  q = Squeeze (p)  [fc] y = MatMul (q, w) }}"
 NORMED = KEPT[Code.ADDS_LAYOUT][0].text
 OPEN = KEPT[Code.UNKNOWN_SIZE][0].text
+RESIZED = """graph (float[N,4,H,W] x, int64[4] s) => (float[N,5] y) <float[24,5] w>
+{ u = Resize (x, , , s)  f = Flatten (u)  [fc] y = Gemm (f, w) }"""
+RESHAPED = """graph (float[N,4,3,2] x, int64[K] s) => (float[N,5] y) <float[24,5] w>
+{ r = Reshape (x, s)  f = Relu (r)  [fc] y = MatMul (f, w) }"""
 BODY = """graph (float[N,4,H,W] x, bool c) => (float[N,5] y) <float[4,4,1,1] k, float[24,5] w>
 { y = If (c) <then_branch = t () => (float[N,5] a) { m = Conv (x, k)  f = Flatten (m)  [fc] a = Gemm (f, w) },
               else_branch = e () => (float[N,5] b) { z = ReduceMax <keepdims = 0> (x)  g = Expand (z, s) b = Neg (g)
@@ -243,6 +248,13 @@ GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
         (NORMED, Options(), "FC301", "Allow them with --max-added-transposes 2, or use --scope all."),
         (NORMED, Options(scope="all", max_added_transposes=1), "FC301", "Allow them with --max-added-transposes 2."),
         (OPEN, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
+        (RESIZED, Options(), "FC104", "Make s a constant of the model, as its numbers are sizes."),
+        (
+            RESHAPED,
+            Options(),
+            "FC105",
+            "Make s a constant of the model, as its numbers are sizes; or give the shape of r",
+        ),
         (BODY, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
         (FUNCTION, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
         (GROUPED, Options(expand_block_quantized=True), "FC211", "Export the model with a weight in floating point."),
@@ -254,6 +266,14 @@ def test_the_remedy_is_that_of_the_case(text: str, options: Options, code: str, 
     assert layer.reason is not None
     assert layer.reason.code == code
     assert remedy in layer.reason.remedy
+
+
+@pytest.mark.parametrize(("text", "sizes"), [(RESIZED, [1, 4, 3, 2]), (RESHAPED, [0, 24])])
+def test_sizes_that_are_made_a_constant_help(text: str, sizes: list[int]) -> None:
+    model = parse(text, opset=17)
+    model.graph.input.pop()
+    model.graph.initializer.append(numpy_helper.from_array(np.array(sizes), "s"))
+    assert len(fc2conv.convert(model).report.converted) == 1
 
 
 def test_an_input_without_a_shape_is_named() -> None:

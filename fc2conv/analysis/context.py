@@ -27,7 +27,10 @@ Shapes = Mapping[str, Sequence[Size]]
 """Inferred shapes by value; unknown sizes are symbols."""
 
 
-_SHAPED_BY = {"Reshape": 1, "Expand": 1, "Tile": 1, "Resize": 1, "ConstantOfShape": 0, "Range": 0}
+SHAPED_BY = {
+    **dict.fromkeys(("Reshape", "Expand", "Tile", "Resize", "Upsample", "Slice", "Pad", "TopK"), 1),
+    **dict.fromkeys(("ConstantOfShape", "Range"), 0),
+}
 """How many operands give the result its shape by their own; of the others the values count."""
 
 
@@ -205,7 +208,7 @@ class Context:
     def unshaped(self, name: str) -> tuple[str, str]:
         """Finds the node (or the input) at which the shape of a value is lost, and the first tensor without one."""
         while (node := self.graph.made_by(name)) is not None:
-            tensors = (each for each in node.input[: _SHAPED_BY.get(op(node))] if each and self._is_tensor(each))
+            tensors = (each for each in node.input[: SHAPED_BY.get(op(node))] if each and self._is_tensor(each))
             unknown = next((each for each in tensors if self.shape(each) is None), None)
             if unknown is None:
                 return label(node), name

@@ -9,7 +9,7 @@ import numpy as np
 
 from fc2conv.analysis.branches import find_branches
 from fc2conv.analysis.context import Context, size_remedy
-from fc2conv.analysis.counts import selected
+from fc2conv.analysis.counts import selected, sizes_given
 from fc2conv.analysis.elementwise import relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
 from fc2conv.analysis.spatial import sequence_of
@@ -28,6 +28,8 @@ _ADD_IT = "Export the model with an Add behind the layer in place of its addend,
 _TAKE_TENSORS = "Cut the model behind what takes the input apart, so that its inputs are tensors."
 
 _SQUEEZED = "Give the Squeeze its axes, as it removes each open size that is 1; or write the sizes with --static."
+
+_CONSTANT = "Make {} a constant of the model, as its numbers are sizes"
 
 _SETTLE = (
     "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
@@ -79,6 +81,9 @@ def _rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
         remedy = _SQUEEZED
     elif chosen or not _is_tensor(ctx, value):
         remedy = _SETTLE if chosen else _TAKE_TENSORS
+    elif given := sizes_given(ctx, value):
+        also = remedy[0].lower() + remedy[1:-1]
+        remedy = f"{_CONSTANT.format(given)}; or {also}, and inputs with --load-inputs."
     why = ", so that nothing would be proved" if value == ctx.unsized else ""
     return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}{why}", remedy)
 
@@ -186,7 +191,8 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
     if isinstance(found, Obstacle):
         if found is Obstacle.BATCH:
             return Reason(Code.BATCH_CONTRACTED, name, f"input {layer.x}")
-        remedy = size_remedy(ctx.graph, ctx.view)
+        given = sizes_given(ctx, layer.x)
+        remedy = f"{_CONSTANT.format(given)}." if given else size_remedy(ctx.graph, ctx.view)
         return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", remedy)
     if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
         # Rows of which there may be none are items: a batch may be empty.
