@@ -263,9 +263,14 @@ def metadata(output: SlidingOutput) -> str:
 
 
 def placed_beside(
-    plain: SlidingReport, made: SlidingReport, ends: Sequence[End], options: SlidingOptions
+    plain: SlidingReport,
+    made: SlidingReport,
+    ends: Sequence[End],
+    options: SlidingOptions,
+    axes: Mapping[str, Mapping[int, int]],
 ) -> tuple[Placement, ...]:
-    """How the maps of a model are made of those of the plain one."""
+    """How the maps of a model are made of those of the plain one; `axes` are the dimensions that grow, by axis."""
+    at = {(name, dim): axis for name, dims in axes.items() for axis, dim in dims.items()}
     known = {output.output: output for output in plain.outputs}
     there = {output.output: output for output in made.outputs}
     found = []
@@ -273,8 +278,8 @@ def placed_beside(
         before, now = known.get(end.output), there[end.output]
         if before is None or end.kind not in ("map", "cam"):
             continue
-        pairs = enumerate(zip(before.axes, now.axes, strict=True), start=SPACE)
-        cells = {axis: _cells(one, other, end, axis, options) for axis, (one, other) in pairs if other.stride}
+        pairs = {at[other.input, other.dim]: (one, other) for one, other in zip(before.axes, now.axes, strict=True)}
+        cells = {axis: _cells(*pair, end, axis, options) for axis, pair in pairs.items() if pair[1].stride}
         found.append(Placement(end.form.name, end.output, end.output, cells, bool(end.upsampled)))
     return tuple(found)
 
@@ -291,13 +296,13 @@ def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options
 
 def replaced(report: SlidingReport, placements: Sequence[Placement]) -> SlidingReport:
     """The report with how many cells lie from one of the plain network's to the next."""
-    known = {placement.output: placement.axes for placement in placements}
+    known = {each.output: {(at.image, at.dim): at for at in each.axes.values()} for each in placements}
     outputs = []
     for output in report.outputs:
         cells = known.get(output.output, {})
         axes = [
-            msgspec.structs.replace(each, every=cells[axis].stride // cells[axis].made) if axis in cells else each
-            for axis, each in enumerate(output.axes, start=SPACE)
+            each if at is None else msgspec.structs.replace(each, every=at.stride // at.made)
+            for each, at in ((each, cells.get((each.input, each.dim))) for each in output.axes)
         ]
         outputs.append(msgspec.structs.replace(output, axes=axes))
     return msgspec.structs.replace(report, outputs=outputs)

@@ -215,6 +215,11 @@ _RULES: dict[str, _Rule] = {
 """What becomes of the dimensions, by operator."""
 
 
+def lifted(layout: Layout) -> Layout:
+    """The layout of an input of one spatial dimension as that of a map with a height of 1; any other as it is."""
+    return layout if any(axis > SPACE for (axis,) in layout) else tuple((axis + (axis == SPACE),) for (axis,) in layout)
+
+
 def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> dict[str, Image]:
     """The inputs with the axes that grow; raises UsageError for a choice that makes no sense."""
     spatial = {name: [dim for dim, (axis,) in enumerate(layout) if axis >= SPACE] for name, layout in found.items()}

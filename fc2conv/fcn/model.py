@@ -43,6 +43,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
+from fc2conv.targets.chosen import conv_rank, profile_of
 from fc2conv.verification.spec import Claims, Placement
 
 _WITHOUT = "cut the model behind that node, or export it without it"
@@ -92,6 +93,8 @@ def slide(
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
     training = at_training_size(constants, given, options.input_shapes)
     found = inputs.layouts(graph, constants, ranks, training.shapes)
+    if conv_rank(options, profile_of(options)) == "2d":
+        found = {name: inputs.lifted(layout) for name, layout in found.items()}
     images = inputs.chosen(found, options.sliding.input_axes)
     if not any(image.free for image in images.values()):
         raise _no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
@@ -124,7 +127,7 @@ def slide(
     plain = _plain(file, original, options, kept, held)
     if plain is None:
         return report, Slid(model, payloads, report, claims)
-    placements = placed_beside(plain.report, report, made, options.sliding)
+    placements = placed_beside(plain.report, report, made, options.sliding, claims.axes)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, claims, placements, plain)
 

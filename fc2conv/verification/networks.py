@@ -13,7 +13,7 @@ from fc2conv.io.sizes import declared_size
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.drafts import SPACE, Shape
+from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact, check_exact
 from fc2conv.verification.exact.positions import unseen
 from fc2conv.verification.exact.terms import Term
@@ -113,7 +113,7 @@ class Network:
             dims = self.claims.axes[source]
             wanted = tuple(images[source][dims[axis]] for axis in sorted(dims))
             shape = values[name].shape
-            if shape is not None and shape[SPACE:] != wanted:
+            if shape is not None and tuple(shape[axis] for axis in sorted(dims)) != wanted:
                 yield f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from execute import run
-from sliding_judge import CLOSE, at_crops, at_training_size, image, slid
+from sliding_judge import CLOSE, apart, at_crops, at_training_size, image, slid
 from sliding_networks import HEAD, Load, network
 from textmodel import parse
 
@@ -27,6 +29,47 @@ def test_one_axis_alone_may_slide(fixture: Load) -> None:
 def test_axes_that_are_not_there(axes: dict[str, tuple[int, ...]], match: str, fixture: Load) -> None:
     with pytest.raises(UsageError, match=match):
         slid(fixture("unpadded"), input_axes=axes)
+
+
+@pytest.mark.parametrize(
+    ("options", "maps"),
+    [
+        ({}, [1, 7]),
+        ({"output_stride": 1}, [1, 13]),
+        ({"padding": "same"}, [1, 15]),
+        ({"padding": "valid", "upsample": True}, [1, 30]),
+    ],
+)
+def test_the_cells_of_the_axis_that_slides_lie_along_it(options: dict[str, Any], maps: list[int]) -> None:
+    original = parse(
+        """g (float[N,2,5,18] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,84] w>
+        { c = Conv (x, k)  r = Relu (c)  m = MaxPool <kernel_shape = [1, 4], strides = [1, 2]> (r)  f = Flatten (m)
+          [fc] y = Gemm <transB = 1> (f, w) }"""
+    )
+    sliding = SlidingOptions(input_axes={"x": (3,)}, **options)
+    made = fc2conv.convert(original, options=Options(sliding=sliding))
+    assert made.report.verification is not None
+    assert made.report.verification.verdict.accepted
+    assert made.model is not None
+    assert list(run(made.model, image(original, {3: 30}))[0].shape[2:]) == maps
+
+
+@pytest.mark.parametrize("head", ["f = Flatten (r)", "p = GlobalAveragePool (r)  f = Flatten (p)"])
+def test_a_network_of_one_dimension_slides_in_two(head: str) -> None:
+    columns = 4 if "p =" in head else 48
+    original = parse(
+        f"""g (float[N,2,16] x) => (float[N,5] y) <float[4,2,5] k, float[{columns},5] w>
+        {{ c = Conv (x, k)  r = Relu (c)  {head}  [fc] y = Gemm (f, w) }}"""
+    )
+    options = Options(sliding=SlidingOptions(), conv_rank="2d")
+    made = fc2conv.convert(original, options=options)
+    assert made.report.verification is not None
+    assert made.report.verification.verdict == "proved"
+    assert made.model is not None
+    ranks = {t.name: len(t.dims) for t in made.model.graph.initializer}
+    assert [ranks[node.input[1]] for node in made.model.graph.node if node.op_type == "Conv"] == [4, 4]
+    given = image(original, {2: 21})
+    assert apart(run(slid(original), given)[0], run(made.model, given)[0][:, :, 0]) < CLOSE
 
 
 def test_two_images_slide_together() -> None:
