@@ -68,6 +68,12 @@ class Describer:
             sizes=self.runs,
             chosen=chosen,
             counted=frozenset(self.slider.counted),
+            held={
+                held: (form.name, layout)
+                for value, form in self.forms.items()
+                if self.original.get(value, (value, None)) != (value, None)
+                for held, layout in [self._held(value, form)]
+            },
         )
 
     def _input(self, name: str, image: Image) -> SlidingInput:
@@ -213,11 +219,15 @@ class Describer:
         values = []
         for v, form in there.items():
             sizes = tuple((size - 1) // holes.get(axis, 1) + 1 for axis, size in enumerate(form.sizes))
-            held, dims = self.original[v]
-            layout = form.layout if dims is None else tuple(tuple(a for i in d for a in form.layout[i]) for d in dims)
+            held, layout = self._held(v, form)
             values.append((v, Feature(name, held, layout, sizes, steps, holes)))
         found = next((each for v, each in values if not self._reads_image(of, v)), None)
         return found or next((each for _, each in values), None)
+
+    def _held(self, value: str, form: Form) -> tuple[str, Layout]:
+        """The value of the original that a value of the converted model is, and its layout over the map."""
+        held, dims = self.original[value]
+        return held, form.layout if dims is None else tuple(tuple(a for i in d for a in form.layout[i]) for d in dims)
 
     def _reads_image(self, output: str, value: str) -> bool:
         """Whether an output reads an image, and not its shape alone, other than through a value."""

@@ -23,6 +23,8 @@ from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import captured, in_order
 from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
 
+Held = Mapping[str, tuple[str, Layout]]
+"""Values of the original that the sliding model has as a map alone: its name there, and their layout."""
 _LEAST = 2
 """Cells of a map below which nothing is compared: one is at the rim of the image, as at the training size."""
 _POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
@@ -122,7 +124,9 @@ def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: S
     return Expected(wanted.finished(), found.finished(), cells, [*cells])
 
 
-def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes) -> Expected:
+def on_larger(
+    original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, own: Sizes, held: Held
+) -> Expected:
     """Write the maps without windows as the original itself makes them; `own` are the sizes of its values that grow.
 
     Where it does not make a map, as a target of a Reshape is a number, or a number counts the cells of the training
@@ -138,26 +142,29 @@ def on_larger(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Si
         mixed = any(_mixed(own.get(name, ()), sizes.get(name, ())) for name in node.output)
         if mixed or claims.counted.intersection(node.output) or counted.intersection(node.input):
             counted.update(node.output)
-    there = {claim.original: claim for claim in claims.maps if not claim.windowed}
+    outputs = {claim.original: claim for claim in claims.maps if not claim.windowed}
+    laid = {name: (claim.name, claim.layout, claim.parts) for name, claim in outputs.items()}
+    there = {name: (value, layout, ()) for name, (value, layout) in held.items()} | laid
     cells, compared, prefix = dict[str, int](), list[str](), wanted.fresh()
-    for output in there:
+    for output in outputs:
         todo, seen = [output], set[str]()
         while todo:
             name = todo.pop()
-            claim = there.get(name)
-            size = sizes.get(claim.name if claim is not None else name, ())
+            value = there[name][0] if name in there else name
+            size = sizes.get(value, ())
             if name not in makers or name in seen:
                 continue
             seen.add(name)
-            if name in counted or prod(size[SPACE:]) < _LEAST or not _is_map(own.get(name), claim, size):
+            if name in counted or prod(size[SPACE:]) < _LEAST or not _is_map(own.get(name), size, name in there):
                 todo += makers[name].input
                 continue
             if name not in cells:
                 copy = wanted.copied(name, given, prefix)
-                wanted.give(
-                    f"{name} (windows)", copy if claim is None else wanted.as_map(copy, claim.layout, size, claim.parts)
-                )
-                found.give(f"{name} (windows)", name if claim is None else claim.name)
+                if name in there:
+                    _, layout, parts = there[name]
+                    copy = wanted.as_map(copy, layout, size, parts)
+                wanted.give(f"{name} (windows)", copy)
+                found.give(f"{name} (windows)", value)
             cells[name] = prod(size[SPACE:])
             compared.append(output)
     return Expected(wanted.finished(), found.finished(), cells, compared)
@@ -168,9 +175,9 @@ def _mixed(own: Shape, size: Shape) -> bool:
     return len(own) == len(size) and prod(own) == prod(size) and sorted(own) != sorted(size)
 
 
-def _is_map(own: Shape | None, claim: MapClaim | None, size: Shape) -> bool:
+def _is_map(own: Shape | None, size: Shape, known: bool) -> bool:
     """Whether the original has a map where the sliding network has one of this size, if only of a wrong size."""
-    if own is None or claim is not None:
+    if own is None or known:
         return own is not None
     return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 

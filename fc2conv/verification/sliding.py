@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -142,8 +143,9 @@ class _Proof:
         """Compare maps without windows with what the original makes of the larger image, which may be another thing."""
         before, own = (known_shapes(self.network.values(each, self.original)) for each in (self.claims.inputs, images))
         own = {name: size for name, size in own.items() if size != before.get(name)}
-        pair = expected.on_larger(self.original, self.sliding, self.claims, sizes, own)
-        if not pair.cells:
+        larger = partial(expected.on_larger, self.original, self.sliding, self.claims, sizes, own)
+        pair = next((pair for held in ({}, self.claims.held) if (pair := larger(held)).cells), None)
+        if pair is None:
             return []
         alone = self._pairs("windows", pair.compared)
         alone.add(pair, images)

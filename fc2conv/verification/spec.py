@@ -130,6 +130,7 @@ class Claims:
     `chosen` are outputs that tell which class is the best, each with the map of scores that it is chosen from: where
     one class is the best throughout, the scores are what can be compared. `counted` are the original's values that a
     number scales by how many cells a map has at the training size, for which the sliding model has that of any map.
+    `held` are the original's values that the sliding model has as a map alone: its name there, and their layout.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -141,6 +142,7 @@ class Claims:
     sizes: Mapping[str, Mapping[int, Sizes]] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
     counted: frozenset[str] = frozenset()
+    held: Mapping[str, tuple[str, Layout]] = field(default_factory=dict)
 
     def named(self) -> set[str]:
         """Return the values of the sliding model of which something is claimed, apart from its inputs."""

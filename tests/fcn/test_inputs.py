@@ -54,14 +54,15 @@ def test_the_cells_of_the_axis_that_slides_lie_along_it(options: dict[str, Any],
     assert list(run(made.model, image(original, {3: 30}))[0].shape[2:]) == maps
 
 
+@pytest.mark.parametrize("pool", ["slide", "keep"])
 @pytest.mark.parametrize("head", ["f = Flatten (r)", "p = GlobalAveragePool (r)  f = Flatten (p)"])
-def test_a_network_of_one_dimension_slides_in_two(head: str) -> None:
+def test_a_network_of_one_dimension_slides_in_two(head: str, pool: Any) -> None:
     columns = 4 if "p =" in head else 48
     original = parse(
         f"""g (float[N,2,16] x) => (float[N,5] y) <float[4,2,5] k, float[{columns},5] w>
         {{ c = Conv (x, k)  r = Relu (c)  {head}  [fc] y = Gemm (f, w) }}"""
     )
-    options = Options(sliding=SlidingOptions(), conv_rank="2d")
+    options = Options(sliding=SlidingOptions(global_pool=pool), conv_rank="2d")
     made = fc2conv.convert(original, options=options)
     assert made.report.verification is not None
     assert made.report.verification.verdict == "proved"
@@ -69,7 +70,7 @@ def test_a_network_of_one_dimension_slides_in_two(head: str) -> None:
     ranks = {t.name: len(t.dims) for t in made.model.graph.initializer}
     assert [ranks[node.input[1]] for node in made.model.graph.node if node.op_type == "Conv"] == [4, 4]
     given = image(original, {2: 21})
-    assert apart(run(slid(original), given)[0], run(made.model, given)[0][:, :, 0]) < CLOSE
+    assert apart(run(slid(original, global_pool=pool), given)[0], run(made.model, given)[0][:, :, 0]) < CLOSE
 
 
 def test_two_images_slide_together() -> None:
