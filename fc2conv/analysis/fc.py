@@ -183,7 +183,7 @@ def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reas
     found = _grouped(ctx, layer, view, k) if layer.groups else contract(view.dims, spatial_form, k, ctx.rank)
     if isinstance(found, Reason):
         return found
-    if isinstance(found, Contraction) and found.frame != view.spatial_form:
+    if isinstance(found, Contraction) and found.frame != view.spatial_form and found.frame[2:] == found.rest:
         spatial = ctx.remembered(found.rest)
         found = replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
     elif isinstance(found, Contraction) and len(axes_of(found.frame[2:])) == 1:

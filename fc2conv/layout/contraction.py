@@ -52,16 +52,20 @@ def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -
         batch_roots = {axis.root for axis in (spatial_form or dims)[0]} if k or spatial_form else set()
         return Obstacle.BATCH if batch_roots & {axis.root for axis in dims[k]} else own_frame(dims, k, rank)
     summed = set(layouts[0][k])
-    if summed & set(_batch(layouts[0], k) if spatial_form is None else layouts[1][0]):
+    items = _batch(layouts[0], k) if spatial_form is None else _batch(layouts[1][:1], 1)
+    if summed & set(items):
         return Obstacle.BATCH
     if any(not axis.size.known for axis in summed):
         return Obstacle.UNKNOWN
     if spatial_form is not None and set(layouts[1][1]) <= summed:
-        spatial = layouts[1][2:]
+        beside = tuple(axis for axis in layouts[1][0] if axis in summed)  # what the items are taken apart into: frames
+        batch = tuple(axis for axis in layouts[1][0] if axis not in summed)
+        channels, spatial = beside + layouts[1][1], layouts[1][2:]
         if all(_covered(dim, summed) or not set(dim) & summed for dim in spatial):
             inside = tuple(dim if set(dim) <= summed else () for dim in spatial)
             rest = tuple(() if set(dim) <= summed else dim for dim in spatial)
-            return Contraction(spatial_form, (layouts[1][1], *inside), layouts[0][k], layouts[1][0], rest)
+            frame = (batch, channels, *spatial) if beside else spatial_form
+            return Contraction(frame, (channels, *inside), layouts[0][k], batch, rest)
     return own_frame(layouts[0], k, rank)
 
 

@@ -232,3 +232,20 @@ def test_a_layer_without_a_name_whose_result_is_called_as_another_node() -> None
     assert {"h", "y"} <= {node.name for node in result.graph.node if node.op_type in ("Relu", "Tanh")}
     feed = {"x": floats((2, 24))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+# ------------------------------------------------------------------ frames of a video
+
+
+@pytest.mark.parametrize("batch", ["N", "1"])
+def test_the_frames_of_a_video_are_no_items(batch: str) -> None:
+    """They are in the batch of a convolution, and behind it features beside the channels."""
+    text = f"""graph (float[{batch},6,4,3,3] x) => (float[{batch},5] y)
+    {{ r = Reshape (x, s)  c = Conv (r, k)  f = Reshape (c, t)  [fc] y = MatMul (f, w) }}"""
+    arrays = {"s": ints(-1, 4, 3, 3), "t": ints(-1, 378), "k": floats((7, 4, 1, 1)), "w": floats((378, 5))}
+    original = model(text, arrays)
+    result, report = proved(original)
+    assert [layer.kernel_shape for layer in report.converted] == [[3, 3]]
+    for items in (1, 2) if batch == "N" else (1,):
+        feed = {"x": floats((items, 6, 4, 3, 3))}
+        assert difference(run(original, feed), run(result, feed)) < 1e-5
