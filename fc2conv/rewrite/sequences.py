@@ -2,6 +2,10 @@
 
     SequenceAt (SplitToSequence <axis> (x, 2), 1)     ->  Slice (x, 2, 4, axis)
     SequenceAt (SequenceConstruct (x, y), 1)          ->  Identity (y)
+    ConcatFromSequence <axis> (SequenceConstruct (x, y))           ->  Concat <axis> (x, y)
+    ConcatFromSequence <axis> (SplitToSequence <axis> (x, 2))      ->  Identity (x)
+
+SequenceEmpty, SequenceInsert and SequenceErase are followed as well.
 
 This is done to a copy of the model, which is planned beside the model itself.
 """
@@ -23,31 +27,83 @@ from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.swap import exchanged, pooled, swap
 
+_READS = ("SequenceAt", "ConcatFromSequence")
+
 
 def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
     """The model without items of known places; None where there are none, or all layers are converted."""
     kept = not all(each.converts for plan in plans for each in plan.decisions)
-    if not kept or not any(op(node) == "SequenceAt" for plan in plans for node in plan.graph.nodes):
+    if not kept or not any(op(node) in _READS for plan in plans for node in plan.graph.nodes):
         return None
     copy, changed = replace(file, model=deepcopy(file.model)), False
     for graph, constants, pool in pooled(copy, freeze=options.freeze_initializers):
-        items = {i: _item(graph, constants, pool, node) for i, node in enumerate(graph.nodes)}
-        replaced = {i: [new] for i, new in items.items() if new is not None}
+        made = {i: _taken(graph, constants, pool, node) for i, node in enumerate(graph.nodes) if op(node) in _READS}
+        replaced = {i: new for i, new in made.items() if new}
         if replaced:
             swap(graph, exchanged(graph, replaced), pool.new)
             changed = True
     return copy if changed else None
 
 
+def _taken(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> list[NodeProto]:
+    """The nodes that read what a sequence is made of in place of it; none where that is not known."""
+    if op(node) == "ConcatFromSequence":
+        return _joined(graph, constants, pool, node)
+    new = _item(graph, constants, pool, node)
+    return [] if new is None else [new]
+
+
+def _items(graph: Graph, constants: Constants, name: str) -> list[str] | None:
+    """The tensors that were put into a sequence; None where one or its place is not known."""
+    node = graph.made_by(name)
+    kind = "" if node is None else op(node)
+    if node is None or kind in ("SequenceConstruct", "SequenceEmpty"):
+        return None if node is None else list(node.input)
+    first = {"SequenceInsert": 2, "SequenceErase": 1}.get(kind)
+    found = _items(graph, constants, node.input[0]) if first is not None else None
+    if first is None or found is None:
+        return None
+    given = node.input[first : first + 1]
+    places = constants.ints(given[0]) if any(given) else (len(found) - (kind == "SequenceErase"),)
+    if places is None or len(places) != 1 or not -len(found) <= places[0] < len(found) + (kind == "SequenceInsert"):
+        return None
+    at = places[0] % len(found) if places[0] < 0 else places[0]
+    return [
+        *found[:at],
+        *([node.input[1]] if kind == "SequenceInsert" else []),
+        *found[at + (kind == "SequenceErase") :],
+    ]
+
+
+def _joined(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> list[NodeProto]:
+    sequence, axis, new = (
+        graph.made_by(node.input[0]),
+        int_attribute(node, "axis", 0),
+        int_attribute(node, "new_axis", 0),
+    )
+    if sequence is not None and op(sequence) == "SplitToSequence":
+        apart = len(sequence.input) < 2 and not int_attribute(sequence, "keepdims", 1)
+        same = axis == int_attribute(sequence, "axis", 0) and not new and not apart
+        return [new_node("Identity", sequence.input[:1], node.output, label(node))] if same else []
+    items = _items(graph, constants, node.input[0])
+    if not items:
+        return []
+    wide = [pool.unique(f"{name}_item") if new else name for name in items]
+    pairs = zip(items, wide, strict=True) if new else ()
+    made = [pool.node("Unsqueeze", [a], b, "", graph.opset, wanted=b, axes=(axis,)) for a, b in pairs]
+    return [*made, new_node("Concat", wide, node.output, label(node), axis=axis)]
+
+
 def _item(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> NodeProto | None:
     """The node that takes an item from what a sequence is made of; None where that is not known."""
-    sequence = graph.made_by(node.input[0]) if op(node) == "SequenceAt" else None
+    sequence = graph.made_by(node.input[0])
     places = constants.ints(node.input[1]) if sequence is not None else None
     if sequence is None or places is None or len(places) != 1:
         return None
     (place,) = places
-    if op(sequence) == "SequenceConstruct":
-        found = list(sequence.input)[place : place + 1 or None]
+    items = _items(graph, constants, node.input[0])
+    if items is not None:
+        found = items[place : place + 1 or None]
         return new_node("Identity", found, node.output, label(node)) if found else None
     if op(sequence) != "SplitToSequence":
         return None

@@ -26,6 +26,21 @@ SAME = {
         "q = SequenceConstruct(u, x2) i = Constant<value_int = 1>() r = SequenceAt(q, i) y = Add(x, r)",
         "y = Add(x, x2)",
     ),
+    "an item of a sequence that was put in and left": (
+        "e = SequenceEmpty() p = SequenceInsert(e, x) z = Constant<value_int = 0>() q = SequenceInsert(p, u, z) "
+        "l = SequenceErase(q, z) k = SequenceInsert(l, x2) i = Constant<value_int = -1>() r = SequenceAt(k, i) "
+        "y = Add(x, r)",
+        "y = Add(x, x2)",
+    ),
+    "items beside one another": (
+        "q = SequenceConstruct(x, x2) r = ConcatFromSequence<axis = -1, new_axis = 1>(q) "
+        "a = Constant<value_ints = [2]>() y = ReduceSum<keepdims = 0>(r, a)",
+        "y = Add(x, x2)",
+    ),
+    "all parts of what was split": (
+        "s = Constant<value_int = 3>() q = SplitToSequence<axis = 1>(x, s) y = ConcatFromSequence<axis = -1>(q)",
+        "y = Identity(x)",
+    ),
     "Relu is a Clip from 0": ("y = Relu(x)", "z = Constant<value_float = 0.0>() y = Clip(x, z)"),
     "LeakyRelu": (
         "y = LeakyRelu<alpha = 0.25>(x)",
@@ -66,6 +81,12 @@ SAME = {
 
 OTHER = {
     "another part of a sequence": (ITEM.format("value_int = 3", -1) + WIDE, PART.format(2, 4) + WIDE),
+    "items in another order": (
+        "q = SequenceConstruct(x, u) r = ConcatFromSequence<axis = 0, new_axis = 1>(q) "
+        "i = Constant<value_int = 0>() y = Gather(r, i)",
+        "q = SequenceConstruct(u, x) r = ConcatFromSequence<axis = 0, new_axis = 1>(q) "
+        "i = Constant<value_int = 0>() y = Gather(r, i)",
+    ),
     "Relu and LeakyRelu": ("y = Relu(x)", "y = LeakyRelu<alpha = 0.000001>(x)"),
     "Relu and Relu6": (
         "y = Relu(x)",

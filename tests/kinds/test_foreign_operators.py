@@ -180,8 +180,8 @@ def test_a_lost_shape_in_a_body() -> None:
 
 
 def test_a_shape_that_is_lost_in_a_sequence_is_given_of_the_tensor_taken_from_it() -> None:
-    text = """graph (float[N,4,3,2] x) => (float[N,5] y) <int64 zero = {0}, float[24,5] w>
-    { c = Relu (x)  e = SequenceEmpty ()  s = SequenceInsert (e, c)
+    text = """graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w>
+    { c = Relu (x)  e = SequenceEmpty ()  s = SequenceInsert (e, c)  n = Size (x)  zero = Sub (n, n)
       [at] a = SequenceAt (s, zero)  f = Flatten (a)  [fc] y = MatMul (f, w) }"""
     (layer,) = fc2conv.plan(model(text), ALL).sites
     assert layer.reason is not None

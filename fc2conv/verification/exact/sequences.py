@@ -1,25 +1,69 @@
-"""An item of a sequence whose items are known: a part of a tensor that was split, or one of those it was made of."""
+"""Sequences whose items are known: an item is a part of what was split, or a tensor that was put in; so is a Concat."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from onnx import NodeProto, helper
 
 from fc2conv.verification.exact.terms import ABSENT, Term, number
-from fc2conv.verification.nodes import label
+from fc2conv.verification.nodes import integer, label
+
+Reshaped = Callable[[Term, tuple[int, ...], str], Term]
+Made = tuple[NodeProto, dict[str, Term]]
+"""A node, and what it reads by name."""
 
 
-def item(node: NodeProto, operands: Sequence[Term]) -> tuple[NodeProto, dict[str, Term]] | None:
-    """Return the node that takes an item of a sequence from what this was made of, and its operands; None of others."""
+def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made | None:
+    """Return what reads a sequence as a node that reads what this was made of; None where that is not known."""
+    return _item(node, operands) if node.op_type == "SequenceAt" else _joined(node, operands[0], reshaped)
+
+
+def _items(sequence: Term) -> list[Term] | None:
+    """The tensors that were put into a sequence; None where one or its place is not known."""
+    name, place = sequence.op.name, sequence.operand(2 if sequence.op.name == "SequenceInsert" else 1).value
+    if name in ("SequenceConstruct", "SequenceEmpty"):
+        return [*sequence.inputs]
+    found = _items(sequence.operand(0)) if name in ("SequenceInsert", "SequenceErase") else None
+    if found is None or (place is None and len(sequence.inputs) > (2 if name == "SequenceInsert" else 1)):
+        return None
+    index = len(found) - (name == "SequenceErase") if place is None else int(place.reshape(-1)[0])
+    if not -len(found) <= index < len(found) + (name == "SequenceInsert"):
+        return None
+    if name == "SequenceInsert":
+        found.insert(index, sequence.inputs[1])
+    else:
+        del found[index]
+    return found
+
+
+def _joined(node: NodeProto, sequence: Term, reshaped: Reshaped) -> Made | None:
+    """ConcatFromSequence: a Concat of the items, or what was split along the same axis."""
+    axis, new = (integer(node, name, 0) for name in ("axis", "new_axis"))
+    whole, split = sequence.operand(0), sequence.op.attributes
+    if sequence.op.name == "SplitToSequence" and not new and whole.shape is not None:
+        rank, apart = len(whole.shape), len(sequence.inputs) < 2 and not split.get("keepdims", 1)
+        same = axis % rank == int(split.get("axis", 0)) % rank and not apart
+        return (_node("Identity", node, ["x"]), {"x": whole}) if same else None
+    items = _items(sequence)
+    if not items or any(each.shape is None for each in items):
+        return None
+    given = {}
+    for i, each in enumerate(items):
+        shape = [*(each.shape or ())]
+        shape.insert(axis % (len(shape) + 1), 1)
+        given[str(i)] = reshaped(each, tuple(shape), label(node)) if new else each
+    return _node("Concat", node, [*given], axis=axis), given
+
+
+def _item(node: NodeProto, operands: Sequence[Term]) -> Made | None:
     sequence, place = operands[0], operands[-1].value
     if place is None or place.size != 1:
         return None
-    index = int(place.reshape(-1)[0])
-    if sequence.op.name == "SequenceConstruct" and -len(sequence.inputs) <= index < len(sequence.inputs):
-        chosen = sequence.inputs[index]
-        return None if chosen is ABSENT else (_node("Identity", node, ["x"]), {"x": chosen})
+    index, items = int(place.reshape(-1)[0]), _items(sequence)
+    if items is not None and -len(items) <= index < len(items):
+        return _node("Identity", node, ["x"]), {"x": items[index]}
     whole = sequence.operand(0)
     if sequence.op.name != "SplitToSequence" or whole.shape is None:
         return None

@@ -147,7 +147,8 @@ class Scope:
             return self._called(node, graph, versions, operands, self.part_of or label(node))
         if domain == "" and (plain := self._plain(node, operands)) is not None:
             return [plain]
-        if domain == "" and node.op_type == "SequenceAt" and (chosen := sequences.item(node, operands)):
+        reads = domain == "" and node.op_type in ("SequenceAt", "ConcatFromSequence")
+        if reads and (chosen := sequences.taken(node, operands, self.reshaped)):
             given = {name: self.add(term) for name, term in chosen[1].items()}
             return replace(self, known={**given})._results(chosen[0])
         if domain == "" and node.op_type == "If" and operands[0].value is not None:
