@@ -117,6 +117,8 @@ NODES = {
         "float[2,3] a, float[4,3,5] b, float[2,5] c", 'y = Einsum<equation = "ni,oij,nj->no">(a, b, c)'
     ),
     "Einsum of a diagonal": Node("float[2,3,3] a, float[3,4] b", 'y = Einsum<equation = "nii,ij->nj">(a, b)'),
+    "Einsum that repeats": Node("float[2,3,4] a, float[1,4,5] b", 'y = Einsum<equation = "nij,njk->nik">(a, b)'),
+    "Einsum that repeats a sum": Node("float[2,3] a, float[1,4] b", 'y = Einsum<equation = "nj,nk->jk">(a, b)'),
     "Einsum of one": Node("float[2,3,4] a", 'y = Einsum<equation = "abc->cb">(a)'),
     "Transpose": Node("float[2,3,4] a", "y = Transpose<perm = [2, 0, 1]>(a)"),
     "Reshape": Node("float[2,3,4] a", "s = Constant<value_ints = [0, -1]>() y = Reshape(a, s)"),

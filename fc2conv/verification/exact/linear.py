@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
@@ -198,9 +199,14 @@ def einsum(at: At) -> Residues:
     """A sum of products that an equation names, of one operand after the other."""
     needs_plain(at, range(len(at.term.inputs)))
     terms, result = _letters(at, at.attr("equation", b"").decode().replace(" ", ""))
-    x, one = _summed(at, 0, terms[0], result + "".join(terms[1:]))
-    for i, term in enumerate(terms[1:], start=1):
-        y, other = _summed(at, i, term, result + one + "".join(terms[i + 1 :]))
+    pairs = [[*zip(term, at.dims(i), strict=True)] for i, term in enumerate(terms)]
+    larger = {letter for pair in pairs for letter, size in pair if size > 1}
+    # A runtime repeats a dimension of size 1 where its letter has more elsewhere: it is as if it were not there.
+    kept = [[each for each in pair if each[1] > 1 or each[0] not in larger] for pair in pairs]
+    terms = ["".join(letter for letter, _ in pair) for pair in kept]
+    x, one = _summed(at, 0, kept[0], result + "".join(terms[1:]))
+    for i, pair in enumerate(kept[1:], start=1):
+        y, other = _summed(at, i, pair, result + one + "".join(terms[i + 1 :]))
         x, one = _contracted(at, x, one, y, other, result + "".join(terms[i + 1 :]))
     return x.transpose(0, *(one.index(letter) + 1 for letter in result))
 
@@ -221,10 +227,12 @@ def _contracted(at: At, x: Residues, one: str, y: Residues, other: str, needed: 
     return out.reshape(len(out), *(sizes[c] for c in letters)), letters
 
 
-def _summed(at: At, index: int, letters: str, needed: str) -> tuple[Residues, str]:
+def _summed(at: At, index: int, pair: Sequence[tuple[str, int]], needed: str) -> tuple[Residues, str]:
     """An operand less the axes that nothing needs, which are summed; of a letter that comes twice the diagonal."""
+    letters = "".join(letter for letter, _ in pair)
     own = "".join(dict.fromkeys(letters))
     x = at.res(index)
+    x = x.reshape(len(x), *(size for _, size in pair))
     if len(own) < len(letters):
         x = np.einsum(x, [0, *(letters.index(c) + 1 for c in letters)], [0, *(letters.index(c) + 1 for c in own)])
     gone = [i for i, letter in enumerate(own) if letter not in needed]

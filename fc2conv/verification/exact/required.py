@@ -141,7 +141,7 @@ def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
             wanted |= sizes
         else:
             actual += sizes
-    yield from (Requirement(size, wanted[letter]) for letter, size in actual if letter in wanted)
+    yield from (Requirement(size, wanted[letter]) for letter, size in actual if wanted.get(letter, 1) != 1)
 
 
 def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:
