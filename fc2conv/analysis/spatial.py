@@ -23,6 +23,8 @@ MAPS = (
     "com.microsoft::MaxpoolWithMask "
     "com.microsoft.nchwc::ReorderOutput"
 ).split()
+_LRN = 4
+"""Dimensions of what LRN reads."""
 ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 
 
@@ -30,7 +32,9 @@ ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
     view = ctx.first(node)
-    if view is not None and not view.free and view.spatial_form is not None and view.spatial_form[:2] == view.dims[:2]:
+    form = None if view is None or view.free else view.spatial_form
+    narrow = op(node) == "LRN" and form is not None and len(form) != _LRN  # runtimes take no other rank
+    if view is not None and form is not None and form[:2] == view.dims[:2] and not narrow:
         # It asks for the items and the channels, and takes all other axes together.
         return same_operator(node, replace(view, origin=node.output[0]), node.input[1:])
     if view is None or len(view.dims) < 3:

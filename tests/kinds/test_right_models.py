@@ -249,3 +249,15 @@ def test_the_frames_of_a_video_are_no_items(batch: str) -> None:
     for items in (1, 2) if batch == "N" else (1,):
         feed = {"x": floats((items, 6, 4, 3, 3))}
         assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_norm_across_channels_takes_a_picture_alone() -> None:
+    """Channels of a wave that a Reshape dresses as a picture: no runtime norms the wave itself."""
+    text = """graph (float[N,3,10] x) => (float[N,5] y)
+    { c = Conv (x, k)  r = Reshape (c, s)  n = LRN <size = 3> (r)  f = Flatten (n)  [fc] y = MatMul (f, w) }"""
+    arrays = {"s": ints(0, 6, 4, 2), "k": floats((6, 3, 3)), "w": floats((48, 5))}
+    original = model(text, arrays)
+    result, report = proved(original, scope="all")
+    assert kernels(report).keys() == {"fc"}
+    feed = {"x": floats((2, 3, 10))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
