@@ -189,7 +189,8 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
 def _layer(slider: Slider, node: NodeProto) -> None:
     why = slider.kept.get(node.output[0])
     if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:
-        raise Stuck(Code.NOT_SLIDING, node, f"{op(node)}, a product of two values that are computed")
+        why_not = ", a product of two values that are computed" if len(node.input) > 1 else ""
+        raise Stuck(Code.NOT_SLIDING, node, f"{op(node)}{why_not}")
     at = f" at {why.node}" if why.node != label(node) else ""
     detail = f": {why.detail}" if why.detail else ""
     raise Stuck(Code.LAYER_KEPT, node, f"{op(node)}, {why.code.value}{at}{detail}", why.remedy or why.code.remedy)

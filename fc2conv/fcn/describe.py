@@ -44,6 +44,7 @@ class Describer:
         self.forms = {value: form for value, form in slider.forms.items() if form.parts is None}
         self.sizes = {form.name: form.sizes for form in self.forms.values()}
         self.named = {form.name for value, form in self.forms.items() if value in original}
+        self.entries = {slider.forms[image].name for image in self.images}
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
     def describe(self) -> tuple[SlidingReport, Claims]:
@@ -167,8 +168,7 @@ class Describer:
         last maps of several cells.
         """
         found = self._back(name, axes, lambda _: False)
-        entries = {self.slider.forms[image].name for image in self.images}
-        if len(found) == 1 or set(found) <= entries:
+        if len(found) == 1 or set(found) <= self.entries:
             return found
         return self._back(name, axes, lambda sizes: any(sizes[axis] != 1 for axis in axes))
 
@@ -188,7 +188,9 @@ class Describer:
         return found
 
     def _read(self, name: str, axes: Sequence[int]) -> list[str] | None:
-        """The maps that a map is made of; None where it, or what lies between, reads padding or all cells."""
+        """The maps that a map is made of; None for an image, and where it, or what lies between, reads padding or all."""
+        if name in self.entries:
+            return None
         steps = [self.made.get(axis, {}).get(name) for axis in axes]
         if name not in self.sizes and not any(steps):
             return []  # it comes from no image

@@ -6,6 +6,10 @@ import pytest
 from execute import run
 from sliding_judge import CLOSE, apart, at_crops, at_training_size, at_windows, geometry, image, slid, with_outputs
 from sliding_within import CUTS, POOLING, WHOLE, WITHIN, channels, pooling, within
+from textmodel import parse
+
+import fc2conv
+from fc2conv import Options, SlidingOptions
 
 
 @pytest.mark.parametrize("name", WITHIN)
@@ -57,3 +61,14 @@ def test_a_part_that_is_cut_out_is_that_of_every_window(name: str) -> None:
     sliding = slid(original, scope="all")
     assert at_training_size(original, sliding, 1) < CLOSE
     assert at_crops(original, sliding, (10, 13)) < CLOSE
+
+
+def test_a_pooling_within_the_backbone_of_an_image_with_the_channels_last_is_proved() -> None:
+    original = parse(
+        """g (float[N,8,8,3] x) => (float[N,5] y) <float[4,3,3,3] k, float[4,4,1,1] e, float[4,5] w>
+        { t = Transpose <perm = [0, 3, 1, 2]> (x)  c = Conv (t, k)  p = GlobalAveragePool (c)  q = Conv (p, e)
+          s = Sigmoid (q)  m = Mul (c, s)  a = GlobalAveragePool (m)  f = Flatten (a)  [fc] y = MatMul (f, w) }"""
+    )
+    found = fc2conv.convert(original, options=Options(sliding=SlidingOptions())).report.verification
+    assert found is not None
+    assert found.verdict == "proved"
