@@ -188,7 +188,7 @@ class Describer:
         return found
 
     def _read(self, name: str, axes: Sequence[int]) -> list[str] | None:
-        """The maps that a map is made of; None for an image, and where it, or what lies between, reads padding or all."""
+        """The maps that a map is made of; None for an image, and where it, or what is between, reads padding or all."""
         if name in self.entries:
             return None
         steps = [self.made.get(axis, {}).get(name) for axis in axes]
