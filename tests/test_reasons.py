@@ -246,7 +246,7 @@ GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
         (SQUEEZED, Options(), "FC105", "Give the Squeeze its axes"),
         (NORMED, Options(), "FC301", "Allow them with --max-added-transposes 2, or use --scope all."),
         (NORMED, Options(scope="all", max_added_transposes=1), "FC301", "Allow them with --max-added-transposes 2."),
-        (OPEN, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
+        *((text, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with") for text in (OPEN, BODY, FUNCTION)),
         (RESIZED, Options(), "FC104", "Make s a constant of the model, as its numbers are sizes."),
         (
             RESHAPED,
@@ -254,8 +254,6 @@ GROUPED = f"""{FLAT} <uint8[5,1,16] w, float[5] s, int32[24] g>
             "FC105",
             "Make s a constant of the model, as its numbers are sizes; or give the shape of r",
         ),
-        (BODY, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
-        (FUNCTION, Options(), "FC104", "--overwrite-input-shape x:1,4,D2,D3, with numbers for D2 and D3."),
         (GROUPED, Options(expand_block_quantized=True), "FC211", "Export the model with a weight in floating point."),
     ],
 )
