@@ -114,7 +114,11 @@ def slide(
     made = ends.finish(slider, sliding, cams)
     if slider.obstacles:
         named = [
-            replace(each, node=_known_as(each.node, graph, original), detail=_in_own_names(each.detail, original))
+            replace(
+                each,
+                node=_known_as(each.node, graph, original, held or {}),
+                detail=_in_own_names(each.detail, original),
+            )
             for each in slider.obstacles
         ]
         return SlidingReport(obstacles=[*map(reason_report, named)], pools=pool_reports(slider)), None
@@ -141,13 +145,14 @@ def _no_image(blocker: NodeProto | None) -> InputError:
     return InputError(f"{what}, so that nothing slides", _WITHOUT)
 
 
-def _known_as(name: str, graph: Graph, original: ModelProto) -> str:
+def _known_as(name: str, graph: Graph, original: ModelProto, held: Mapping[str, Held]) -> str:
     """The node of the original that a node of the converted model comes from: itself, or the first one behind it.
 
     A node without a name has that of its result, which may be a spatial form.
     """
     known = {label(node) for node in original.graph.node}
-    if (plain := name.removesuffix("_s")) in known:
+    plain, _ = held.get(name, (name, None))
+    if plain in known:
         return plain
     todo = [i for i, node in enumerate(graph.nodes) if label(node) == name]
     while todo and name not in known:

@@ -47,17 +47,17 @@ def freed(
         for each in plan.decisions
         if each.reason is not None and not plan.graph.path
     }
-    return slide(converted_file(file, rewritten), original.model, options, kept, _held(plans))
+    return slide(converted_file(file, rewritten), original.model, options, kept, _held(plans, rewritten))
 
 
-def _held(plans: Sequence[Plan]) -> dict[str, Held]:
+def _held(plans: Sequence[Plan], rewritten: Rewritten | None) -> dict[str, Held]:
     """The values of which the converted model may have a map alone, by its name: theirs, and where dimensions lie."""
     found: dict[str, Held] = {}
-    for plan in plans:
-        for name, view in plan.facts.views.items() if not plan.graph.path else ():
-            places = [position(view, i) for i in range(len(view.dims))]
-            if all(at is not None or not dim for at, dim in zip(places, view.dims, strict=True)):
-                found[f"{name}_s"] = name, tuple(() if at is None else (at,) for at in places)
+    views = next((plan.facts.views for plan in plans if not plan.graph.path), {})
+    for form, name in rewritten.forms.items() if rewritten is not None else ():
+        places = [position(views[name], i) for i in range(len(views[name].dims))]
+        if all(at is not None or not dim for at, dim in zip(places, views[name].dims, strict=True)):
+            found[form] = name, tuple(() if at is None else (at,) for at in places)
     return found
 
 

@@ -81,6 +81,11 @@ class Rewriter:
         read = {*self.graph.uses, *self.graph.captured, *self.graph.outputs}
         return {made for name, made in self._names.items() if name in self.graph.producer and name not in read}
 
+    @property
+    def forms(self) -> dict[str, str]:
+        """The first value that each tensor of a spatial form is the form of, by the tensor's name."""
+        return {self._names[name]: name for name in reversed(self._order(set(self._names)))}
+
     def _last(self, unit: int) -> int:
         layer = self.plan.facts.nodes[unit].layer
         return max((unit, *layer.layer.absorbed)) if layer is not None else unit

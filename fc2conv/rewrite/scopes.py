@@ -42,7 +42,8 @@ class Rewritten:
     """A rewritten skeleton and its payloads.
 
     `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
-    layers that were cut to a target's limits. `requantized` says of layers how far their weights moved when they were
+    layers that were cut to a target's limits, and `forms` the values of the main graph that have a spatial form, by its
+    name. `requantized` says of layers how far their weights moved when they were
     quantized per output; `unchanged` is the model as it was before.
     """
 
@@ -50,6 +51,7 @@ class Rewritten:
     model: ModelProto
     payloads: Mapping[str, Payload]
     fits: Fits = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
     requantized: Changes = field(default_factory=dict)
     unchanged: ModelFile | None = None
 
@@ -193,17 +195,19 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     # The names of all scopes, before any changes: a new name must not be shadowed in an inner one.
     taken = {name for plan in plans for name in plan.graph.names}
     swapped = list[str]()
+    forms: dict[str, str] = {}
     for plan in reversed(plans):
         if _changes(plan):
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
             tensors = _tensors(plan, payloads, taken)
             rewriter = Rewriter(plan, tensors, own, unsigned=profile is None or profile.convolves("uint8"))
             _swap(plan.graph, rewriter)
+            forms = forms if plan.graph.path else rewriter.forms
             swapped.append(plan.graph.path)
         elif any(not plan.graph.path or path.startswith(f"{plan.graph.path}/") for path in swapped):
             swap(plan.graph, plan.graph.nodes)
     _without(replace(file, model=model), lacks, options)
-    return [*plans, *inside], Rewritten(file, model, payloads, fits)
+    return [*plans, *inside], Rewritten(file, model, payloads, fits, forms)
 
 
 def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:

@@ -115,6 +115,18 @@ def test_a_result_that_has_no_map_is_named_where_it_is_an_output() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "drop")]
 
 
+def test_a_node_without_a_name_is_known_by_its_result_whatever_that_is_called_as_a_map() -> None:
+    """`d_s` is taken, so that the spatial form of `d` has another name."""
+    model = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y, float[1] e) <float[4,2,3,3] k, float[5,144] w, float[1] d_s>
+        { c = Conv <kernel_shape = [3, 3]> (x, k)  t = Transpose <perm = [0, 2, 3, 1]> (c)
+          d = LpNormalization <axis = 1> (t)  f = Flatten (d)  y = Gemm <transB = 1> (f, w)  e = Neg (d_s) }"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "d")]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
