@@ -12,8 +12,8 @@ from fc2conv.fcn.beside import measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, Form, identity, widened
-from fc2conv.fcn.parts import meeting, put_together, regroup, spread_out
-from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles, left
+from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
+from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -86,7 +86,9 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
             shaped = with_channels(shaped, dim, size) or shaped if size > 1 else shaped
     maps = {name: spread_out(slider, form, shaped, name) for name, form in forms.items()}
     names = {name: form.name for name, form in maps.items()} | {n: relaid(slider, node, n, shaped) for n in known}
-    small = (form for form in maps.values() if any(form.sizes[axis] == 1 < shaped.sizes[axis] for axis in form.free))
+    small = [form for form in maps.values() if any(form.sizes[axis] == 1 < shaped.sizes[axis] for axis in form.free)]
+    if small and slider.unfolding:
+        raise Stuck(Code.MAP_SPREAD, node, small[0].name)
     slider.spread += [(node, form.name) for form in small]
     slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], list(maps.values()))

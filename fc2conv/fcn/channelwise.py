@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form
-from fc2conv.fcn.parts import apart, in_dimensions, in_order, meeting, put_together, reshaped, taken
-from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart, left
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
+from fc2conv.fcn.parts import apart, in_dimensions, in_order, left, meeting, put_together, reshaped, taken
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import constant_map, with_channels
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
@@ -90,15 +91,31 @@ def _sum_so_far(slider: Slider, node: NodeProto) -> None:
     "SimplifiedLayerNormalization",
 )
 def _layer_norm(slider: Slider, node: NodeProto) -> None:
-    rank = len(slider.form(node).layout)
+    rank = len(slider.form(node, apart=True).layout)
     axis = int_attribute(node, "axis", -1)
-    form, _, several = slider.axes_of(node, range(axis % rank, rank))
+    form, dims, several = slider.axes_of(node, range(axis % rank, rank), apart=True)
     if several != {CHANNELS}:
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-    _channels_last(slider, node, form, axis=-1)
+    operands = node.input[1:]
+    if form.parts is not None:
+        if form.axes(range(dims[0])) - {BATCH}:
+            raise kept_apart(form)
+        form, shape = in_order(slider, form, node.output[0]), form.shape[dims[0] :]
+        operands = [_flat(slider, node, name, shape) for name in operands]
+    _channels_last(slider, node, form, operands, axis=-1)
 
 
-def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: object) -> None:
+def _flat(slider: Slider, node: NodeProto, name: str, shape: Sequence[int]) -> str:
+    """A constant for elements of several dimensions as one for those of one."""
+    values = slider.values(name)
+    if values is None:
+        raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
+    return slider.tensors.value(np.broadcast_to(values, shape).reshape(-1), f"{name}_flat")
+
+
+def _channels_last(
+    slider: Slider, node: NodeProto, form: Form, operands: Sequence[str] = (), **attributes: object
+) -> None:
     """A node that works along the channels, between two transposes that put them last.
 
     Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
@@ -107,7 +124,7 @@ def _channels_last(slider: Slider, node: NodeProto, form: Form, **attributes: ob
     back = (0, rank - 1, *range(1, rank - 1))
     made = node.output[0]
     turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
-    turned = slider.between(node, [turned, *node.input[1:]], f"{made}_turned", **attributes)
+    turned = slider.between(node, [turned, *operands], f"{made}_turned", **attributes)
     slider.add("Transpose", [turned], f"{made}_channels_first", made=made, perm=back)
     slider.result(node, form)
 

@@ -11,8 +11,8 @@ from onnx import NodeProto
 from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import put_together, taken
-from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck, handles, left
+from fc2conv.fcn.parts import left, put_together, taken
+from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck, handles
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END

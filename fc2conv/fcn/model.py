@@ -17,7 +17,8 @@ import fc2conv.fcn.fixed
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
-import fc2conv.fcn.spreading  # noqa: F401
+import fc2conv.fcn.spreading
+import fc2conv.fcn.unfolding  # noqa: F401
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, recipe
@@ -218,13 +219,28 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
 
 
 def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
+    """The pass over the graph; where something is in its way, or computed of the whole image, that over windows.
+
+    It is taken where nothing is in its way.
+    """
+    found = _settled(task, training)
+    slider, _ = found
+    if not slider.obstacles and not slider.flattened:
+        return found
+    other = _settled(task, training, slider.inner - slider.flattened, unfolding=True)
+    return found if other[0].obstacles else other
+
+
+def _settled(
+    task: _Task, training: Training, inner: frozenset[str] = frozenset(), *, unfolding: bool = False
+) -> tuple[Slider, dict[str, Payload]]:
     """The pass over the graph, once more where pooling turns out to be within the backbone, or beside other."""
-    inner: frozenset[str] = frozenset()
     beside: frozenset[str] = frozenset()
     while True:
         payloads = dict(task.file.payloads)
         tensors = Tensors(task.constants, set(task.graph.names), payloads, lambda _: False)
         slider = Slider(task.graph, task.constants, tensors, training, inner, beside, task.options, task.kept)
+        slider.unfolding = unfolding
         for name, image in task.images.items():
             slider.images[name] = replace(image, shape=training.shapes.get(name, ()))
             _enter(slider, name, slider.images[name])

@@ -30,6 +30,14 @@ def apart(form: Form, node: NodeProto, detail: str) -> Form:
     return form if form.parts is not None else replace(form, parts=Parts(form.order, node, detail)).holding(form.order)
 
 
+def left(node: NodeProto, layout: Layout, dims: Sequence[int]) -> Layout:
+    """A layout without some dimensions; raises Stuck where none is left."""
+    found = without(layout, dims)
+    if found is None:
+        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
+    return found
+
+
 def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
     """A map of these channels of another, in their order."""
     if order.size == form.sizes[CHANNELS] and (order == np.arange(order.size)).all():
@@ -46,12 +54,17 @@ def in_order(slider: Slider, form: Form, wanted: str) -> Form:
     return made if made.parts is None else made.holding(np.arange(form.order.size).reshape(form.order.shape))
 
 
+def settled(slider: Slider, form: Form, wanted: str) -> Form:
+    """A value whose channels are in one part as the map with them in their order."""
+    if form.parts is None or form.parts.order.ndim > 1:
+        return form
+    return replace(in_order(slider, form, wanted), layout=_completed(form), parts=None)
+
+
 def put_together(slider: Slider, node: NodeProto, form: Form, index: int = 0) -> None:
     """Notes what a node makes; where its channels are in one part again, that is the map with them in their order."""
-    made = node.output[index]
-    if form.parts is not None and len(form.parts.order.shape) < 2:
-        form = replace(in_order(slider, form, made), layout=_completed(form), parts=None)
-    elif form.parts is not None and (found := _inner_parts(form)):
+    made, form = node.output[index], settled(slider, form, node.output[index])
+    if form.parts is not None and (found := _inner_parts(form)):
         put_together(slider, node, _unpacked(slider, form, found, made), index)
         return
     slider.forms[made] = form

@@ -16,8 +16,8 @@ from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import over_channels, put_together
-from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart, left
+from fc2conv.fcn.parts import left, over_channels, put_together
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import reads_all
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import int_attribute, label, named, new_node, op
@@ -44,8 +44,8 @@ _AROUND = {
 """Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
-_AGAIN = {"ReduceSumSquare": "ReduceSum", "ReduceLogSum": ""}
-"""What is computed of the results of a reduction over cells, where it is not the same once more; "" for nothing."""
+_AGAIN = {**{kind: kind for kind in ("ReduceMean", "ReduceSum", "ReduceL1")}, "ReduceSumSquare": "ReduceSum"}
+"""What the channels of a reduction over cells are reduced by, so that both are one over all; others have no such."""
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
@@ -74,12 +74,19 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
     over, kind = node, op(node)
     if several - {CHANNELS} or not channels:
         if channels:
-            kind, over = _AGAIN.get(kind, kind), named(node, label(node))
+            over = named(node, label(node))
             over.output[0] = slider.tensors.unique(f"{made}_cells")
-            if not kind:
-                raise Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
-            if over.output[0] in slider.inner and form.parts is None:
+            mixed = Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
+            keeps, inner = slider.options.global_pool == "keep", over.output[0] in slider.inner
+            if slider.unfolding and form.has_cells and not keeps:
+                raise mixed
+            if (keeps or inner) and form.parts is None:
+                slider.flattened |= {over.output[0]} if inner else set()
                 over, cells, channels = node, cells | {CHANNELS}, False
+            elif kind in _AGAIN:
+                kind = _AGAIN[kind]
+            else:  # an obstacle, unless it turns out to be within the backbone
+                slider.windowless.append(mixed.reason)
         whole_map(slider, over, form, cells, form.layout)
         form = slider.forms[over.output[0]]
     if channels:
@@ -91,7 +98,8 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
     """Pooling over all cells along some axes, as the caller wants it at the end of a backbone."""
     made = node.output[0]
-    within = made in slider.inner or CHANNELS in axes or not axes & form.free
+    inner = made in slider.inner or (CHANNELS in axes and slider.options.global_pool != "keep")
+    within = inner or not axes & form.free
     choice = "keep" if within else slider.options.global_pool
     sizes = tuple(1 if axis in axes else size for axis, size in enumerate(form.sizes))
     if choice == "error":
@@ -135,7 +143,7 @@ def _at_each_cell(
     for i, operator in enumerate(operators, start=1):
         operands = [form.name, form.name] if operator == "square" else [form.name]
         if operator == "count":
-            dtype = helper.tensor_dtype_to_np_dtype(slider.kind(node.output[0]))
+            dtype = helper.tensor_dtype_to_np_dtype(slider.kind(node.input[0]))
             operands.append(slider.tensors.value(np.array(prod(kernel), dtype), "cells"))
         made = last if i == len(operators) else ""
         kind = "Mul" if len(operands) > 1 else operator

@@ -7,6 +7,7 @@ slide raises `Stuck` with the reason; the pass notes it and goes on behind the n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
@@ -16,7 +17,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from fc2conv.fcn.facts import Count, Image, Pool
-from fc2conv.fcn.forms import SPACE, Form, Layout, Pieces, without
+from fc2conv.fcn.forms import SPACE, Form, Pieces
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.training import Shape, Training, remedy_of, unknown_from
 from fc2conv.ir.constants import Constants
@@ -32,8 +33,8 @@ Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 NARROW: set[str] = set()
 """The operators that may read a value of one cell in place of one that was spread over a map."""
-FIXED = "of fixed size"
-"""The handler of any operator on values that do not grow with the image."""
+FIXED, UNFOLDED = "of fixed size", "on windows as channels"
+"""The handlers of any operator: on values that do not grow with the image, and on maps of which a cell has a window."""
 
 
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
@@ -48,14 +49,6 @@ def kept_apart(form: Form) -> Stuck:
     """The reason against a value whose channels are not put together again."""
     assert form.parts is not None
     return Stuck(Code.SIZES_MIXED, form.parts.node, form.parts.detail)
-
-
-def left(node: NodeProto, layout: Layout, dims: Sequence[int]) -> Layout:
-    """A layout without some dimensions; raises Stuck where none is left."""
-    found = without(layout, dims)
-    if found is None:
-        raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
-    return found
 
 
 def handles(*operators: str, narrow: bool = False) -> Callable[[Handler], Handler]:
@@ -83,7 +76,8 @@ class Slider:
     `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the place of a
     mean with holes. `counts` are the values that pool a whole map, `counting` the nodes with a number that depends on
     a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes with a
-    number of a window. `apart` says how many cells those of before are apart, by axis and map (--output-stride).
+    number of a window. `apart` says how many cells those of before are apart, by axis and map (--output-stride). With
+    `unfolding` windows may become channels, `unfolded` by the maps; `flattened` are numbers of a whole image.
     """
 
     def __init__(
@@ -115,6 +109,7 @@ class Slider:
         self.counting: list[tuple[NodeProto, str]] = []
         self.relaid: dict[tuple[str, Pieces, int], str] = {}
         self.apart: Mapping[int, Mapping[str, Fraction]] = {}
+        self.unfolding, self.unfolded, self.flattened = False, dict[str, str](), set[str]()
 
     # ------------------------------------------------------------------ the walk
 
@@ -148,6 +143,10 @@ class Slider:
             if narrow is None and self._is_fixed(node):
                 HANDLERS[FIXED](self, node)
                 return
+            if narrow is None and self.unfolding:
+                with suppress(Stuck):
+                    HANDLERS[UNFOLDED](self, node)
+                    return
             self.obstacles += [stuck.reason] if stuck.reason not in self.obstacles else []
             self._lose(node, stuck.reason)
 

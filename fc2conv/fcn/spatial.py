@@ -9,8 +9,9 @@ from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, identity
 from fc2conv.fcn.geometry import Step, packed, unpacked
+from fc2conv.fcn.parts import in_order
 from fc2conv.fcn.pooling import whole_map
-from fc2conv.fcn.slider import Slider, Stuck, handles
+from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import all_of
 from fc2conv.ir.graph import changed, int_attribute, ints_attribute, op, text_attribute
 from fc2conv.layout.axes import Axis, Size
@@ -23,8 +24,11 @@ _WEIGHTS = {"Conv": 1, "ConvInteger": 1, "com.microsoft::FusedConv": 1, "QLinear
 
 @handles(*_WEIGHTS, *_POOLS, "com.microsoft::QLinearAveragePool")
 def _window(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node)
+    form = slider.form(node, apart=True)
     layout = identity(form.rank)
+    if form.parts is not None:
+        _over_parts(slider, node, form)
+        return
     if not form.is_map:
         if _along_channels(slider, node, form):
             return
@@ -51,6 +55,32 @@ def _window(slider: Slider, node: NodeProto) -> None:
     made = slider.emit(node, [form.name, *node.input[1:]], **changed)
     del made.output[1:]
     slider.result(node, form, steps, layout=layout, sizes=sizes)
+
+
+def _over_parts(slider: Slider, node: NodeProto, form: Form) -> None:
+    """A convolution of parts of the channels that its kernel sums over, as one of 1x1 of the channels."""
+    weight = node.input[_WEIGHTS[op(node)]] if op(node) in _WEIGHTS else ""
+    shape = slider.shape(weight, node) if weight else ()
+    fits = form.layout[0] == (BATCH,) and shape[SPACE:] == form.shape[SPACE:] and not any(_pads(node))
+    if not fits or form.axes(range(len(form.layout))) - {BATCH, CHANNELS} or not slider.constants.is_constant(weight):
+        raise kept_apart(form)
+    form = in_order(slider, form, node.output[0])
+    every = [(Axis(str(dim), Size(size)),) if size > 1 else () for dim, size in enumerate(shape)]
+    ones = [()] * (form.rank - SPACE)
+    flat = slider.tensors.relaid(
+        weight, tuple(every), (every[0], tuple(axis for dim in every[1:] for axis in dim), *ones)
+    )
+    read = [form.name if name == node.input[0] else flat if name == weight else name for name in node.input]
+    none = dict.fromkeys(("kernel_shape", "strides", "dilations", "pads", "auto_pad"))
+    slider.emit(node, read, **none)
+    layout = ((BATCH,), (CHANNELS, *range(SPACE, form.rank)), *[()] * (len(shape) - SPACE))
+    layout = identity(form.rank) if len(shape) == form.rank else layout
+    slider.result(node, form, layout=layout, sizes=form.sizes_of(shape[0]), parts=None)
+
+
+def _pads(node: NodeProto) -> Sequence[int]:
+    """The pads of a window that are not those of an `auto_pad`."""
+    return ints_attribute(node, "pads") or ()
 
 
 def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:

@@ -10,7 +10,6 @@ import msgspec
 
 from fc2conv.errors import InputError
 from fc2conv.io.reader import ModelFile
-from fc2conv.layout.view import position
 from fc2conv.options import Options, VerifyOptions
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
@@ -54,10 +53,12 @@ def _held(plans: Sequence[Plan], rewritten: Rewritten | None) -> dict[str, Held]
     """The values of which the converted model may have a map alone, by its name: theirs, and where dimensions lie."""
     found: dict[str, Held] = {}
     views = next((plan.facts.views for plan in plans if not plan.graph.path), {})
-    for form, name in rewritten.forms.items() if rewritten is not None else ():
-        places = [position(views[name], i) for i in range(len(views[name].dims))]
-        if all(at is not None or not dim for at, dim in zip(places, views[name].dims, strict=True)):
-            found[form] = name, tuple(() if at is None else (at,) for at in places)
+    for made, name in rewritten.forms.items() if rewritten is not None else ():
+        form = views[name].spatial_form or ()
+        at = {axis: dim for dim, axes in enumerate(form) for axis in axes}
+        places = tuple(tuple(dict.fromkeys(at[axis] for axis in dim if axis in at)) for dim in views[name].dims)
+        if tuple(tuple(axis for dim in dims for axis in form[dim]) for dims in places) == views[name].dims:
+            found[made] = name, places
     return found
 
 

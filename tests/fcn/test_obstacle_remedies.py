@@ -15,9 +15,10 @@ from fc2conv.errors import InputError
 SLIDING = Options(sliding=SlidingOptions())
 
 ALONG_ROWS = {
-    "a constant": "d = Mul (c, rows)",
-    "a constant, channels last": "t = Transpose <perm = [0, 2, 3, 1]> (c)  d = Mul (t, last)",
-    "a value of one row": "e = Conv (c, tall)  d = Add (c, e)",
+    "a constant": "h = Mul (c, rows)  d = Conv (h, one)",
+    "a constant, channels last": "t = Transpose <perm = [0, 2, 3, 1]> (c)  m = Mul (t, last)"
+    "  h = Transpose <perm = [0, 3, 1, 2]> (m)  d = Conv (h, one)",
+    "a value of one row": "e = Conv (c, tall)  h = Add (c, e)  d = Conv (h, one)",
 }
 
 
@@ -26,7 +27,7 @@ def test_what_is_in_the_way_along_one_axis_leaves_the_other(name: str) -> None:
     """The remedy names the dimension, and helps."""
     model = parse(
         f"""g (float[1,8,8,2] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,4,6,1] tall, float[1,4,6,1] rows,
-            float[1,6,1,4] last, float[5,144] w>
+            float[1,6,1,4] last, float[5,144] w, float[4,4,1,1] one>
         {{ i = Transpose <perm = [0, 3, 1, 2]> (x)  c = Conv (i, k)  {ALONG_ROWS[name]}  f = Flatten (d)
            [fc] y = Gemm <transB = 1> (f, w) }}"""
     )

@@ -46,8 +46,12 @@ CASES = {
         "part",
         ", float[8] roi = {0, 0, 0.2, 0.2, 1, 1, 0.8, 0.8}, int64[4] sizes = {1, 4, 6, 6}",
     ),
-    Code.SIZE_IN_CONSTANT: Case("[positions] d = Add (c, p)", "positions", ", float[1,4,6,6] p"),
-    Code.SIZES_MIXED: Case("[soft] d = Softmax <axis = 3> (c)", "soft"),
+    Code.SIZE_IN_CONSTANT: Case(
+        "[positions] p = Add (c, q)  d = Conv <kernel_shape = [1, 1]> (p, l)",
+        "positions",
+        ", float[1,4,6,6] q, float[4,4,1,1] l",
+    ),
+    Code.SIZES_MIXED: Case("[soft] s = Softmax <axis = 3> (c)  d = Conv (s, l)", "soft", ", float[4,4,1,1] l"),
     Code.LAYER_KEPT: Case("d = Relu (c)", "fc", options=Options(exclude=("fc",), sliding=SlidingOptions())),
     Code.POOL_REFUSED: Case(
         "[pool] d = GlobalAveragePool (c)",
@@ -56,7 +60,11 @@ CASES = {
         columns=4,
     ),
     Code.POOL_NOT_SLIDING: Case("[pool] d = ReduceProd <axes = [2, 3]> (c)", "pool", columns=4),
-    Code.MAP_SPREAD: Case("e = Conv <kernel_shape = [6, 6]> (c, q)  [add] d = Add (c, e)", "add", ", float[4,4,6,6] q"),
+    Code.MAP_SPREAD: Case(
+        "e = Conv <kernel_shape = [6, 6]> (c, q)  [add] a = Add (c, e)  d = Conv (a, l)",
+        "add",
+        ", float[4,4,6,6] q, float[4,4,1,1] l",
+    ),
     Code.SIZE_UNKNOWN: Case("[pool] d = GlobalAveragePool (c)", "x", columns=4, image="H,W"),
     Code.STRIDES_UNLIKE: Case(
         "e = MaxPool <kernel_shape = [6, 6]> (c)  g = MaxPool <kernel_shape = [3, 3], strides = [3, 3]> (c)  "
@@ -197,9 +205,9 @@ def test_a_training_size_that_is_given_helps() -> None:
 def test_a_constant_that_is_the_same_for_all_cells_is_none() -> None:
     case = CASES[Code.SIZE_IN_CONSTANT]
     model = case.model()
-    (positions,) = [t for t in model.graph.initializer if t.name == "p"]
+    (positions,) = [t for t in model.graph.initializer if t.name == "q"]
     values = onnx.numpy_helper.to_array(positions)[:, :, :1, :1]
-    full = onnx.numpy_helper.from_array(values.repeat(6, 2).repeat(6, 3), "p")
+    full = onnx.numpy_helper.from_array(values.repeat(6, 2).repeat(6, 3), "q")
     positions.CopyFrom(full)
     assert at_training_size(model, slid(model)) < CLOSE
 
