@@ -117,7 +117,7 @@ def slide(
         named = [
             replace(
                 each,
-                node=_known_as(each.node, graph, original, held or {}),
+                node=_known_as(each.node, slider, original, held or {}),
                 detail=_in_own_names(each.detail, original),
             )
             for each in slider.obstacles
@@ -146,21 +146,23 @@ def _no_image(blocker: NodeProto | None) -> InputError:
     return InputError(f"{what}, so that nothing slides", _WITHOUT)
 
 
-def _known_as(name: str, graph: Graph, original: ModelProto, held: Mapping[str, Held]) -> str:
-    """The node of the original that a node of the converted model comes from: itself, or the first one behind it.
+def _known_as(name: str, slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> str:
+    """The node of the original that a node of the converted or the sliding model comes from: itself, or one behind it.
 
-    A node without a name has that of its result, which may be a spatial form.
+    A node without a name has that of its result, which may be a spatial form; inputs and outputs are what they are.
     """
-    known = {label(node) for node in original.graph.node}
-    plain, _ = held.get(name, (name, None))
-    if plain in known:
-        return plain
-    todo = [i for i, node in enumerate(graph.nodes) if label(node) == name]
-    while todo and name not in known:
-        node = graph.nodes[todo.pop(0)]
-        if label(node) in known:
-            return label(node)
-        todo += [i for each in node.output for i in graph.uses.get(each, ()) if i not in todo]
+    makers = {made: label(node) for node in original.graph.node for made in node.output if made}
+    known, nodes = set(makers.values()), [*slider.graph.nodes, *slider.nodes]
+    ends = {value.name for value in (*original.graph.input, *original.graph.output)}
+    todo, seen = [] if name in ends else [name], set[str]()
+    while todo:
+        each = todo.pop(0)
+        plain, _ = held.get(each, (each, None))
+        if plain in known or plain in makers:
+            return plain if plain in known else makers[plain]
+        results = [made for node in nodes if label(node) == each or each in node.input for made in node.output]
+        todo += [made for made in dict.fromkeys(results) if made and made not in seen]
+        seen.update(results)
     return name
 
 

@@ -42,6 +42,8 @@ _AROUND = {
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
 """Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
+_OF_PARTS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
+"""What pooling over cells is over parts of the channels."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
 _AGAIN = {**{kind: kind for kind in ("ReduceMean", "ReduceSum", "ReduceL1")}, "ReduceSumSquare": "ReduceSum"}
@@ -50,6 +52,11 @@ _AGAIN = {**{kind: kind for kind in ("ReduceMean", "ReduceSum", "ReduceL1")}, "R
 
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
 def _global(slider: Slider, node: NodeProto) -> None:
+    form = slider.form(node, apart=True)
+    kind, dims = _OF_PARTS.get(op(node)), range(SPACE, len(form.layout))
+    if form.parts is not None and kind is not None and form.axes(dims) == {CHANNELS}:
+        put_together(slider, node, over_channels(slider, node, form, kind, dims))
+        return
     form = slider.map_of(node)
     if int_attribute(node, "channels_last", 0):
         raise Stuck(Code.SIZES_MIXED, node, "its channels are last")
@@ -108,7 +115,10 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         norm = _NORMS.get(int_attribute(node, "p", 2), "") if op(node) == "GlobalLpPool" else op(node)
         before, kind, behind = _AROUND.get(norm, ((), _WINDOWED.get(norm), ()))
         if kind is None:  # an obstacle, unless it turns out to be within the backbone
-            slider.windowless.append(Stuck(Code.POOL_NOT_SLIDING, node, op(node)).reason)
+            stuck = Stuck(Code.POOL_NOT_SLIDING, node, op(node))
+            if slider.unfolding and form.has_cells:
+                raise stuck
+            slider.windowless.append(stuck.reason)
             kind = "MaxPool"
         # Axes that do not slide are pooled as they were: their extent is the same for every image.
         kernel = tuple(form.sizes[axis] if axis in axes else 1 for axis in range(SPACE, form.rank))

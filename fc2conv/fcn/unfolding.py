@@ -23,7 +23,7 @@ from fc2conv.reasons import Code
 
 _MOST = 1 << 24
 """The most elements of the kernel that copies windows."""
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 @handles(UNFOLDED)
@@ -41,7 +41,7 @@ def _on_windows(slider: Slider, node: NodeProto) -> None:
 
 def _unfolded(slider: Slider, node: NodeProto, name: str, form: Form) -> Form:
     """A value of which each cell has a window of the training size, its places as parts of the channels."""
-    axes = [axis for axis in sorted(form.free) if form.sizes[axis] > 1]
+    axes = [axis for axis in range(SPACE, form.rank) if form.sizes[axis] > 1]
     places, channels = [form.sizes[axis] for axis in axes], form.sizes[CHANNELS]
     if slider.kind(name) not in _FLOATS or channels * prod(places) ** 2 > _MOST:
         raise Stuck(Code.SIZES_MIXED, node)

@@ -59,7 +59,7 @@ CASES = {
         options=Options(sliding=SlidingOptions(global_pool="error")),
         columns=4,
     ),
-    Code.POOL_NOT_SLIDING: Case("[pool] d = ReduceProd <axes = [2, 3]> (c)", "pool", columns=4),
+    Code.POOL_NOT_SLIDING: Case("[pool] d = GlobalLpPool <p = 3> (c)", "pool", columns=4),
     Code.MAP_SPREAD: Case(
         "e = Conv <kernel_shape = [6, 6]> (c, q)  [add] a = Add (c, e)  d = Conv (a, l)",
         "add",
@@ -121,6 +121,13 @@ def test_a_result_that_has_no_map_is_named_where_it_is_an_output() -> None:
     report = fc2conv.plan(model, SLIDING).sliding
     assert report is not None
     assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "drop")]
+
+
+def test_a_class_activation_map_is_refused_with_a_node_of_the_model() -> None:
+    case = Case("r = Reshape (c, s)  d = Softmax <axis = 2> (r)", "d", ", int64[3] s = {0, 4, 36}")
+    report = fc2conv.plan(case.model(), Options(sliding=SlidingOptions(cam=True))).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC509", "d")]
 
 
 def test_a_node_without_a_name_is_known_by_its_result_whatever_that_is_called_as_a_map() -> None:

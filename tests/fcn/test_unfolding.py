@@ -28,6 +28,8 @@ NETWORKS = {
     "a norm for each feature": "f = Flatten (c)  d = BatchNormalization (f, scale, shift, shift, v_var)",
     "positions": "d = Add (c, whole)",
     "a window and its cells": "e = Conv (c, kernel)  d = Add (c, e)",
+    "a mean of places": "m = Mul (c, whole)  d = GlobalAveragePool (m)",
+    "the sum of powers": "d = ReduceLogSumExp <axes = [2, 3]> (c)",
     "attention over the cells": _POOLED.format(of="r"),
     "places that attention sees": _POOLED.format(of="places"),
 }
@@ -36,7 +38,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_cell_is_the_original_on_its_crop(name: str) -> None:
     body = NETWORKS[name]
-    columns = 4 if "rows" in body else 80
+    columns = 4 if ("Reduce" in body and "f =" not in body) or "GlobalAveragePool" in body else 80
     model = parse(
         f"""g (float[N,2,6,7] x) => (float[N,5] y) <float[4,2,3,3] k, float[{columns},5] w, float[80] scale,
             float one = {{1}}, float[80] shift, float[80] v_var, float[4,4,5] whole, float[4,4,5] shift_whole,
