@@ -223,14 +223,16 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
 def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
     """The pass over the graph; where something is in its way, or computed of the whole image, that over windows.
 
-    It is taken where nothing is in its way.
+    It is taken where nothing is in its way, and no output has the windows of a map in the place of its cells.
     """
     found = _settled(task, training)
     slider, _ = found
     if not slider.obstacles and not slider.flattened:
         return found
     other = _settled(task, training, slider.inner - slider.flattened, unfolding=True)
-    return found if other[0].obstacles else other
+    ends = [form for name in task.graph.outputs if (form := other[0].forms.get(name)) is not None]
+    windows = any(form.parts is not None and form.rank > SPACE and len(form.layout) == form.rank for form in ends)
+    return found if other[0].obstacles or windows else other
 
 
 def _settled(

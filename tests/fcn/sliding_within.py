@@ -83,7 +83,8 @@ WHOLE: dict[str, str] = {
     "groups on three dimensions": f"q = Reshape (c, groups)  {_normed([2])}  b = Reshape (d, whole)  r = Tanh (b)",
     "groups, channels last": f"""l = Transpose <perm = [0, 2, 3, 1]> (c)  q = Reshape (l, behind)
         {_normed([1, 2, 4])}  b = Reshape (d, last_whole)  t = Transpose <perm = [0, 3, 1, 2]> (b)  r = Tanh (t)""",
-    "the whole image": f"q = Identity (c)  {_normed([1, 2, 3])}  r = Identity (d)",
+    "the whole image": f"""q = Identity (c)  {_normed([1, 2, 3])}
+        r = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (d)""",
     "a choice of two maps": """b = Tanh (c)  u = Unsqueeze (b, one)  v = Unsqueeze (c, one)
         s = Concat <axis = 1> (u, v)  z = Add (b, c)  p = ReduceMean <axes = [2, 3], keepdims = 0> (z)
         e = Gemm (p, w1)  d = Gemm (e, w2)  p1 = Unsqueeze (p, one)  d1 = Unsqueeze (d, one)

@@ -62,7 +62,7 @@ def test_one_stride_for_all_maps_where_no_window_reads_the_rim() -> None:
 def test_a_node_without_a_name_is_named_by_its_result_as_it_was() -> None:
     model = parse(
         """g (float[1,2,8,8] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,5] w>
-        { c = Conv (x, k)  a = ReduceLogSumExp <axes = [2, 3], keepdims = 0> (c)  [fc] y = MatMul (a, w) }"""
+        { c = Conv (x, k)  a = GlobalLpPool <p = 3> (c)  f = Flatten (a)  [fc] y = MatMul (f, w) }"""
     )
     with pytest.raises(InputError, match="FC506 at a: "):
         fc2conv.convert(model, options=SLIDING)

@@ -84,3 +84,16 @@ def test_a_norm_of_the_image_in_a_backbone_stays_that_of_the_image() -> None:
     report = fc2conv.convert(model, options=Options(sliding=SlidingOptions())).report.sliding
     assert report is not None
     assert [(pool.node, pool.action) for pool in report.pools] == [("n", "within")]
+
+
+@pytest.mark.parametrize("body", ["m = ReduceMean <axes = [1, 2, 3]> (c)  y = Sub (c, m)", "y = Add (c, places)"])
+def test_a_map_of_cells_is_no_map_of_windows(body: str) -> None:
+    """Where the output is the map itself, its cells do not become channels."""
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,4,6,6] y) <float[4,2,3,3] k, float[1,1,6,6] places>
+        {{ c = Conv (x, k)  {body} }}"""
+    )
+    report = fc2conv.plan(model, Options(sliding=SlidingOptions())).sliding
+    assert report is not None
+    found = [pool.action for pool in report.pools] + [obstacle.code for obstacle in report.obstacles]
+    assert found == (["within"] if "ReduceMean" in body else ["FC502"])
