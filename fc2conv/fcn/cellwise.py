@@ -15,6 +15,7 @@ from fc2conv.fcn.forms import CHANNELS, Form, identity, widened
 from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
+from fc2conv.fcn.unfolding import multiplied
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
@@ -189,6 +190,8 @@ def _sizes(slider: Slider, node: NodeProto) -> None:
 
 @handles(*LAYER_OPERATORS)
 def _layer(slider: Slider, node: NodeProto) -> None:
+    if slider.unfolding and op(node) == "MatMul" and multiplied(slider, node):
+        return
     why = slider.kept.get(node.output[0])
     if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:
         why_not = ", a product of two values that are computed" if len(node.input) > 1 else ""

@@ -14,9 +14,9 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, identity
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Parts, identity
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import apart, settled
+from fc2conv.fcn.parts import apart, in_order, put_together, settled
 from fc2conv.fcn.slider import HANDLERS, UNFOLDED, Slider, Stuck, handles
 from fc2conv.ir.graph import op
 from fc2conv.reasons import Code
@@ -74,3 +74,36 @@ def _copied(slider: Slider, name: str, form: Form, window: dict[int, int]) -> st
     sizes = tuple(1 if axis in window else extent for axis, extent in enumerate(form.sizes_of(channels * size)))
     slider.unfolded[form.name], slider.forms[made] = made, Form(made, identity(form.rank), sizes, form.free)
     return made
+
+
+def multiplied(slider: Slider, node: NodeProto) -> bool:
+    """Makes a product of two windows, as of attention over the cells: that of their channels, put last as dimensions.
+
+    Whether it does so: both are to have channels alone beside the items.
+    """
+    x, y = (slider.forms.get(name) for name in node.input[:2])
+    if x is None or y is None or x.rank != y.rank:
+        return False
+    if any(form.layout[0] != (BATCH,) or form.axes(range(len(form.layout))) - {BATCH, CHANNELS} for form in (x, y)):
+        return False
+    made, rank = node.output[0], max(len(x.layout), len(y.layout))
+    parts = [_parts_last(slider, form, rank, made) for form in (x, y)]
+    product = slider.between(node, parts, f"{made}_product")
+    shape = slider.shape(made, node)[1:]
+    flat = slider.add("Reshape", [product], f"{made}_flat", shape=(0,) * (x.rank - 1) + (prod(shape),))
+    turned = slider.add("Transpose", [flat], f"{made}_map", perm=(0, x.rank - 1, *range(1, x.rank - 1)))
+    slider.trace(turned, [x, y])
+    sizes, layout = x.sizes_of(prod(shape)), [(CHANNELS,)] * len(shape)
+    layout[-1] = (CHANNELS, *range(SPACE, x.rank))
+    parts_of = Parts(np.arange(prod(shape)).reshape(shape), node, "it is a product of windows")
+    form = Form(turned, ((BATCH,), *layout), sizes, x.free | y.free, parts_of)
+    put_together(slider, node, form.holding(parts_of.order))
+    return True
+
+
+def _parts_last(slider: Slider, form: Form, rank: int, wanted: str) -> str:
+    """A map with the value's dimensions behind its cells."""
+    form = in_order(slider, form, wanted)
+    last = slider.add("Transpose", [form.name], f"{wanted}_last", perm=(0, *range(SPACE, form.rank), CHANNELS))
+    shape = (*[0] * (form.rank - 1), *[1] * (rank - len(form.layout)), *form.shape[1:])
+    return slider.add("Reshape", [last], f"{wanted}_parts", shape=shape)

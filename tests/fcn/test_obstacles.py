@@ -222,8 +222,16 @@ def test_a_constant_that_is_the_same_for_all_cells_is_none() -> None:
 @pytest.mark.parametrize(
     ("body", "columns"),
     [
-        ("t = Transpose <perm = [0, 1, 3, 2]> (c)  [attention] d = MatMul (c, t)", 144),
-        ("q = Reshape (c, heads)  t = Transpose <perm = [0, 1, 3, 2]> (q)  [attention] d = MatMul (q, t)", 8),
+        (
+            "t = Transpose <perm = [0, 1, 3, 2]> (c)  [attention] a = MatMul (c, t)  "
+            "d = MaxPool <kernel_shape = [1, 1]> (a)",
+            144,
+        ),
+        (
+            "q = Reshape (c, heads)  t = Transpose <perm = [0, 1, 3, 2]> (q)  [attention] a = MatMul (q, t)  "
+            "d = MaxPool <kernel_shape = [1, 1]> (a)",
+            8,
+        ),
     ],
 )
 def test_a_product_of_two_maps_is_no_layer(body: str, columns: int) -> None:

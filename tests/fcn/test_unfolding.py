@@ -31,6 +31,10 @@ NETWORKS = {
     "a mean of places": "m = Mul (c, whole)  d = GlobalAveragePool (m)",
     "the sum of powers": "d = ReduceLogSumExp <axes = [2, 3]> (c)",
     "attention over the cells": _POOLED.format(of="r"),
+    "attention over the cells, as a product": """r = Reshape (c, rows)  t = Transpose <perm = [0, 2, 1]> (r)
+        a = Softmax <axis = 2> (r)  d = MatMul (a, t)""",
+    "attention between the cells": """r = Reshape (c, rows)  t = Transpose <perm = [0, 2, 1]> (r)  q = MatMul (t, r)
+        a = Softmax <axis = 2> (q)  d = MatMul (a, t)""",
     "places that attention sees": _POOLED.format(of="places"),
 }
 
@@ -38,9 +42,10 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_cell_is_the_original_on_its_crop(name: str) -> None:
     body = NETWORKS[name]
-    columns = 4 if ("Reduce" in body and "f =" not in body) or "GlobalAveragePool" in body else 80
+    columns = {"ReduceSum": 4, "GlobalAveragePool": 4, "LogSumExp": 4, "as a product": 16}
+    count = next((size for word, size in columns.items() if word in name + body), 80)
     model = parse(
-        f"""g (float[N,2,6,7] x) => (float[N,5] y) <float[4,2,3,3] k, float[{columns},5] w, float[80] scale,
+        f"""g (float[N,2,6,7] x) => (float[N,5] y) <float[4,2,3,3] k, float[{count},5] w, float[80] scale,
             float one = {{1}}, float[80] shift, float[80] v_var, float[4,4,5] whole, float[4,4,5] shift_whole,
             float[4,4,4,5] kernel, int64[3] rows = {{0, 4, 20}}, int64[1] last = {{2}}, float[20] places>
         {{ c = Conv (x, k)  {body}  f_last = Flatten (d)  y = MatMul (f_last, w) }}""",
