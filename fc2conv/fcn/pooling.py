@@ -85,7 +85,7 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
             over.output[0] = slider.tensors.unique(f"{made}_cells")
             mixed = Stuck(Code.SIZES_MIXED, node, "it reduces channels and cells at once")
             keeps, inner = slider.options.global_pool == "keep", over.output[0] in slider.inner
-            if slider.unfolding and form.has_cells and not keeps:
+            if slider.unfolding and form.has_cells and not keeps and kind not in _AGAIN:
                 raise mixed
             if (keeps or inner) and form.parts is None:
                 slider.flattened |= {over.output[0]} if inner else set()

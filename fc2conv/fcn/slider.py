@@ -143,7 +143,8 @@ class Slider:
             if narrow is None and self._is_fixed(node):
                 HANDLERS[FIXED](self, node)
                 return
-            if narrow is None and self.unfolding and stuck.reason.code is not Code.POOL_REFUSED:
+            spreads = narrow is None or op(node) in NARROW
+            if self.unfolding and spreads and stuck.reason.code is not Code.POOL_REFUSED:
                 with suppress(Stuck):
                     HANDLERS[UNFOLDED](self, node)
                     return

@@ -21,6 +21,9 @@ NETWORKS = {
     "a norm of a map": "d = LayerNormalization <axis = 1> (c, whole, shift_whole)",
     "a norm as reductions": f"f = Flatten (c)  {_NORM}",
     "a norm of length 1": "f = Flatten (c)  n = ReduceL2 <axes = [1]> (f)  d = Div (f, n)",
+    "a length that is spread": """f = Flatten (c)  n = ReduceL2 <axes = [1]> (f)  l = Clip (n, one)  s = Shape (f)
+        g = Expand (l, s)  d = Div (f, g)""",
+    "shares of what is not negative": "q = Relu (c)  f = Flatten (q)  n = ReduceL1 <axes = [1]> (f)  d = Div (f, n)",
     "the same in one node": "f = Flatten (c)  d = LpNormalization <axis = 1> (f)",
     "a share of the greatest": "f = Flatten (c)  n = ReduceMax <axes = [1]> (f)  d = Div (f, n)",
     "a factor for each feature": "f = Flatten (c)  m = Mul (f, scale)  d = Add (m, shift)",
