@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -21,35 +21,30 @@ import fc2conv.fcn.spreading
 import fc2conv.fcn.unfolding  # noqa: F401
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
-from fc2conv.fcn import inputs, recipe
+from fc2conv.fcn import inputs, obstacles, recipe
 from fc2conv.fcn import outputs as ends
 from fc2conv.fcn.assembly import assemble
-from fc2conv.fcn.beside import along_others
 from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports, replaced
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
-from fc2conv.fcn.geometry import Step, of_mixed_strides
+from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import join_outputs
 from fc2conv.fcn.pooling import last_of, spread_pools
-from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op
+from fc2conv.ir.graph import Graph
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
-from fc2conv.reasons import Code, Reason
+from fc2conv.reasons import Reason
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, profile_of
 from fc2conv.verification.spec import Claims, Placement
-
-_WITHOUT = "cut the model behind that node, or export it without it"
-_REMEDY = "give a network that works on images"
-_ONE_SIZE = "Export the network with a Resize in front, so that all its images have one size."
 
 _SIZES = (224, 256, 64, 512)
 """Sizes of images by which a network of unknown training size is looked at."""
@@ -98,33 +93,26 @@ def slide(
         found = {name: inputs.lifted(layout) for name, layout in found.items()}
     images = inputs.chosen(found, options.sliding.input_axes)
     if not any(image.free for image in images.values()):
-        raise _no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
+        raise obstacles.no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
     task = _Task(file, graph, constants, images, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
     slider, payloads = _passed(task, training)
     sliding = options.sliding
-    for each in _stride_obstacles(slider):  # of one image, --output-stride brings them to one stride
+    for each in obstacles.of_strides(slider):  # of one image, --output-stride brings them to one stride
         slider.obstacles += [each] if sliding.output_stride is None or each.remedy else []
     moved = sliding.output_stride is not None or sliding.padding != "keep"
     cams = ends.activation_maps(slider) if sliding.cam and moved and not slider.obstacles else None
     if sliding.output_stride is not None and not slider.obstacles:
         dilate(slider, sliding.output_stride)
         cams = None if cams is None else [replace(cam, form=spread(cam.form, slider.apart)) for cam in cams]
-        slider.obstacles += [] if slider.obstacles else _stride_obstacles(slider)
+        slider.obstacles += [] if slider.obstacles else obstacles.of_strides(slider)
     made = ends.finish(slider, sliding, cams)
     if slider.obstacles:
-        named = [
-            replace(
-                each,
-                node=_known_as(each.node, slider, original, held or {}),
-                detail=_in_own_names(each.detail, original),
-            )
-            for each in slider.obstacles
-        ]
-        return SlidingReport(obstacles=[*map(reason_report, named)], pools=pool_reports(slider)), None
+        in_the_way = map(reason_report, obstacles.named(slider, original, held or {}))
+        return SlidingReport(obstacles=[*in_the_way], pools=pool_reports(slider)), None
     if not any(end.kind == "map" for end in made):
-        raise InputError("no output of the model is computed from what slides", _REMEDY)
+        raise InputError("no output of the model is computed from what slides", obstacles.NO_NETWORK)
     values = [*(name for node in original.graph.node for name in node.output), *ranks]
     own = {name: (name, None) for name in values}
     report, claims = Describer(slider, made, {**(held or {}), **own}).describe()
@@ -135,42 +123,6 @@ def slide(
     placements = placed_beside(plain.report, report, made, options.sliding, claims.axes)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, claims, placements, plain)
-
-
-def _no_image(blocker: NodeProto | None) -> InputError:
-    """The error for a model that no image enters; a node may be what its axes are not followed past."""
-    if blocker is None:
-        what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
-        return InputError(what, _REMEDY)
-    what = f"behind {label(blocker)} ({op(blocker)}), in front of a convolution, the image's axes are not followed"
-    return InputError(f"{what}, so that nothing slides", _WITHOUT)
-
-
-def _known_as(name: str, slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> str:
-    """The node of the original that a node of the converted or the sliding model comes from: itself, or one behind it.
-
-    A node without a name has that of its result, which may be a spatial form; inputs and outputs are what they are.
-    """
-    makers = {made: label(node) for node in original.graph.node for made in node.output if made}
-    known, nodes = set(makers.values()), [*slider.graph.nodes, *slider.nodes]
-    ends = {value.name for value in (*original.graph.input, *original.graph.output)}
-    todo, seen = [] if name in ends else [name], set[str]()
-    while todo:
-        each = todo.pop(0)
-        plain, _ = held.get(each, (each, None))
-        if plain in known or plain in makers:
-            return plain if plain in known else makers[plain]
-        results = [made for node in nodes if label(node) == each or each in node.input for made in node.output]
-        todo += [made for made in dict.fromkeys(results) if made and made not in seen]
-        seen.update(results)
-    return name
-
-
-def _in_own_names(detail: str, original: ModelProto) -> str:
-    """What is said of an obstacle, with the names of the original in place of those of their spatial forms."""
-    known = {each.name for each in original.graph.initializer}.union(*(node.output for node in original.graph.node))
-    words = ((word, word.removesuffix("_s")) for word in detail.split(" "))
-    return " ".join(plain if plain in known and word not in known else word for word, plain in words)
 
 
 def _plain(
@@ -215,7 +167,7 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
         slider, _ = _passed(task, at_training_size(task.constants, given, guess))
         maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
         idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
-        if idle and not _stride_obstacles(slider) and any(form.free for form in maps):
+        if idle and not obstacles.of_strides(slider) and any(form.free for form in maps):
             return True
     return False
 
@@ -251,39 +203,13 @@ def _settled(
         slider.run()
         join_outputs(slider)
         more = spread_pools(slider)
-        level = frozenset(last_of(slider, slider.whole, _mixed_stride_values(slider, slider.images)))
+        level = frozenset(last_of(slider, slider.whole, obstacles.mixed_stride_values(slider, slider.images)))
         if more <= inner and level <= beside:
             slider.obstacles += slider.windowless
-            slider.obstacles += [_spread_obstacle(slider, node, name) for node, name in slider.spread]
+            slider.obstacles += [obstacles.of_spread(slider, node, name) for node, name in slider.spread]
             return slider, payloads
         inner |= more
         beside |= level if more <= inner else frozenset()
-
-
-def _spread_obstacle(slider: Slider, node: NodeProto, name: str) -> Reason:
-    """A value of one cell along some axes that meets a map of several."""
-    form = slider.named(name)
-    along = {axis for axis in form.free if form.sizes[axis] == 1}
-    return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
-
-
-def _stride_obstacles(slider: Slider) -> list[Reason]:
-    """The nodes at which maps meet that fit each other at the training size alone."""
-    made = _mixed_stride_values(slider, slider.images)
-    images = set[str]().union(*(_mixed_stride_values(slider, [name]) for name in slider.images))
-    remedies = {name: "" if name in images else _ONE_SIZE for name in made}
-    found = [(node, name) for node in slider.nodes for name in node.output if name in made]
-    return [Reason(Code.STRIDES_UNLIKE, label(node), remedy=remedies[name]) for node, name in found]
-
-
-def _mixed_stride_values(slider: Slider, images: Iterable[str]) -> set[str]:
-    """The values that are made of maps of different strides, of one image or of several."""
-    grow = [(axis, list(slider.fed(axis))) for axis in slider.steps]
-    return {
-        value
-        for axis, names in grow
-        for value in of_mixed_strides(slider.steps[axis], [name for name in names if name in images])
-    }
 
 
 def _enter(slider: Slider, name: str, image: Image) -> None:

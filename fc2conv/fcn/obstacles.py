@@ -1,0 +1,90 @@
+"""What keeps a network from sliding: the obstacles that a pass finds behind its nodes, in the words of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from onnx import ModelProto, NodeProto
+
+from fc2conv.errors import InputError
+from fc2conv.fcn.beside import along_others
+from fc2conv.fcn.describe import Held
+from fc2conv.fcn.geometry import of_mixed_strides
+from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.ir.graph import label, op
+from fc2conv.reasons import Code, Reason
+
+NO_NETWORK = "give a network that works on images"
+_WITHOUT = "cut the model behind that node, or export it without it"
+_ONE_SIZE = "Export the network with a Resize in front, so that all its images have one size."
+
+
+def named(slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> list[Reason]:
+    """The obstacles, with the names of the original."""
+    return [
+        replace(each, node=_known_as(each.node, slider, original, held), detail=_in_own_names(each.detail, original))
+        for each in slider.obstacles
+    ]
+
+
+def _known_as(name: str, slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> str:
+    """The node of the original that a node of the converted or the sliding model comes from: itself, or one behind it.
+
+    A node without a name has that of its result, which may be a spatial form; inputs and outputs are what they are.
+    """
+    makers = {made: label(node) for node in original.graph.node for made in node.output if made}
+    known, nodes = set(makers.values()), [*slider.graph.nodes, *slider.nodes]
+    ends = {value.name for value in (*original.graph.input, *original.graph.output)}
+    todo, seen = [] if name in ends else [name], set[str]()
+    while todo:
+        each = todo.pop(0)
+        plain, _ = held.get(each, (each, None))
+        if plain in known or plain in makers:
+            return plain if plain in known else makers[plain]
+        results = [made for node in nodes if label(node) == each or each in node.input for made in node.output]
+        todo += [made for made in dict.fromkeys(results) if made and made not in seen]
+        seen.update(results)
+    return name
+
+
+def _in_own_names(detail: str, original: ModelProto) -> str:
+    """What is said of an obstacle, with the names of the original in place of those of their spatial forms."""
+    known = {each.name for each in original.graph.initializer}.union(*(node.output for node in original.graph.node))
+    words = ((word, word.removesuffix("_s")) for word in detail.split(" "))
+    return " ".join(plain if plain in known and word not in known else word for word, plain in words)
+
+
+def no_image(blocker: NodeProto | None) -> InputError:
+    """The error for a model that no image enters; a node may be what its axes are not followed past."""
+    if blocker is None:
+        what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
+        return InputError(what, NO_NETWORK)
+    what = f"behind {label(blocker)} ({op(blocker)}), in front of a convolution, the image's axes are not followed"
+    return InputError(f"{what}, so that nothing slides", _WITHOUT)
+
+
+def of_spread(slider: Slider, node: NodeProto, name: str) -> Reason:
+    """A value of one cell along some axes that meets a map of several."""
+    form = slider.named(name)
+    along = {axis for axis in form.free if form.sizes[axis] == 1}
+    return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
+
+
+def of_strides(slider: Slider) -> list[Reason]:
+    """The nodes at which maps meet that fit each other at the training size alone."""
+    made = mixed_stride_values(slider, slider.images)
+    images = set[str]().union(*(mixed_stride_values(slider, [name]) for name in slider.images))
+    remedies = {name: "" if name in images else _ONE_SIZE for name in made}
+    found = [(node, name) for node in slider.nodes for name in node.output if name in made]
+    return [Reason(Code.STRIDES_UNLIKE, label(node), remedy=remedies[name]) for node, name in found]
+
+
+def mixed_stride_values(slider: Slider, images: Iterable[str]) -> set[str]:
+    """The values that are made of maps of different strides, of one image or of several."""
+    grow = [(axis, list(slider.fed(axis))) for axis in slider.steps]
+    return {
+        value
+        for axis, names in grow
+        for value in of_mixed_strides(slider.steps[axis], [name for name in names if name in images])
+    }
