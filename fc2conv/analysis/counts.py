@@ -46,11 +46,12 @@ def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
     if view is None or starts is None or ends is None:
         return False
     axes, steps = ctx.known(node, "axes", 3) or range(len(starts)), ctx.known(node, "steps", 4) or [1] * len(starts)
-    return any(
-        size_of(view.dims[axis]) == ctx.batch and step and not range(*slice(start, end, step).indices(1))
-        for start, end, axis, step in zip(starts, ends, axes, steps, strict=False)
-        if -len(view.dims) <= axis < len(view.dims) and ctx.batch is not None and not ctx.batch.known
-    )
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=False):
+        inside = step and ctx.batch is not None and not ctx.batch.known and -len(view.dims) <= axis < len(view.dims)
+        each = size_of(view.dims[axis]).over(ctx.batch) if inside and ctx.batch is not None else None
+        if each is not None and each.known and not range(*slice(start, end, step).indices(each.coefficient)):
+            return True
+    return False
 
 
 def _births(layout: Layout) -> list[str]:

@@ -140,6 +140,22 @@ def test_a_part_of_the_batch_may_be_empty(first: int, expected: str) -> None:
         assert difference(run(original, {"x": x}), run(result, {"x": x})) < 1e-5
 
 
+def test_a_part_of_all_elements_of_a_batch_may_be_empty() -> None:
+    """Behind Flatten <axis = 0> one item has six elements, and the seventh to eighth are those of a second one."""
+    text = """graph (float[N,3,2,1] x) => (y)
+    { f = Flatten <axis = 0> (x)  u = Unsqueeze (f, last)
+      [part] p = Slice (u, b, e, a)  [fc] y = MatMul (p, w) }"""
+    arrays = {"last": ints(2), "b": ints(6), "e": ints(8), "a": ints(1), "w": floats((1, 5))}
+    original = model(text, arrays, 17)
+    result, report = proved(original, scope="all")
+    (layer,) = report.sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC106", "part")
+    for items in (1, 2, 4):
+        x = floats((items, 3, 2, 1))
+        assert difference(run(original, {"x": x}), run(result, {"x": x})) < 1e-5
+
+
 # ------------------------------------------------------------------ sizes that are open and fixed
 
 POOL = "AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (x)"
