@@ -7,7 +7,7 @@ stored tensor seen through a layout over its axes, so that a weight stays on dis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -18,37 +18,13 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import element_type
-from fc2conv.ir.folding import computed, made_elements
+from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, OF_INTEGERS, PRODUCTS, computed, made_elements
 from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op, own_op, permutation, subgraphs
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
 
-_FOLDED = frozenset(
-    (
-        "Cast QuantizeLinear DequantizeLinear Mul Add Sub Div Neg Sqrt Pow Abs Exp Reciprocal Concat Slice Gather "
-        "Expand ReduceSum ReduceL2 ReduceMean Tile Split Shape Size Range Where Equal Max Min Floor Ceil Clip "
-        "CastLike Not And Or Mod Sign Log Round Tanh Sigmoid ReduceMax MatMul Gemm Einsum Trilu EyeLike Dropout"
-    ).split()
-)
-"""Operators whose constant results are computed where their values are needed, however many elements they have."""
-
-_PRODUCTS = frozenset("MatMul Gemm Einsum".split())
-"""Those whose results are no weights where they are not finite."""
-
-_OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
-"""Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
-
 _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
-_LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
-_EXACT = frozenset(
-    (
-        "Constant ConstantOfShape Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast "
-        "Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil Clip "
-        "CastLike Sign Trilu EyeLike Dropout"
-    ).split()
-)
-"""Operators whose results every runtime rounds in the same way."""
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
 MAX_FOLDED = 1 << 28
@@ -67,6 +43,9 @@ class Constants:
         self._arrays: dict[str, np.ndarray | None] = {}
         self._numbers: dict[str, Numbers | None] = {}
         self._ints: dict[str, tuple[int, ...] | None] = {}
+        self._cuts: dict[str, np.ndarray] = {}
+        self.by_sizes: set[str] = set()
+        """Constants that follow from the sizes of other values, so that nodes compute them on every run."""
 
     @cached_property
     def _names(self) -> set[str]:
@@ -83,6 +62,21 @@ class Constants:
             if all(not name or name in names or self._outside(name) for name in read):
                 names.update(name for name in node.output if name)
         return names
+
+    def cut(self, numbers: Mapping[str, Numbers]) -> None:
+        """Takes what a Slice cuts out of a constant by known numbers, such as sizes of another value, for constant.
+
+        So is what nodes make of that.
+        """
+        for node in self.graph.nodes:
+            bounds = [name for name in node.input[1:] if name and not self.is_constant(name)]
+            if not node.input or not self.is_constant(node.input[0]) or self.is_constant(node.output[0]):
+                continue
+            known = {name: each for name in bounds if (each := numbers.get(name)) is not None and each.known}
+            if len(known) == len(bounds) and (not bounds or own_op(node) == "Slice"):
+                self._cuts.update((name, each.array()) for name, each in known.items())
+                self._names.update(node.output)
+                self.by_sizes.update(node.output)
 
     def _outside(self, name: str) -> bool:
         if self.outer is None:
@@ -134,7 +128,7 @@ class Constants:
     def exact(self, name: str) -> bool:
         """Whether the nodes that make a constant of what is stored round in the same way wherever they are run."""
         node = self._maker(name)
-        return node is None or (op(node) in _EXACT and all(self.exact(each) for each in node.input if each))
+        return node is None or (op(node) in EXACT and all(self.exact(each) for each in node.input if each))
 
     def initializer(self, name: str) -> str:
         """The tensor that a constant is: itself, or what only Identity or a Reshape made another of it; else nothing.
@@ -211,11 +205,11 @@ class Constants:
             return constant_node(node)
         if kind == "ConstantOfShape":
             return self._filled(node)
-        if kind in _LAYOUT:
+        if kind in LAYOUT:
             return self._through_layout(node, kind)
         if kind in _REPLAYED and (replayed := self._replayed(node, kind)) is not None:
             return replayed
-        return self._computed(node, name) if kind in _FOLDED or kind in TABLE else None
+        return self._computed(node, name) if kind in FOLDED or kind in TABLE else None
 
     def _maker(self, name: str) -> NodeProto | None:
         """The node that makes a constant; a CastLike, whose second operand may be none, is a Cast."""
@@ -275,23 +269,24 @@ class Constants:
         return None if grouped is None else replace(stored, layout=grouped)
 
     def _computed(self, node: NodeProto, name: str) -> Stored | None:
-        known: dict[str, np.ndarray] = {i: array for i in node.input if i and (array := self.array(i)) is not None}
+        read = ((i, self._cuts.get(i, self.array(i))) for i in node.input if i)
+        known: dict[str, np.ndarray] = {i: array for i, array in read if array is not None}
         if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
         kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
         if kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any():
             return None  # it is in training mode
         made: dict[str, np.ndarray] = {}
-        if whole or kind not in _FOLDED:
+        if whole or kind not in FOLDED:
             operands = tuple(Numbers.of(known[i]) if i else None for i in node.input)
             small = evaluate(Call(node, self.graph.opset, operands))
             made = {i: each.array() for i, each in zip(node.output, small or (), strict=False) if each.known}
-        if not made and kind in _FOLDED and not (whole and kind in _OF_INTEGERS):
+        if not made and kind in FOLDED and not (whole and kind in OF_INTEGERS):
             fits = made_elements(node, list(known.values())) <= MAX_FOLDED
             found = computed(node, known, self.graph.opsets) if fits else None
             made = dict(zip(filter(None, node.output), found or (), strict=False))
         array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
-        if array is None or (kind in _PRODUCTS and array.dtype.kind == "f" and not np.isfinite(array).all()):
+        if array is None or (kind in PRODUCTS and array.dtype.kind == "f" and not np.isfinite(array).all()):
             return None
         return stored_values(array)
 

@@ -11,6 +11,26 @@ from onnx import NodeProto, helper
 from fc2conv.ir.graph import int_attribute, label, named, op, own_op, text_attribute
 from fc2conv.sandbox import note
 
+LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
+_EXACT = frozenset(
+    (
+        "Cast Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil "
+        "Clip CastLike Sign Trilu EyeLike Dropout"
+    ).split()
+)
+EXACT = _EXACT | LAYOUT | {"Constant", "ConstantOfShape"}
+"""Operators whose results every runtime rounds in the same way."""
+PRODUCTS = frozenset("MatMul Gemm Einsum".split())
+"""Those whose results are no weights where they are not finite."""
+FOLDED = (_EXACT | PRODUCTS).union(
+    (
+        "QuantizeLinear DequantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean ReduceMax Size Range Not And "
+        "Or Mod Log Round Tanh Sigmoid"
+    ).split()
+)
+"""Operators whose constant results are computed where their values are needed, however many elements they have."""
+OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
+"""Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
 _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 """From which version on the reference knows an operator; what it meant before is unchanged there."""
 

@@ -113,6 +113,7 @@ def _scope(
 ) -> _Scope:
     graph = constants.graph
     known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+    constants.cut(known.numbers)
     return _Scope(constants, known, inference_for(graph, constants, known, options, outer, costs), shapes)
 
 

@@ -161,7 +161,7 @@ class Tensors(Pool):
         graph = self.constants.graph
         node = graph.made_by(old)
         mine = self.state(old) is State.KEEP or (self.state(old) is None and node is not None and len(node.output) == 1)
-        if not mine or not self._retired(old):
+        if not mine or not self._retired(old) or old in self.constants.by_sizes:
             return self.unique(f"{old}_conv")
         self.claim(old)
         return old

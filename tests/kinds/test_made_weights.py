@@ -149,3 +149,19 @@ def test_the_node_is_named_that_is_not_evaluated() -> None:
     layer = next(each for each in fc2conv.plan(model(text, arrays)).sites if each.node == "fc")
     assert layer.reason is not None
     assert (layer.reason.code, layer.reason.detail) == ("FC206", "by m (LpNormalization)")
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_part_of_a_weight_that_a_known_size_cuts_out(quantized: bool) -> None:
+    """As the projections of cross attention: each is a part of one matrix, and how long that is a Shape says."""
+    pair = "q = QuantizeLinear (p, s, z)  d = DequantizeLinear (q, s, z)" if quantized else "d = Identity (p)"
+    text = f"""graph (float[N,3,{M}] x, float[N,5,{M}] m) => (float[N,3,{M}] y, float[N,5,{M}] u)
+    {{ r = Shape (x)  n = Slice (r, last, end)  t = Add (n, n)
+       p = Slice (w, n, t, first)  {pair}  a = Transpose <perm = [1, 0]> (d)  [fc] y = MatMul (x, a)
+       k = Slice (w, none, n, first)  b = Transpose <perm = [1, 0]> (k)  [key] u = MatMul (m, b) }}"""
+    arrays = {"w": floats((2 * M, M)), "last": np.array([2]), "end": np.array([9]), "none": np.array([0])}
+    arrays |= {"first": np.array([0]), "s": np.float32(0.02), "z": np.int8(0)}
+    original = model(text, {key: each for key, each in arrays.items() if quantized or key not in "sz"})
+    result, report = proved(original, scope="all")
+    assert kernels(report) == {"fc": [1, 1], "key": [1, 1]}
+    assert_equal(original, result, 1e-5)
