@@ -103,6 +103,6 @@ def proved(
 
 def remade(made: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe, options: VerifyOptions) -> Check:
     """Whether a model computes what was made just now by the same recipe."""
-    from fc2conv.verification.sliding import check_remade
+    from fc2conv.verification.remade import check_remade
 
     return check_remade(made, there, slid.claims, options, (recipe.version, __version__))

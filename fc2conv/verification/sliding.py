@@ -16,21 +16,19 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
-from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
+from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification import expected, feeds, placements
 from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.check import Exact
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
 from fc2conv.verification.numeric import judged
-from fc2conv.verification.pair import skipped, verify_pair
+from fc2conv.verification.pair import skipped
 from fc2conv.verification.placements import Modes
 from fc2conv.verification.recorded import identity
 from fc2conv.verification.runtime import RefusedError, Session, room_for_feeds
 from fc2conv.verification.spec import Claims
 from fc2conv.verification.trials import run_models
 
-_GEOMETRY = "fc2conv.geometry."
-"""What the keys of metadata_props begin with that say where the cells of an output lie."""
 _MOST_TRIED = 1 << 12
 _STRIDE = 32
 """An image that grows by so many pixels is padded as before, where padding goes by the rest modulo a stride."""
@@ -96,6 +94,7 @@ class _Proof:
         self.network = Network(self.sliding, self.claims, options.input_shapes, _STRIDE if self.by_size else 1)
         self.key = repr((identity(self.original), identity(self.sliding))).encode()
         self.maps = [claim.original for claim in self.claims.maps]
+        self.partly = {claim.original for claim in self.claims.maps if {*claim.windowed} < claim.periods.keys()}
         self.outputs: list[OutputDifference] = []
 
     def _pairs(self, name: str, outputs: Sequence[str], network: Network | None = None, label: str = "") -> Pairs:
@@ -128,7 +127,9 @@ class _Proof:
                 found.fault(Verdict.INCONCLUSIVE, [why])
                 break
             pair = expected.on_windows(self.original, self.sliding, self.claims, sizes)
-            if pair.found.model.graph.output:
+            if self.partly.intersection(pair.cells):
+                self._alone(found, pair, images)
+            elif pair.found.model.graph.output:
                 found.add(pair, images)
             count = len(pair.cells)
             said = [f"{sum(pair.cells.values())} cells of {count} head{'s' * (count > 1)}"] if count else []
@@ -147,15 +148,20 @@ class _Proof:
         pair = next((pair for held in ({}, self.claims.held) if (pair := larger(held)).cells), None)
         if pair is None:
             return []
+        taken = self._alone(found, pair, images)
+        return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}"] if taken else []
+
+    def _alone(self, found: Pairs, pair: expected.Expected, images: Images) -> bool:
+        """Add what is compared with what the original makes of a larger image; leave open what is another thing."""
         alone = self._pairs("windows", pair.compared)
         alone.add(pair, images)
-        if not alone.check().verdict.accepted:
-            if found.compared.issuperset(pair.compared) and self.by_size:
-                return []  # it was the same on an image that is padded as that of the training size
+        accepted = alone.check().verdict.accepted
+        if accepted:
+            found.take(alone)
+        elif not (found.compared.issuperset(pair.compared) and self.by_size):
+            # else it was the same on an image that is padded as that of the training size
             found.fault(Verdict.INCONCLUSIVE, ["nothing compared: the original makes another map of a larger image"])
-            return []
-        found.take(alone)
-        return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}"]
+        return accepted
 
     def _unsized(self, values: Values) -> str:
         """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
@@ -273,48 +279,3 @@ def _gap(name: str, size: list[int], windowed: Sequence[int], wanted: NDArray[An
     reference = float(np.abs(wanted).max())
     mean, most = float(apart.mean()), float(apart.max())
     return CropGap(output=name, size=size, max=most, mean=mean, reference=reference, map=gaps.tolist())
-
-
-# ------------------------------------------------------------------ made once more
-
-
-def check_remade(
-    made: ModelFile, there: ModelFile, claims: Claims, options: VerifyOptions, versions: tuple[str, str]
-) -> Check:
-    """Compare a model with what is made now, on larger images; `versions` are those that made the two.
-
-    What another version made may be another network and right as well.
-    """
-    verdict, detail = _remade(made, there, claims, options)
-    by, now = versions
-    if not verdict.accepted and by != now:
-        verdict, detail = Verdict.INCONCLUSIVE, f"{detail}; made by fc2conv {by}, and this is {now}"
-    return Check(name="remade", verdict=verdict, detail=detail)
-
-
-def _remade(made: ModelFile, there: ModelFile, claims: Claims, options: VerifyOptions) -> tuple[Verdict, str]:
-    one, other = _geometry(made.model), _geometry(there.model)
-    if one != other:
-        name = next(key for key in (*one, *other) if one.get(key) != other.get(key))
-        return Verdict.DIFFERS, f"what {name} says of the cells is not what this conversion says"
-    fresh, own = (Network(file, claims, options.input_shapes) for file in (made, there))
-    proofs: list[str] = []
-    verdict = Verdict.PROVED
-    for images in fresh.larger():
-        if proofs and any(fresh.values(images)[claim.name].shape is None for claim in claims.maps):
-            continue  # a size that does not suit every network
-        at = replace(options, input_shapes=fresh.given(images), load_inputs=())
-        found = verify_pair(made, there, False, at)
-        if not found.verdict.accepted:
-            last = next(check for check in found.checks if check.verdict == found.verdict)
-            return found.verdict, f"not what this conversion makes of the original, {last.name}: {last.detail}"
-        if beyond := next(own.beyond(own.values(images)), ""):
-            return Verdict.INCONCLUSIVE, beyond
-        verdict = worst([verdict, found.verdict])
-        exact = next(check.detail for check in found.checks if check.name == "exact")
-        proofs.append(f"{exact}, on {fresh.described(images)}")
-    return verdict, f"what this conversion makes of the original: {'; '.join(proofs)}"
-
-
-def _geometry(model: ModelProto) -> dict[str, str]:
-    return {str(entry.key): entry.value for entry in model.metadata_props if str(entry.key).startswith(_GEOMETRY)}
