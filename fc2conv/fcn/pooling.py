@@ -192,22 +192,36 @@ def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[
 
 @handles("InstanceNormalization", "GroupNormalization")
 def _per_image(slider: Slider, node: NodeProto) -> None:
-    form = slider.form(node, apart=op(node) == "InstanceNormalization")
+    """A norm of each image, or of each window where these are all that it is over."""
+    form, made = slider.form(node, apart=op(node) == "InstanceNormalization"), node.output[0]
+    groups = _groups(node, form)
+    if form.free and all(form.sizes[axis] == 1 for axis in form.free):
+        _over_each_cell(slider, node, form, groups)
+        slider.trace(made, [form])
+        slider.forms[made] = replace(form, name=made)
+        return
+    if groups == form.sizes[CHANNELS] and form.parts is None:
+        slider.emit(node)
+    else:
+        _in_groups(slider, node, form.name, groups)
+    slider.forms[made] = replace(form, name=made)
+    reads_all(slider, made, form)
+    slider.pools.append(Pool(node, form.name, made, "within"))
+
+
+def _groups(node: NodeProto, form: Form) -> int:
+    """Into how many groups a norm cuts the channels."""
     if form.parts is not None:
         axes = [axis for dim in form.layout for axis in dim]
         whole = np.array_equal(form.order.reshape(-1), np.arange(form.sizes[CHANNELS])) and axes == sorted(axes)
         if not whole or len(form.layout) <= SPACE or form.layout[:SPACE] != ((BATCH,), (CHANNELS,)):
             raise kept_apart(form)
-        _in_groups(slider, node, form.name, form.order.shape[0])
-    elif form.is_map or (len(form.layout) > SPACE and form.filled(1) == (CHANNELS,) and form.layout[0] == (BATCH,)):
-        slider.emit(node)
-    elif op(node) == "InstanceNormalization" and form.layout[0] == (BATCH,) and not form.filled(1):
-        _in_groups(slider, node, form.name, 1)
-    else:
-        raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
-    slider.forms[node.output[0]] = replace(form, name=node.output[0])
-    reads_all(slider, node.output[0], form)
-    slider.pools.append(Pool(node, form.name, node.output[0], "within"))
+        return int(form.order.shape[0])
+    if form.is_map or (len(form.layout) > SPACE and form.filled(1) == (CHANNELS,) and form.layout[0] == (BATCH,)):
+        return form.sizes[CHANNELS]
+    if op(node) == "InstanceNormalization" and form.layout[0] == (BATCH,) and not form.filled(1):
+        return 1
+    raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
 
 
 def _in_groups(slider: Slider, node: NodeProto, name: str, groups: int) -> None:
@@ -217,3 +231,15 @@ def _in_groups(slider: Slider, node: NodeProto, name: str, groups: int) -> None:
     flat = slider.add("Reshape", [name], f"{made}_groups", shape=(0, groups, -1))
     normed = slider.between(node, [flat, *node.input[1:]], f"{made}_normed")
     slider.add("Reshape", [normed, shape], f"{made}_map", made=made)
+
+
+def _over_each_cell(slider: Slider, node: NodeProto, form: Form, groups: int) -> None:
+    """The norm with each cell of a map as an item: its channels, last for that, in so many groups."""
+    made, rank = node.output[0], form.rank
+    last = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
+    shape = slider.add("Shape", [last], f"{made}_shape")
+    parts = (-1, groups, form.sizes[CHANNELS] // groups)
+    flat = slider.add("Reshape", [last], f"{made}_groups", shape=parts)
+    normed = slider.between(node, [flat, *node.input[1:]], f"{made}_normed")
+    wide = slider.add("Reshape", [normed, shape], f"{made}_cells")
+    slider.add("Transpose", [wide], f"{made}_map", made=made, perm=(0, rank - 1, *range(1, rank - 1)))

@@ -24,6 +24,8 @@ Bounds = tuple[int, int, int]
 """From, to, and by which step."""
 SPACE = 2
 _SIZES = ("Shape", "Size")
+_SAME_SIZES = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
+"""Operators whose result has the sizes of their operand, which stand between an image and a node that asks for them."""
 _SLICE = 10
 """The opset from which bounds are operands."""
 
@@ -58,13 +60,23 @@ class Draft:
         """Say whether a value of the source needs more than what is given, and the sizes of some other inputs."""
         if set(self.sized_by(name, given)) - set(sized):
             return True
-        read = {each for node in self._between(name, given) if node.op_type not in _SIZES for each in _reads(node)}
+        _, read = self._asked(name, given)
         return any(value.name in read for value in inputs(self.source.model) if value.name not in given)
 
     def sized_by(self, name: str, given: Sequence[str]) -> list[str]:
         """Return the other inputs whose sizes a value of the source is computed from."""
-        read = {each for node in self._between(name, given) if node.op_type in _SIZES for each in _reads(node)}
-        return [value.name for value in inputs(self.source.model) if value.name in read - set(given)]
+        asked, _ = self._asked(name, given)
+        return [value.name for value in inputs(self.source.model) if value.name in asked - set(given)]
+
+    def _asked(self, name: str, given: Sequence[str]) -> tuple[set[str], set[str]]:
+        """Return the values between of which the sizes alone are asked for, and those that are read."""
+        asked, read = set[str](), {name}
+        for node in reversed(self._between(name, given)):
+            if node.op_type in _SIZES or (node.op_type in _SAME_SIZES and read.isdisjoint(node.output)):
+                asked.update(node.input[:1])
+            else:
+                read.update(_reads(node))
+        return asked, read
 
     def _between(self, name: str, given: Sequence[str]) -> Sequence[NodeProto]:
         return _part(self.source, name, given)[0]

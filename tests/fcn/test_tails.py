@@ -41,6 +41,11 @@ TAILS = {
     ),
     "zeros of its shape": ("z = Shape (s)  e = Expand (none, z)  p = Greater (s, none)  y = Where (p, s, e)", (9, 13)),
     "one score beside thresholds": ("q = ReduceSum <axes = [1]> (s)  y = Add (q, g)", (11,)),
+    "norm of groups": (
+        "q = Reshape (s, group)  i = InstanceNormalization (q, k1, n1)  z = Shape (s)  p = Reshape (i, z)"
+        "  a = Mul (p, g)  y = Add (h, a)",
+        (11,),
+    ),
     "a one for each item": (
         "q = ReduceSum <axes = [1]> (s)  z = Shape (q)  o = ConstantOfShape (z)  j = Concat <axis = 1> (q, o)"
         "  t = MatMul (j, two)  y = Add (t, s)",
@@ -50,7 +55,8 @@ TAILS = {
 EXTRA = (
     ", float[5] g, float[5] h, float[5] m, float[5] v_var, int64[3] col = {0, 5, 1}, int64[2] row = {-1, 5}, "
     "int64[4] last = {-1, 1, 1, 5}, int64[2] parts = {2, 3}, int64[1] zero = {0}, int64[1] one = {1}, "
-    "int64[1] five = {5}, int64[5] order = {4, 2, 0, 1, 3}, float none = {0}, float[2,5] two"
+    "int64[1] five = {5}, int64[5] order = {4, 2, 0, 1, 3}, float none = {0}, float[2,5] two, "
+    "int64[3] group = {0, 1, -1}, float[1] k1, float[1] n1"
 )
 
 

@@ -217,14 +217,15 @@ def test_a_quantized_kernel_is_laid_out_for_a_signal_that_is_lifted() -> None:
     assert report.verification.verdict == "proved"
 
 
-def test_a_head_may_ask_for_the_sizes_of_the_image() -> None:
-    """The batch of a Reshape is often that of the image, far in front of the padding."""
+@pytest.mark.parametrize("front", ["d = Identity (x)", "q = QuantizeLinear (x, t, z)  d = DequantizeLinear (q, t, z)"])
+def test_a_head_may_ask_for_the_sizes_of_the_image(front: str) -> None:
+    """The batch of a Reshape is often that of the image, far in front of the padding, which may be quantized first."""
     original = parse(
-        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,4] w, int64[1] first = {0},
-           int64[1] rest = {-1}>
-        { s = Shape (x)  n = Gather (s, first)  l = Concat <axis = 0> (n, rest)
-          c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, k)  r = Relu (c)  p = GlobalAveragePool (r)
-          f = Reshape (p, l)  [fc] y = Gemm <transB = 1> (f, w) }"""
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,4] w, int64[1] first = {{0}},
+           int64[1] rest = {{-1}}, float t = {{0.02}}, int8 z = {{0}}>
+        {{ {front}  s = Shape (d)  n = Gather (s, first)  l = Concat <axis = 0> (n, rest)
+          c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (d, k)  r = Relu (c)  p = GlobalAveragePool (r)
+          f = Reshape (p, l)  [fc] y = Gemm <transB = 1> (f, w) }}"""
     )
     checks = shown(original, made(original), nothing).checks
     assert [check.verdict for check in checks] == ["proved", "proved"]
