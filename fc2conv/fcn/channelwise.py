@@ -149,6 +149,8 @@ def _concat(slider: Slider, node: NodeProto) -> None:
     if len({form.sizes[SPACE:] for form in whole}) > 1:
         raise kept_apart(first)
     met = meeting(node, [taken(form, {dim: np.array(0)}) for form in whole])
+    if any(form.order.size != form.shape[dim] * met.order.size for form in whole[1:]):
+        raise kept_apart(first)  # one of them is carried as less than it is
     turned = [form.transposed([dim, *(i for i in range(len(form.layout)) if i != dim)]) for form in whole[1:]]
     joined = [in_order(slider, form, node.output[0]) for form in turned]
     operands = dict(enumerate(node.input)) | {place: form.name for place, form in zip(places, joined, strict=True)}

@@ -172,6 +172,22 @@ def test_a_batch_that_meets_cells_is_an_obstacle() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC503", "add")]
 
 
+def test_pairs_of_cells_side_by_side_are_an_obstacle() -> None:
+    """As a relation network joins each cell with each: the values are carried without what repeats them."""
+    model = parse(
+        """g (float[1,2,4,4] x) => (float[1,3] y)
+        <float[6,2,3,3] k, float[12,3] w, int64[3] s = {1, 6, 4}, int64[4] all = {1, 4, 4, 6}, int64[2] both = {1, 2}>
+        { c = Conv (x, k)  r = Reshape (c, s)  t = Transpose <perm = [0, 2, 1]> (r)
+          u = Unsqueeze <axes = [1]> (t)  a = Expand (u, all)  v = Unsqueeze <axes = [2]> (t)  b = Expand (v, all)
+          [join] j = Concat <axis = 3> (a, b)  [fc] m = MatMul (j, w)
+          y = ReduceSum <axes = [1, 2], keepdims = 0> (m) }""",
+        opset=11,
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert ("FC503", "join") in [(each.code, each.node) for each in report.obstacles]
+
+
 def test_a_norm_of_one_channel_that_is_not_the_maps_is_an_obstacle() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[A,B,C,D] y) <float[4,2,8,8] k, float[1] s, float[1] o, float[1] m, float[1] v>
