@@ -264,3 +264,30 @@ def test_what_a_law_may_undo_is_no_difference_for_certain(name: str) -> None:
     found = compared(one, other)
     assert found.parted, found.check
     assert found.check.verdict == "inconclusive"
+
+
+RECTIFIED = ("r = Relu(x) c = Conv(r, k) y = {}(c)", "r = Relu(x) y = Conv(r, k)")
+STEP = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)"
+STEPPED = (
+    f"{STEP} c = Conv(d, k) o = QuantizeLinear(c, s, z) y = DequantizeLinear(o, s, z)",
+    f"{STEP} y = Conv(d, k)",
+)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kernel", "same"),
+    [
+        (tuple(each.format("Relu") for each in RECTIFIED), "1, 0, 0, 1", True),
+        (tuple(each.format("Abs") for each in RECTIFIED), "0, 1, 1, 0", True),
+        (tuple(each.format("Relu") for each in RECTIFIED), "1, 0, 0, -1", False),
+        (STEPPED, "0, 1, 0, 1", True),
+        (STEPPED, "0, 1, 1, 1", False),
+        (STEPPED, "0, 2, 1, 0", False),
+    ],
+)
+def test_a_convolution_that_copies_keeps_what_is_known_of_its_elements(
+    nodes: tuple[str, str], kernel: str, same: bool
+) -> None:
+    head = f"g (float[N,2,3] x) => (float[N,2,3] y) <float[2,2,1] k = {{{kernel}}}, float s = {{0.02}}, int8 z = {{3}}>"
+    one, other = (text(f"{head} {{ {each} }}", opset=13) for each in nodes)
+    assert compared(one, other).proved == same

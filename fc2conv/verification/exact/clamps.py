@@ -41,7 +41,7 @@ def clamped(term: Term) -> Term:
     if own is None:
         return term
     inner, moves = own[0], []
-    while inner.op.name in TURNS and inner.operand(0) is not ABSENT:
+    while (inner.op.name in TURNS and inner.operand(0) is not ABSENT) or inner.copies:
         moves.append(inner)
         inner = inner.inputs[0]
     if clamp(inner) is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -116,6 +117,16 @@ class Term:
         """Whether its elements are integers or truth values."""
         return self.kind in INTEGERS
 
+    @cached_property
+    def copies(self) -> bool:
+        """Whether a convolution, of a kernel with one 1 in each row and zeros, gives elements of its operand."""
+        padded = any(self.op.attributes.get("pads", ())) or "auto_pad" in self.op.attributes
+        if self.op.name != "Conv" or padded or len(self.there) != 2 or not self.inputs[1].constant:
+            return False
+        kernel = self.inputs[1].numbers()
+        rows = kernel.reshape(kernel.shape[0], -1)
+        return all(bool(((each != 0).sum(1) == 1).all() and (each.max(1) == 1).all()) for each in (rows[:1], rows))
+
     def numbers(self) -> Array:
         """Return the elements of a constant."""
         if self.value is not None:
@@ -205,8 +216,8 @@ def signature(term: Term) -> Signature:
 
 def unmoved(term: Term, moves: Collection[str] = PICKS) -> Term:
     """Return the term of which some operators only move or choose elements."""
-    while term.op.name in moves and term.operand(0).kind == term.kind:  # another is that of the places of elements
-        term = term.inputs[0]
+    while term.operand(0).kind == term.kind and (term.op.name in moves or ("Gather" in moves and term.copies)):
+        term = term.inputs[0]  # of another type are the places of elements
     return term
 
 
