@@ -171,14 +171,15 @@ class Tensors(Pool):
         replays = form.stored.replay
         if not replays:
             return self._emit(form, name, part)
-        values = form.stored.values
+        values, graph = form.stored.values, self.constants.graph
         base = values.name if isinstance(values, TensorProto) else name
+        claimed = name == replays[-1].node.output[0] and self.state(name) is State.DROP
         read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
             node = changed(replay.node, axis=axis) if axis is not None else deepcopy(replay.node)
             node.input[0] = read
-            last = i == len(replays) - 1 and form.after == 1.0
-            read = name if last else self.unique(f"{replay.node.output[0]}_conv")
+            last = i == len(replays) - 1
+            read = name if last and form.after == 1.0 else self.unique(f"{replay.node.output[0]}_conv")
             node.output[0] = read
             if replay.block:
                 for j in range(1, len(node.input)):
@@ -187,7 +188,7 @@ class Tensors(Pool):
                 for j in range(1, len(node.input)):
                     node.input[j] = self.cut(node.input[j], *part.spans[axis])
             if node.name:
-                mine = self.state(replay.node.output[0]) is State.DROP
+                mine = claimed and (last or graph.only_reader(replay.node.output[0]) is not None)
                 node.name = node.name if mine else self.unique(node.name)
             self.nodes.append(node)
         if form.after != 1.0:

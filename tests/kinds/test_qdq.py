@@ -174,15 +174,19 @@ def test_float8_weights_stay_float8(kind: str, trans_b: int) -> None:
     assert_equal(original, result, 1e-6)
 
 
-def test_a_weight_of_two_names_is_stored_once() -> None:
-    """Exporters name a weight that layers share by an Identity; its DequantizeLinear is made once, under one name."""
+@pytest.mark.parametrize(
+    ("turned", "stored"), [("t = Identity (z)", 1), ("t = Transpose <perm = [0, 2, 3, 1]> (z)", 2)]
+)
+def test_a_weight_of_two_names_is_stored_once_for_each_layout(turned: str, stored: int) -> None:
+    """Exporters name a weight that layers share by an Identity; a DequantizeLinear of each kernel has its own name."""
     text = f"""graph (float[{MAP}] x, float[{MAP}] z) => (float[N,{M}] y, float[N,{M}] u)
-    {{ d = DequantizeLinear (w, s, o)  i = Identity (d)  j = Identity (d)
-       f = Flatten (x)  [fc1] y = MatMul (f, i)  g = Flatten (z)  [fc2] u = MatMul (g, j) }}"""
+    {{ [weight] d = DequantizeLinear (w, s, o)  i = Identity (d)  j = Identity (d)
+       f = Flatten (x)  [fc1] y = MatMul (f, i)  {turned}  g = Flatten (t)  [fc2] u = MatMul (g, j) }}"""
     arrays = {"s": np.float32(0.02), "o": np.int8(0), "w": integers((K, M), np.int8)}
     original = model(text, arrays)
-    original.graph.node[0].name = "weight"
     result, report = converted(original)
     assert kernels(report) == {"fc1": [2, 2], "fc2": [2, 2]}
-    assert op_types(result).count("DequantizeLinear") == 1
+    assert op_types(result).count("DequantizeLinear") == stored
+    names = [node.name for node in result.graph.node if node.name]
+    assert len(names) == len(set(names))
     assert_equal(original, result, 1e-5)
