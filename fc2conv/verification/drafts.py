@@ -24,8 +24,6 @@ Bounds = tuple[int, int, int]
 """From, to, and by which step."""
 SPACE = 2
 _SIZES = ("Shape", "Size")
-_SAME_SIZES = ("QuantizeLinear", "DequantizeLinear", "Cast", "Identity")
-"""Operators whose result has the sizes of their operand, which stand between an image and a node that asks for them."""
 _SLICE = 10
 """The opset from which bounds are operands."""
 
@@ -69,13 +67,10 @@ class Draft:
         return [value.name for value in inputs(self.source.model) if value.name in asked - set(given)]
 
     def _asked(self, name: str, given: Sequence[str]) -> tuple[set[str], set[str]]:
-        """Return the values between of which the sizes alone are asked for, and those that are read."""
+        """Return the values between that are computed for sizes alone, and those that are read."""
         asked, read = set[str](), {name}
         for node in reversed(self._between(name, given)):
-            if node.op_type in _SIZES or (node.op_type in _SAME_SIZES and read.isdisjoint(node.output)):
-                asked.update(node.input[:1])
-            else:
-                read.update(_reads(node))
+            (asked if node.op_type in _SIZES or read.isdisjoint(node.output) else read).update(_reads(node))
         return asked, read
 
     def _between(self, name: str, given: Sequence[str]) -> Sequence[NodeProto]:

@@ -217,13 +217,20 @@ def test_a_quantized_kernel_is_laid_out_for_a_signal_that_is_lifted() -> None:
     assert report.verification.verdict == "proved"
 
 
-@pytest.mark.parametrize("front", ["d = Identity (x)", "q = QuantizeLinear (x, t, z)  d = DequantizeLinear (q, t, z)"])
+@pytest.mark.parametrize(
+    "front",
+    [
+        "d = Identity (x)  s = Shape (d)",
+        "q = QuantizeLinear (x, t, z)  d = DequantizeLinear (q, t, z)  s = Shape (d)",
+        "d = Conv <kernel_shape = [1, 1]> (x, m)  s = Shape (d)",
+    ],
+)
 def test_a_head_may_ask_for_the_sizes_of_the_image(front: str) -> None:
-    """The batch of a Reshape is often that of the image, far in front of the padding, which may be quantized first."""
+    """The batch of a Reshape is often that of the image, or of what is made of it far in front of the padding."""
     original = parse(
         f"""g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,4] w, int64[1] first = {{0}},
-           int64[1] rest = {{-1}}, float t = {{0.02}}, int8 z = {{0}}>
-        {{ {front}  s = Shape (d)  n = Gather (s, first)  l = Concat <axis = 0> (n, rest)
+           int64[1] rest = {{-1}}, float t = {{0.02}}, int8 z = {{0}}, float[2,2,1,1] m>
+        {{ {front}  n = Gather (s, first)  l = Concat <axis = 0> (n, rest)
           c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (d, k)  r = Relu (c)  p = GlobalAveragePool (r)
           f = Reshape (p, l)  [fc] y = Gemm <transB = 1> (f, w) }}"""
     )
