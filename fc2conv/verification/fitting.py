@@ -189,12 +189,19 @@ class _Around:
             {place: self.now[place] + more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
         )
 
+    def turned(self, more: int, groups: Iterable[Sequence[Place]]) -> feeds.Shapes | None:
+        """The shapes where a group of dimensions is the larger, the smaller it is now."""
+        ordered = sorted(groups, key=lambda group: -self.now[group[0]])
+        most = self.now[ordered[0][0]]
+        return self.shapes({place: most + more * (1 + i) for i, group in enumerate(ordered) for place in group})
+
 
 def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
     """The shapes of the least of these sizes, and other ones along other open axes, where the model takes them.
 
     The batch is one of them where only some numbers of items suit the model, such as each third. Axes that grow do so
-    together; one that is broadcast may be 1, or as large as what it meets.
+    together, each alone, and once in the reverse order of sizes: one may be cut at the size of another. One that is
+    broadcast may be 1, or as large as what it meets.
     """
     least = min(sizes)
     every = feeds.open_places(original.model, given)
@@ -212,8 +219,11 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
         counts = [n - least for n in ITEMS if n > least]
         more = {n: around.larger(step * n, free, apart) for n in (1, counts[-1])} if free else {}
         if more and None not in more.values():
-            each = {n: around.larger(step * n, free, apart) for n in counts}
-            found.append({least: sizes[least]} | {least + n: one for n, one in each.items() if one is not None})
+            lines = [free, *([group] for group in free if len(free) > 1)]
+            tried = [{n: around.larger(step * n, line, apart) for n in counts} for line in lines]
+            tried += [{1: around.turned(step, free)}] if len(free) > 1 else []
+            run = ({least + n: one for n, one in each.items() if one is not None} for each in tried)
+            found += [{least: sizes[least]} | each for each in run]
             break
         free = []
     if len(free) < len(groups):

@@ -274,3 +274,25 @@ def test_the_shape_of_a_sum_over_an_open_axis_is_no_sum() -> None:
     other = text.format("a = MatMul (t, x)  c = MatMul (x, a)  b = MatMul (c, a)", "last")
     files = (model_file_from_proto(parse(each, opset=17)) for each in (one, other))
     assert verify_pair(*files, False, VerifyOptions()).verdict is Verdict.PROVED
+
+
+TWO = "graph (float[1,S,4] x, float[1,T,4] m, float[1,U,4] u) => (float[1,A,4] y, float[1,T,4] z, float[1,U,4] v)"
+COUNTED = "s = Shape(m) t = Slice(s, one, two) r = Shape(u) n = Slice(r, one, two)"
+
+
+@pytest.mark.parametrize(
+    ("cut", "other"),
+    [
+        ("k = Identity(t)", "y = Identity(x)"),
+        ("k = Add(t, n)", "y = Identity(x)"),
+        ("k = Add(t, two)", "y = Identity(x)"),
+        ("k = Mul(t, two)", "y = Identity(x)"),
+        ("k = Min(t, n)", "y = Slice(x, zero, n, one)"),
+        ("k = Min(t, n)", "y = Slice(x, zero, t, one)"),
+    ],
+)
+def test_a_cut_at_the_size_of_another_axis_is_seen_where_that_is_the_smaller(cut: str, other: str) -> None:
+    head = f"{TWO} <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}> {{ {COUNTED} "
+    both = (f"{cut} y = Slice(x, zero, k, one)", other)
+    files = (model_file_from_proto(parse(f"{head} {each} z = Relu(m) v = Relu(u) }}", opset=17)) for each in both)
+    assert verify_pair(*files, False, VerifyOptions(only="exact")).verdict is Verdict.DIFFERS

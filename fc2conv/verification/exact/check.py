@@ -13,7 +13,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
 from fc2conv.verification.exact.field import ZeroDivisorError
-from fc2conv.verification.exact.growth import Beyond, Growth, beyond
+from fc2conv.verification.exact.growth import Beyond, Growth, beyond, fewer
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
 from fc2conv.verification.exact.positions import MOST_ITEMS
@@ -101,9 +101,19 @@ def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
     found = _result(prover, on)
     if len(sizes) > 1 and not found.parted:
         found, on = _wider(prover, found, sizes, seed, on, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items")
+    items, inputs = on, dict[str, None]()
+
+    def said(tried: Mapping[float, Shapes]) -> str:
+        shown = _inputs(tried.values())
+        if len(shown) < 2:
+            return f"{len(tried)} choices of sizes that values decide"
+        inputs.update(shown)
+        return f"inputs of {_listed([*inputs])}"
+
     for others in grown:
         if found.proved:
-            found, on = _wider(prover, found, others, seed, [*on, ""], lambda tried: _shown(tried.values()))
+            before = items if len(_inputs(others.values())) > 1 else on
+            found, on = _wider(prover, found, others, seed, [*before, ""], said)
     return found, prover
 
 
@@ -143,11 +153,8 @@ def _changing(walks: Sequence[Walk]) -> frozenset[Place]:
     return frozenset(place for place, values in found.items() if len(values) > 1)
 
 
-def _shown(shapes: Iterable[Shapes]) -> str:
-    listed = [", ".join(str([*shape]) for name, shape in each.items() if name != COUNTS) for each in shapes]
-    return (
-        f"inputs of {_listed(listed)}" if len({*listed}) > 1 else f"{len(listed)} choices of sizes that values decide"
-    )
+def _inputs(shapes: Iterable[Shapes]) -> dict[str, None]:
+    return dict.fromkeys(", ".join(str([*shape]) for name, shape in each.items() if name != COUNTS) for each in shapes)
 
 
 def _listed(words: Sequence[object]) -> str:
@@ -208,20 +215,12 @@ def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:
     ordered, position = sorted(sizes), past.position
     more = {*ordered[2 : min(past.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
     least: dict[float, Shapes] = {n: sizes[n] for n in ordered[:2]}
-    return {n: sizes[n] for n in sorted(more)} | {n: _fewer(least, n) for n in sorted(past.before)}
+    return {n: sizes[n] for n in sorted(more)} | {n: fewer(least, n) for n in sorted(past.before)}
 
 
 def _at(prover: Prover, shapes: Shapes) -> Prover:
     """The same two models at other sizes, by as few primes as are asked for first."""
     return replace(prover, shapes=shapes, primes=2, earlier=0.0)
-
-
-def _fewer(sizes: Mapping[float, Shapes], items: float) -> Shapes:
-    """The shapes of inputs for fewer items than two sizes have; a part of an item is one of the steps of an axis."""
-    (few, one), (many, other) = sizes.items()
-    dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
-    less = (few - items) / (many - few)
-    return {name: tuple(round(a - less * (b - a)) for a, b in pairs) for name, pairs in dims.items()}
 
 
 def same_nodes(original: ModelFile, inlined: ModelFile, shapes: Shapes) -> bool:

@@ -16,7 +16,7 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.positions import FAR, STRAIGHT, bent, content, depends, item_of, positions
-from fc2conv.verification.exact.terms import Array, Term, digest
+from fc2conv.verification.exact.terms import Array, Shape, Term, digest
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order, integer
 
@@ -253,3 +253,11 @@ def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:
         for name in (*node.input, *captured(node)):
             found[name] = found.get(name, frozenset()) | there
     return found
+
+
+def fewer(sizes: Mapping[float, Mapping[str, Shape]], items: float) -> dict[str, Shape]:
+    """The shapes of inputs for fewer items than two sizes have; a part of an item is one of the steps of an axis."""
+    (few, one), (many, other) = sizes.items()
+    dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
+    less = (few - items) / (many - few)
+    return {name: tuple(round(a - less * (b - a)) for a, b in pairs) for name, pairs in dims.items()}
