@@ -309,10 +309,10 @@ def test_what_a_target_lacks_in_a_branch_is_exchanged_by_the_shapes_around_it() 
 
 
 def test_a_layer_behind_what_nobody_can_follow_is_cut_by_the_numbers() -> None:
-    """A Concat of a sequence has no shape in the proof: that the parts have numbers of their own says nothing."""
-    text = """graph (float[N,4,3,2] x) => (float[N,5] y) <float[24,5] w, int64 two = {2}>
-    { s = SplitToSequence <axis = 1> (x, two)  c = ConcatFromSequence <axis = 1> (s)  f = Flatten (c)
-      [fc] y = MatMul (f, w) }"""
+    """An item of a sequence that values choose has no shape in the proof: that the parts have numbers says nothing."""
+    text = """graph (float[N,8,3,2] x) => (float[N,5] y) <float[24,5] w, int64 four = {4}, float none = {0}>
+    { s = SplitToSequence <axis = 1> (x, four)  m = ReduceMax <keepdims = 0> (x)  z = Mul (m, none)
+      i = Cast <to = 7> (z)  c = SequenceAt (s, i)  f = Flatten (c)  [fc] y = MatMul (f, w) }"""
     report = fc2conv.convert(parse(text), scope="all", max_channels=8).report
     assert [len(layer.parts) for layer in report.converted] == [3]
     assert report.verification is not None
