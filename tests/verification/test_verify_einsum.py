@@ -7,6 +7,9 @@ import pytest
 from byhand import HEAD, KERNEL, TAIL, W, proved
 from cases import model, random, verdicts, verify
 from onnx import ModelProto
+from textmodel import parse
+
+import fc2conv
 
 EINSUMS = {
     "nchw,chwm->nm": (3, 0, 1, 2),
@@ -62,3 +65,14 @@ def test_an_einsum_that_is_no_product_with_a_matrix() -> None:
     result = verify(original, converted, True)
     assert verdicts(result)["exact"] == "proved", result.checks
     assert verdicts(result)["numeric"] == "agrees"
+
+
+def test_a_size_that_an_einsum_repeats_is_that_of_its_result() -> None:
+    """ONNX takes the first size of a letter, which is 1 here; the product behind it runs for one item alone."""
+    text = """graph (float[N,9,3,1] x) => (float[A,B,C,D] y, float[E,F,G,H] z) <float[5,9,1,1] w, float[1,1] v>
+    { e = Einsum <equation = "mcbe,bcde->edbm"> (w, x)  y = MatMul (v, e)  z = Relu (e) }"""
+    found = fc2conv.convert(parse(text), options=fc2conv.Options(scope="all"))
+    assert found.report.verification is not None
+    assert found.report.verification.verdict == "proved"
+    names = [check.detail for check in found.report.verification.checks if check.name == "exact"]
+    assert "items" not in names[0]

@@ -13,6 +13,7 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule, needs_pla
 from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.maps import apart, geometry, windows
 from fc2conv.verification.exact.products import BOTH, Weight, product
+from fc2conv.verification.exact.shapes import letters_of
 from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Term, digest
 
 # ------------------------------------------------------------------ operands
@@ -198,7 +199,10 @@ def conv(at: At) -> Residues:
 def einsum(at: At) -> Residues:
     """A sum of products that an equation names, of one operand after the other."""
     needs_plain(at, range(len(at.term.inputs)))
-    terms, result = _letters(at, at.attr("equation", b"").decode().replace(" ", ""))
+    named = letters_of(at.attr("equation", b"").decode(), [len(at.dims(i)) for i in range(len(at.term.inputs))])
+    if named is None:
+        raise OpaqueError
+    terms, result = named
     pairs = [[*zip(term, at.dims(i), strict=True)] for i, term in enumerate(terms)]
     larger = {letter for pair in pairs for letter, size in pair if size > 1}
     # A runtime repeats a dimension of size 1 where its letter has more elsewhere: it is as if it were not there.
@@ -239,25 +243,6 @@ def _summed(at: At, index: int, pair: Sequence[tuple[str, int]], needed: str) ->
     x = at.field.total(x, gone, keepdims=False) if gone else x
     return x, "".join(letter for letter in own if letter in needed)
 
-
-def _letters(at: At, equation: str) -> tuple[list[str], str]:
-    """Write an equation without an ellipsis, and with a result."""
-    operands, arrow, result = equation.partition("->")
-    terms = operands.split(",")
-    spare = [letter for letter in _ALPHABET if letter not in equation]
-    ranks = [len(at.dims(i)) - len(term.replace("...", "")) if "..." in term else 0 for i, term in enumerate(terms)]
-    with_dots = {rank for rank, term in zip(ranks, terms, strict=True) if "..." in term}
-    if len(terms) != len(at.term.inputs) or len(with_dots) > 1 or not 0 <= max(ranks) <= len(spare):
-        raise OpaqueError
-    dots = "".join(spare[: max(ranks)])
-    terms = [term.replace("...", dots) for term in terms]
-    if not arrow:
-        every = "".join(terms)
-        result = dots + "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in dots))
-    return terms, result.replace("...", dots)
-
-
-_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 RULES: dict[str, Rule] = {
     "Gemm": gemm,

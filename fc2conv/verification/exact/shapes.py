@@ -26,6 +26,7 @@ UNKNOWN = -1
 _UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftmax LeakyRelu Clip".split())
 _BINARY = frozenset("Add Sub Mul Div".split())
 """Operators whose results are known without asking onnx, as are those of DequantizeLinear and QuantizeLinear."""
+_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _AS_ONNX = frozenset({"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear"})
 """Those of onnxruntime whose results have the type and shape of ONNX's; it runs none of 4 bits alone."""
 
@@ -151,7 +152,41 @@ def _plain(node: NodeProto, operands: Operands) -> Kind | None:
     if node.op_type in _BINARY and len(others) == 1:
         with suppress(ValueError):
             return kind, np.broadcast_shapes(shape, others[0][1])
+    if node.op_type == "Einsum":
+        made = _named(node, [each for _, each in there])
+        return None if made is None else (kind, made)
     return None
+
+
+def _named(node: NodeProto, shapes: Sequence[Shape]) -> Shape | None:
+    """The shape of an Einsum, where runtimes repeat a dimension of size 1; ONNX takes the first size of a letter."""
+    equation = next((a.s.decode() for a in node.attribute if a.name == "equation"), "")
+    named, sizes = letters_of(equation, [len(shape) for shape in shapes]), dict[str, int]()
+    if named is None:
+        return None
+    for term, shape in zip(named[0], shapes, strict=True):
+        for letter, size in zip(term, shape, strict=False):
+            if len(term) != len(shape) or (size != 1 and sizes.get(letter, 1) not in (1, size)):
+                return None
+            sizes[letter] = max(sizes.get(letter, 1), size) if size else 0
+    return tuple(sizes[letter] for letter in named[1]) if sizes.keys() >= {*named[1]} else None
+
+
+def letters_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str] | None:
+    """Return the terms and the result of an equation without an ellipsis; None where it contradicts the ranks."""
+    operands, arrow, result = equation.replace(" ", "").partition("->")
+    terms = operands.split(",")
+    spare = [letter for letter in _ALPHABET if letter not in equation]
+    over = [n - len(each.replace("...", "")) if "..." in each else 0 for n, each in zip(ranks, terms, strict=False)]
+    with_dots = {n for n, each in zip(over, terms, strict=False) if "..." in each}
+    if len(terms) != len(ranks) or len(with_dots) > 1 or not 0 <= max(over) <= len(spare):
+        return None
+    dots = "".join(spare[: max(over)])
+    terms = [each.replace("...", dots) for each in terms]
+    if not arrow:
+        every = "".join(terms)
+        result = dots + "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in dots))
+    return terms, result.replace("...", dots)
 
 
 def counted(
