@@ -52,6 +52,20 @@ class Constants:
         names = set(self.graph.initializers) - self.graph.overridable
         if self.outer is not None:
             names |= {name for name, around in self.graph.unchanged.items() if self.outer.is_constant(around)}
+        return self._with_results(names, {})
+
+    def cut(self, numbers: Mapping[str, Numbers]) -> None:
+        """Takes what a Slice cuts out of a constant by known numbers, such as sizes of another value, for constant.
+
+        So is what nodes make of that.
+        """
+        slices = [node for node in self.graph.nodes if own_op(node) == "Slice" and self.is_constant(node.input[0])]
+        if not all(self.is_constant(node.output[0]) for node in slices):
+            before = set(self._names)
+            self.by_sizes = self._with_results(self._names, numbers) - before
+
+    def _with_results(self, names: set[str], numbers: Mapping[str, Numbers]) -> set[str]:
+        """The names of constants, and of what nodes make of them; a Slice may take its bounds from known numbers."""
         for node in self.graph.nodes:
             kind = own_op(node)
             if kind in RANDOM or "::" in kind or attribute(node, "body") is not None:
@@ -59,24 +73,14 @@ class Constants:
             if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
                 continue
             read = node.input[:1] if kind == "CastLike" else node.input
-            if all(not name or name in names or self._outside(name) for name in read):
+            rest = [name for name in read if name and name not in names and not self._outside(name)]
+            if kind == "Slice" and rest and node.input[0] not in rest:
+                known = {name: each for name in rest if (each := numbers.get(name)) is not None and each.known}
+                self._cuts.update((name, each.array()) for name, each in known.items())
+                rest = [name for name in rest if name not in known]
+            if not rest:
                 names.update(name for name in node.output if name)
         return names
-
-    def cut(self, numbers: Mapping[str, Numbers]) -> None:
-        """Takes what a Slice cuts out of a constant by known numbers, such as sizes of another value, for constant.
-
-        So is what nodes make of that.
-        """
-        for node in self.graph.nodes:
-            bounds = [name for name in node.input[1:] if name and not self.is_constant(name)]
-            if not node.input or not self.is_constant(node.input[0]) or self.is_constant(node.output[0]):
-                continue
-            known = {name: each for name in bounds if (each := numbers.get(name)) is not None and each.known}
-            if len(known) == len(bounds) and (not bounds or own_op(node) == "Slice"):
-                self._cuts.update((name, each.array()) for name, each in known.items())
-                self._names.update(node.output)
-                self.by_sizes.update(node.output)
 
     def _outside(self, name: str) -> bool:
         if self.outer is None:

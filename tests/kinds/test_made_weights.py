@@ -165,3 +165,14 @@ def test_a_part_of_a_weight_that_a_known_size_cuts_out(quantized: bool) -> None:
     result, report = proved(original, scope="all")
     assert kernels(report) == {"fc": [1, 1], "key": [1, 1]}
     assert_equal(original, result, 1e-5)
+
+
+def test_random_numbers_of_the_shape_of_a_constant_are_none_beside_a_cut() -> None:
+    """They are others on every run: what reads them keeps its layout, and the layer behind is converted."""
+    text = f"""graph (float[{MAP}] x, float[N,{M}] m) => (float[N,{M}] y, float[N,{M}] u)
+    {{ r = Shape (m)  n = Slice (r, one, end)  p = Slice (v, none, n, none)  [key] u = MatMul (m, p)
+       o = RandomUniformLike (k)  a = Add (x, o)  f = Flatten (a)  [fc] y = MatMul (f, w) }}"""
+    arrays = {"v": floats((2 * M, M)), "w": floats((K, M)), "k": floats((1, C, H, W)), "one": np.array([1])}
+    arrays |= {"end": np.array([9]), "none": np.array([0])}
+    report = fc2conv.plan(model(text, arrays), fc2conv.Options(scope="all"))
+    assert kernels(report) == {"key": [1, 1], "fc": [H, W]}
