@@ -10,7 +10,18 @@ from onnx import NodeProto
 
 from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
-from fc2conv.fcn.parts import apart, in_dimensions, in_order, left, meeting, put_together, reshaped, taken
+from fc2conv.fcn.parts import (
+    apart,
+    channels_first,
+    channels_last,
+    in_dimensions,
+    in_order,
+    left,
+    meeting,
+    put_together,
+    reshaped,
+    taken,
+)
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import constant_map, with_channels
 from fc2conv.ir.graph import int_attribute, op
@@ -120,12 +131,10 @@ def _channels_last(
 
     Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
     """
-    rank = form.rank
-    back = (0, rank - 1, *range(1, rank - 1))
     made = node.output[0]
-    turned = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
+    turned = channels_last(slider, form.name, form.rank, f"{made}_channels_last")
     turned = slider.between(node, [turned, *operands], f"{made}_turned", **attributes)
-    slider.add("Transpose", [turned], f"{made}_channels_first", made=made, perm=back)
+    channels_first(slider, turned, form.rank, f"{made}_channels_first", made)
     slider.result(node, form)
 
 

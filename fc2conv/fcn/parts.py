@@ -38,6 +38,16 @@ def left(node: NodeProto, layout: Layout, dims: Sequence[int]) -> Layout:
     return found
 
 
+def channels_last(slider: Slider, name: str, rank: int, wanted: str) -> str:
+    """A map with its channels behind the cells; returns its name."""
+    return slider.add("Transpose", [name], wanted, perm=(0, *range(SPACE, rank), CHANNELS))
+
+
+def channels_first(slider: Slider, name: str, rank: int, wanted: str, made: str = "") -> str:
+    """What has its channels behind the cells as a map again."""
+    return slider.add("Transpose", [name], wanted, made=made, perm=(0, rank - 1, *range(1, rank - 1)))
+
+
 def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
     """A map of these channels of another, in their order."""
     if order.size == form.sizes[CHANNELS] and (order == np.arange(order.size)).all():

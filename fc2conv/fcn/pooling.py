@@ -16,7 +16,7 @@ from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import left, over_channels, put_together
+from fc2conv.fcn.parts import channels_first, channels_last, left, over_channels, put_together
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import reads_all
 from fc2conv.fcn.training import Shape
@@ -46,7 +46,12 @@ _OF_PARTS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
 """What pooling over cells is over parts of the channels."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
-_AGAIN = {**{kind: kind for kind in ("ReduceMean", "ReduceSum", "ReduceL1")}, "ReduceSumSquare": "ReduceSum"}
+_AGAIN = {
+    "ReduceMean": "ReduceMean",
+    "ReduceSum": "ReduceSum",
+    "ReduceL1": "ReduceL1",
+    "ReduceSumSquare": "ReduceSum",
+}
 """What the channels of a reduction over cells are reduced by, so that both are one over all; others have no such."""
 
 
@@ -197,13 +202,12 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
     groups = _groups(node, form)
     if form.free and all(form.sizes[axis] == 1 for axis in form.free):
         _over_each_cell(slider, node, form, groups)
-        slider.trace(made, [form])
-        slider.forms[made] = replace(form, name=made)
+        slider.result(node, form)
         return
     if groups == form.sizes[CHANNELS] and form.parts is None:
         slider.emit(node)
     else:
-        _in_groups(slider, node, form.name, groups)
+        _in_groups(slider, node, form.name, (0, groups, -1), f"{made}_map", made)
     slider.forms[made] = replace(form, name=made)
     reads_all(slider, made, form)
     slider.pools.append(Pool(node, form.name, made, "within"))
@@ -224,22 +228,18 @@ def _groups(node: NodeProto, form: Form) -> int:
     raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
 
 
-def _in_groups(slider: Slider, node: NodeProto, name: str, groups: int) -> None:
-    """The norm of so many groups of channels, between two reshapes that suit a map of any size."""
-    made = node.output[0]
-    shape = slider.add("Shape", [name], f"{made}_shape")
-    flat = slider.add("Reshape", [name], f"{made}_groups", shape=(0, groups, -1))
-    normed = slider.between(node, [flat, *node.input[1:]], f"{made}_normed")
-    slider.add("Reshape", [normed, shape], f"{made}_map", made=made)
+def _in_groups(slider: Slider, node: NodeProto, name: str, parts: Sequence[int], wanted: str, made: str = "") -> str:
+    """The norm of a value in so many items, groups and elements, between two reshapes that suit a map of any size."""
+    result = node.output[0]
+    shape = slider.add("Shape", [name], f"{result}_shape")
+    flat = slider.add("Reshape", [name], f"{result}_groups", shape=parts)
+    normed = slider.between(node, [flat, *node.input[1:]], f"{result}_normed")
+    return slider.add("Reshape", [normed, shape], wanted, made=made)
 
 
 def _over_each_cell(slider: Slider, node: NodeProto, form: Form, groups: int) -> None:
     """The norm with each cell of a map as an item: its channels, last for that, in so many groups."""
-    made, rank = node.output[0], form.rank
-    last = slider.add("Transpose", [form.name], f"{made}_channels_last", perm=(0, *range(SPACE, rank), CHANNELS))
-    shape = slider.add("Shape", [last], f"{made}_shape")
-    parts = (-1, groups, form.sizes[CHANNELS] // groups)
-    flat = slider.add("Reshape", [last], f"{made}_groups", shape=parts)
-    normed = slider.between(node, [flat, *node.input[1:]], f"{made}_normed")
-    wide = slider.add("Reshape", [normed, shape], f"{made}_cells")
-    slider.add("Transpose", [wide], f"{made}_map", made=made, perm=(0, rank - 1, *range(1, rank - 1)))
+    made, parts = node.output[0], (-1, groups, form.sizes[CHANNELS] // groups)
+    last = channels_last(slider, form.name, form.rank, f"{made}_channels_last")
+    normed = _in_groups(slider, node, last, parts, f"{made}_cells")
+    channels_first(slider, normed, form.rank, f"{made}_map", made)

@@ -16,7 +16,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Parts, identity
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import apart, in_order, put_together, settled
+from fc2conv.fcn.parts import apart, channels_first, channels_last, in_order, put_together, settled
 from fc2conv.fcn.slider import HANDLERS, UNFOLDED, Slider, Stuck, handles
 from fc2conv.ir.graph import op
 from fc2conv.reasons import Code
@@ -91,7 +91,7 @@ def multiplied(slider: Slider, node: NodeProto) -> bool:
     product = slider.between(node, parts, f"{made}_product")
     shape = slider.shape(made, node)[1:]
     flat = slider.add("Reshape", [product], f"{made}_flat", shape=(0,) * (x.rank - 1) + (prod(shape),))
-    turned = slider.add("Transpose", [flat], f"{made}_map", perm=(0, x.rank - 1, *range(1, x.rank - 1)))
+    turned = channels_first(slider, flat, x.rank, f"{made}_map")
     slider.trace(turned, [x, y])
     sizes, layout = x.sizes_of(prod(shape)), [(CHANNELS,)] * len(shape)
     layout[-1] = (CHANNELS, *range(SPACE, x.rank))
@@ -104,6 +104,6 @@ def multiplied(slider: Slider, node: NodeProto) -> bool:
 def _parts_last(slider: Slider, form: Form, rank: int, wanted: str) -> str:
     """A map with the value's dimensions behind its cells."""
     form = in_order(slider, form, wanted)
-    last = slider.add("Transpose", [form.name], f"{wanted}_last", perm=(0, *range(SPACE, form.rank), CHANNELS))
+    last = channels_last(slider, form.name, form.rank, f"{wanted}_last")
     shape = (*[0] * (form.rank - 1), *[1] * (rank - len(form.layout)), *form.shape[1:])
     return slider.add("Reshape", [last], f"{wanted}_parts", shape=shape)
