@@ -29,7 +29,7 @@ def selected(ctx: Context, layout: Layout) -> str:
 
 
 def sizes_given(ctx: Context, name: str) -> str:
-    """The input of the model whose numbers are sizes of a value, or of one on the way to it; "" where there is none."""
+    """The input of the model that gives the sizes of a value, or of a value that it is made of; "" for none."""
     while (node := ctx.graph.made_by(name)) is not None:
         own = SHAPED_BY.get(op(node), len(node.input))
         said = (each for each in node.input[own:] if each and ctx.number(each) is None)
@@ -43,12 +43,12 @@ def sizes_given(ctx: Context, name: str) -> str:
 def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
     """Whether a Slice leaves nothing of a batch of one item."""
     view, starts, ends = ctx.first(node), ctx.known(node, "starts", 1), ctx.known(node, "ends", 2)
-    if view is None or starts is None or ends is None:
+    if view is None or starts is None or ends is None or ctx.batch is None or ctx.batch.known:
         return False
     axes, steps = ctx.known(node, "axes", 3) or range(len(starts)), ctx.known(node, "steps", 4) or [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=False):
-        inside = step and ctx.batch is not None and not ctx.batch.known and -len(view.dims) <= axis < len(view.dims)
-        each = size_of(view.dims[axis]).over(ctx.batch) if inside and ctx.batch is not None else None
+        valid = step and -len(view.dims) <= axis < len(view.dims)
+        each = size_of(view.dims[axis]).over(ctx.batch) if valid else None
         if each is not None and each.known and not range(*slice(start, end, step).indices(each.coefficient)):
             return True
     return False

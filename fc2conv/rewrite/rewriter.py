@@ -83,7 +83,7 @@ class Rewriter:
 
     @property
     def forms(self) -> dict[str, str]:
-        """The first value that each tensor of a spatial form is the form of, by the tensor's name."""
+        """The value that each spatial form is of, by the name of the form; the first of several."""
         return {self._names[name]: name for name in reversed(self._order(set(self._names)))}
 
     def _last(self, unit: int) -> int:

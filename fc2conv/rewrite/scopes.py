@@ -43,8 +43,8 @@ class Rewritten:
 
     `original` is what it was made from: the model, with the functions inlined that hold layers. `fits` are those of
     layers that were cut to a target's limits, and `forms` the values of the main graph that have a spatial form, by its
-    name. `requantized` says of layers how far their weights moved when they were
-    quantized per output; `unchanged` is the model as it was before.
+    name. `requantized` says of layers how far their weights moved when they were quantized per output; `unchanged` is
+    the model as it was before.
     """
 
     original: ModelFile

@@ -57,30 +57,27 @@ def _items(graph: Graph, constants: Constants, name: str) -> list[str] | None:
     """The tensors that were put into a sequence; None where one or its place is not known."""
     node = graph.made_by(name)
     kind = "" if node is None else op(node)
-    if node is None or kind in ("SequenceConstruct", "SequenceEmpty"):
-        return None if node is None else list(node.input)
-    first = {"SequenceInsert": 2, "SequenceErase": 1}.get(kind)
-    found = _items(graph, constants, node.input[0]) if first is not None else None
-    if first is None or found is None:
+    if node is not None and kind in ("SequenceConstruct", "SequenceEmpty"):
+        return list(node.input)
+    if node is None or kind not in ("SequenceInsert", "SequenceErase"):
         return None
-    given = node.input[first : first + 1]
-    places = constants.ints(given[0]) if any(given) else (len(found) - (kind == "SequenceErase"),)
-    if places is None or len(places) != 1 or not -len(found) <= places[0] < len(found) + (kind == "SequenceInsert"):
+    inserts, found = kind == "SequenceInsert", _items(graph, constants, node.input[0])
+    if found is None:
         return None
-    at = places[0] % len(found) if places[0] < 0 else places[0]
-    return [
-        *found[:at],
-        *([node.input[1]] if kind == "SequenceInsert" else []),
-        *found[at + (kind == "SequenceErase") :],
-    ]
+    given = node.input[1 + inserts : 2 + inserts]
+    places = constants.ints(given[0]) if any(given) else (len(found) if inserts else -1,)
+    if places is None or len(places) != 1 or not -len(found) <= places[0] < len(found) + inserts:
+        return None
+    if inserts:
+        found.insert(places[0], node.input[1])
+    else:
+        del found[places[0]]
+    return found
 
 
 def _joined(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> list[NodeProto]:
-    sequence, axis, new = (
-        graph.made_by(node.input[0]),
-        int_attribute(node, "axis", 0),
-        int_attribute(node, "new_axis", 0),
-    )
+    sequence = graph.made_by(node.input[0])
+    axis, new = (int_attribute(node, name, 0) for name in ("axis", "new_axis"))
     if sequence is not None and op(sequence) == "SplitToSequence":
         apart = len(sequence.input) < 2 and not int_attribute(sequence, "keepdims", 1)
         same = axis == int_attribute(sequence, "axis", 0) and not new and not apart

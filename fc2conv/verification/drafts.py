@@ -56,10 +56,9 @@ class Draft:
 
     def needs_others(self, name: str, given: Sequence[str], sized: Sequence[str]) -> bool:
         """Say whether a value of the source needs more than what is given, and the sizes of some other inputs."""
-        if set(self.sized_by(name, given)) - set(sized):
-            return True
-        _, read = self._asked(name, given)
-        return any(value.name in read for value in inputs(self.source.model) if value.name not in given)
+        asked, read = self._asked(name, given)
+        others = {value.name for value in inputs(self.source.model)}.difference(given)
+        return bool(others & (asked.difference(sized) | read))
 
     def sized_by(self, name: str, given: Sequence[str]) -> list[str]:
         """Return the other inputs whose sizes a value of the source is computed from."""

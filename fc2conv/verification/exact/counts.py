@@ -24,29 +24,29 @@ _SPREAD = 31
 def counts(step: int) -> Shape:
     """Return all sizes at one of the steps at which models are compared.
 
-    No two of them grow alike, nor does a sum of two as another such sum (i and i * i modulo a prime).
+    Each grows by another number, and each sum of two by another one too: i and i * i modulo a prime tell them apart.
     """
     return tuple(2 + i + (1 + i * i % _SPREAD) * step for i in range(MOST_COUNTS))
 
 
 def earlier(walk: Walk, op: Op, inputs: Sequence[Term]) -> list[Term] | None:
-    """Return the results of the node with such sizes that is the same in the first model; None where there is none."""
+    """Return the results of the same node in the first model; None where that has no such node."""
     for terms in walk.table.counted if walk.side > 1 else ():
         first = terms[0]
-        alike = first.op.digest == op.digest and len(first.inputs) == len(inputs)
-        if alike and all(map(walk.same, first.inputs, inputs)):
+        same_operator = first.op.digest == op.digest and len(first.inputs) == len(inputs)
+        if same_operator and all(map(walk.same, first.inputs, inputs)):
             return terms
     return None
 
 
-def sized(kinds: Sequence[Kind], partly: Sequence[Kind], left: list[int], alike: bool) -> list[Kind]:
+def sized(kinds: Sequence[Kind], partly: Sequence[Kind], left: list[int], one_shape: bool) -> list[Kind]:
     """Return type and shape of each result, with the next of the sizes that are `left` wherever values decide one.
 
-    Results that are `alike` have one shape.
+    With `one_shape` all results have that of the first.
     """
     found: list[Kind] = []
     for (kind, known), (inferred, shape) in zip(kinds, partly, strict=True):
-        if found and alike:
+        if found and one_shape:
             known = found[0][1]
         elif known is None and shape is not None and shape.count(UNKNOWN) <= len(left):
             known = tuple(left.pop(0) if n == UNKNOWN else n for n in shape)

@@ -135,9 +135,8 @@ class Growth:
             for name, each in zip(names, numbers, strict=True)
         ]
         how = digest(node.op_type, attributes, read)
-        known = [values[name].value for name in names if (place, name) in self._bent]
-        again = [others[name].value for name in names if (place, name) in self._bent]
-        hides = any(map(_same_numbers, known, again))
+        changing = (pair for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent)
+        hides = any(_same_numbers(*pair) for pair in changing)
         for i, name in enumerate(node.output):
             if name in gives:
                 self._bent[place, name] = worst, digest(how, i)

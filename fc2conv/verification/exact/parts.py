@@ -21,15 +21,7 @@ from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 from fc2conv.verification.nodes import body_of
 
 OPSETS = {"": 17, "com.microsoft": 1}
-CONSTANTS = {
-    "zero": 0.0,
-    "one": 1.0,
-    "half": 0.5,
-    "six": 6.0,
-    "root": sqrt(2.0),
-    "cubic": 0.044715,
-    "bend": sqrt(2 / pi),
-}
+CONSTANTS = {"zero": 0.0, "one": 1.0, "half": 0.5, "root": sqrt(2.0), "cubic": 0.044715, "bend": sqrt(2 / pi)}
 """Numbers that bodies name; they have the type of the call's first operand."""
 
 _TEXTS = {text.split("<")[0].split("(")[0].strip(): text for text in BODIES.replace("\n    ", " ").splitlines() if text}

@@ -130,7 +130,8 @@ def _found(node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: 
         return [(0, None)] * len(node.output)
     if (domain == "" or f"{domain}::{node.op_type}" in _AS_ONNX) and (plain := _plain(node, operands)) is not None:
         return [plain]
-    found = _inferred(node, domain, opsets, ir_version, operands)
+    partly = _inferred(node, domain, opsets, ir_version, operands)
+    found = [(kind, None if shape is None or UNKNOWN in shape else shape) for kind, shape in partly]
     if all(shape is not None for _, shape in found) or any(v.shape is None for v in operands):
         return found
     kinds = [None if v is ABSENT else (v.kind, v.shape or (), v.value) for v in operands]
@@ -198,7 +199,7 @@ def counted(
         return [(0, None)] * count
     if domain == "" and node.op_type == "If":
         return [_common(*pair) for pair in zip(bodies[:count], bodies[count:], strict=True)]
-    found = _inferred(node, domain, opsets, ir_version, operands, partly=True)
+    found = _inferred(node, domain, opsets, ir_version, operands)
     first = list(operands[0].shape or ())
     if node.op_type == "TopK" and first:
         first[integer(node, "axis", -1)] = UNKNOWN
@@ -214,8 +215,9 @@ def _common(one: Term, other: Term) -> Kind:
 
 
 def _inferred(
-    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands, partly: bool = False
+    node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands
 ) -> list[Kind]:
+    """Return what onnx infers of a node's results, where a size that it does not tell is `UNKNOWN`."""
     unknown: list[Kind] = [(0, None)] * len(node.output)
     if domain not in opsets or not onnx.defs.has(node.op_type, domain):
         return unknown
@@ -226,8 +228,8 @@ def _inferred(
         found = infer_node_outputs(schema, node, types, data, opset_imports=imports, ir_version=ir_version)
     except (InferenceError, onnx.defs.SchemaError, onnx.checker.ValidationError, ValueError):
         return unknown
-    read = (lambda kind: (kind.tensor_type.elem_type, _sizes_of(kind))) if partly else _read
-    return [read(found[name]) if name in found else (0, None) for name in node.output]
+    kinds = (found.get(name) for name in node.output)
+    return [(0, None) if kind is None else (kind.tensor_type.elem_type, _sizes_of(kind)) for kind in kinds]
 
 
 def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], dict[str, TensorProto]]:
@@ -237,11 +239,6 @@ def _given(node: NodeProto, operands: Operands) -> tuple[dict[str, TypeProto], d
         name: numpy_helper.from_array(np.array(value, order="C"), name) for name, value in known if value.size <= SMALL
     }
     return {name: helper.make_tensor_type_proto(v.kind, v.shape) for name, v in there}, data
-
-
-def _read(kind: TypeProto) -> Kind:
-    sizes = _sizes_of(kind)
-    return kind.tensor_type.elem_type, None if sizes is None or UNKNOWN in sizes else sizes
 
 
 def _sizes_of(kind: TypeProto) -> Shape | None:
