@@ -106,6 +106,10 @@ KEPT = {
         "q = Constant<value_ints = [2]>() r = Reshape(c, p) t = Concat<axis = 0>(q, n) e = Expand(r, t) "
         "m = Constant<value_ints = [-1]>() g = Reshape(e, m) a = Abs(g) b = Reshape(a, t) k = Gather(b, z) "
         "j = Transpose(k) y = Mul(x, j)",
+    "numbers that come more often and are cut in other places": "c = Constant<value_floats = [1.0, -1.0]>() "
+        "p = Constant<value_ints = [2, 1]>() q = Constant<value_ints = [2]>() r = Reshape(c, p) "
+        "t = Concat<axis = 0>(q, n) e = Expand(r, t) m = Constant<value_ints = [-1, 2]>() g = Reshape(e, m) "
+        "a = Abs(g) b = Reshape(a, t) k = Gather(b, z) j = Transpose(k) y = Mul(x, j)",
     "at least one": "t = Constant<value_ints = [1]>() m = Max(n, t) y = Slice(x, z, m, z)",
 }  # fmt: skip
 FAULTS = {

@@ -166,29 +166,11 @@ def depends(one: Array | None, other: Array | None) -> bool:
         return one is not None
     if not one.size or not other.size:
         return one.shape != other.shape
-    for axis, (few, many) in enumerate(zip(one.shape, other.shape, strict=True)):
-        if few != many:
-            pairs = (_once(one, other, axis, outer) for outer in range(1, gcd(few, many) + 1))
-            found = next((pair for pair in pairs if pair is not None), None)
-            if found is None:
-                return True
-            one, other = found
+    if one.shape != other.shape:  # in whatever order, as tokens of all items may be cut in other places
+        whole = gcd(one.size, other.size)
+        ordered = (np.sort(each, axis=None) for each in (one, other))
+        one, other = map(np.repeat, ordered, (other.size // whole, one.size // whole))
     return not _close(one, other)
-
-
-def _once(one: Array, other: Array, axis: int, outer: int) -> tuple[Array, Array] | None:
-    """Two arrays less what only comes more often along an axis, in each of `outer` parts; None where parts differ."""
-    part, rest = divmod(gcd(one.shape[axis], other.shape[axis]), outer)
-    if rest:
-        return None
-    found = []
-    for each in (one, other):
-        cut = each.reshape(*each.shape[:axis], outer, -1, part, *each.shape[axis + 1 :])
-        found.append(cut.take([0], axis + 1))
-        if not _close(cut, np.broadcast_to(found[-1], cut.shape)):
-            return None
-    first, second = (each.reshape(*one.shape[:axis], outer * part, *one.shape[axis + 1 :]) for each in found)
-    return first, second
 
 
 def _close(one: Array, other: Array) -> bool:
