@@ -162,9 +162,9 @@ class Field:
 
     def sequence(self, values: Residues, key: object = "sequence") -> Residues:
         """Hash the sequence along the last axis: a random linear form of its elements."""
-        weights = self.uniform((key, values.shape[-1]), (values.shape[-1], 1))
-        rows = values.reshape(self.lanes, prod(values.shape[1:-1]), values.shape[-1])
-        return self.matmul(rows, weights).reshape(values.shape[:-1])
+        weights = self.uniform((key, values.shape[-1]), values.shape[-1:])
+        spread = weights.reshape(self.lanes, *[1] * (values.ndim - 2), -1)
+        return self.total(self.mul(values, spread), [values.ndim - 2], keepdims=False)
 
     # ------------------------------------------------------------------ arithmetic
 
