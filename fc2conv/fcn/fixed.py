@@ -86,4 +86,4 @@ def _fits(form: Form, like: Form, shift: int) -> bool:
     if form.rank != like.rank or shift < 0:
         return False
     there = [set(form.filled(dim)) <= set(like.layout[dim + shift]) for dim in range(len(form.layout))]
-    return all(there) and prod(form.sizes) == prod(form.shape)
+    return all(there) and (form.parts is not None or prod(form.sizes) == prod(form.shape))

@@ -77,6 +77,9 @@ WHOLE: dict[str, str] = {
     "GroupNormalization": "r = GroupNormalization <num_groups = 2> (c, g4, h4)",
     "groups by Reshape": """q = Reshape (c, groups)  i = InstanceNormalization (q, g2, h2)  b = Reshape (i, whole)
         m = Mul (b, g41)  r = Add (m, h41)""",
+    "groups by the norms of others": """b = Tanh (c)  z = Concat <axis = 1> (b, c)  q = Reshape (z, cube)
+        a = Gather <axis = 1> (q, first)  d = Gather <axis = 1> (q, second)  n = ReduceL2 <axes = [3, 4]> (d)
+        e = Div (a, n)  i = Reshape (e, whole)  r = MaxPool <kernel_shape = [1, 1]> (i)""",
     "groups by Reshape, computed": """q = Reshape (c, groups)  i = InstanceNormalization (q, g2, h2)  s = Shape (c)
         b = Reshape (i, s)  m = Mul (b, g41)  r = Add (m, h41)""",
     "groups on five dimensions": f"q = Reshape (c, apart)  {_normed([2, 3, 4])}  b = Reshape (d, whole)  r = Tanh (b)",
@@ -143,7 +146,7 @@ POOLING: dict[str, str] = {
 """Two poolings `a` and `b` of the whole map side by side."""
 
 _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, %(n)d},
-    int64[4] whole = {-1, 4, %(n)d, %(n)d},
+    int64[4] whole = {-1, 4, %(n)d, %(n)d}, int64[6] cube = {-1, 2, 2, 2, %(n)d, %(n)d},
     int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4}, int64[1] last = {-1},
     int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float step = {0.05}, uint8 zp = {128},
     float root = {1.5}, float[1,2,1,1] squeeze,
@@ -151,7 +154,8 @@ _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, 
     int64[3] groups = {0, 2, -1}, int64[3] all = {0, 1, -1}, float[2,4,1,1] k1, float[4,2,1,1] k2, float[1,1,3] k3,
     int64[2] ones = {1, 1}, int64[2] fives = {5, 4},
     int64[2] zeros = {0, 0}, int64[2] threes = {3, 4}, int64[2] backs = {-2, -3}, int64[2] axes = {2, 3},
-    int64[2] ends = {100, 6}, int64 index = {3}, int64[2] steps = {2, 1}, float[4,2] w1,
+    int64[2] ends = {100, 6}, int64 index = {3}, int64 first = {0}, int64 second = {1},
+    int64[2] steps = {2, 1}, float[4,2] w1,
     float[2,4] w2, float[4,4,3,1] tall, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
     int64[2] places = {3, 4}, float[1,2,1,1,1] halves, int64[5] behind = {-1, %(n)d, %(n)d, 2, 2},
     int64[4] last_whole = {-1, %(n)d, %(n)d, 4}, int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1},
