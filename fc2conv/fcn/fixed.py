@@ -15,7 +15,7 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.fcn.forms import BATCH, CHANNELS, Form, identity
-from fc2conv.fcn.slider import FIXED, Slider, Stuck, handles
+from fc2conv.fcn.slider import FIXED, Slider, Stuck, handles, kept_apart
 from fc2conv.layout.axes import ONE, Axis, Dim, Size
 from fc2conv.layout.relayout import Transposed, conversion
 from fc2conv.reasons import Code
@@ -61,6 +61,8 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
     shift = len(like.layout) - len(form.layout)
     if form.free or not like.free or _fits(form, like, shift):
         return form
+    if form.parts is not None:
+        raise kept_apart(form)
     own, sizes, parts = _axes(form), [1] * like.rank, list[int]()
     target: list[Dim] = [()] * like.rank
     layout: list[tuple[int, ...]] = []
