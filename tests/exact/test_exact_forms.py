@@ -27,7 +27,7 @@ LARGER = 'graph (float[1,2,4,4] x, float[4] s) => (float[A,B,C,D] y) { y = Resiz
     [
         (TWO_WAYS.format("", "p"), ONE_WAY.format("", "w, r, b"), (17, 17), True),
         (TWO_WAYS.format("", "q"), ONE_WAY.format(', direction = "reverse"', "w2, r2, b2"), (17, 17), True),
-        (TWO_WAYS.format("", "p"), ONE_WAY.format("", "w, r, b"), (17, 13), True),
+        (TWO_WAYS.format(", layout = 0", "p"), ONE_WAY.format("", "w, r, b"), (17, 13), True),
         (TWO_WAYS.format("", "q"), ONE_WAY.format("", "w2, r2, b2"), (17, 17), False),
         (TWO_WAYS.format("", "p"), ONE_WAY.format("", "w2, r, b"), (17, 17), False),
         (TWO_WAYS.format(LEAKY.format(', "LeakyRelu", "Tanh", "Tanh"'), "q"),

@@ -73,6 +73,18 @@ PARTING: dict[str, tuple[str, dict[str, NDArray[Any]], str, str]] = {
         "inconclusive",
         "rounding",
     ),
+    "a quotient as a product in front of one that both have": (
+        "g (float[N,6] x) => (float[N,4] y) { z = MatMul(x, W) d = Add(z, b) m = Div(d, k) y = Div(m, l) }",
+        {"k": np.float32([3]), "l": np.float32([7])},
+        "inconclusive",
+        "rounding",
+    ),
+    "a factor folded and rounded, and one of 1": (
+        ONE.replace("m = MatMul(x, W)", "z = MatMul(x, V) m = Mul(z, k)"),
+        {"V": (W / np.float32(3)).astype(np.float32), "k": np.float32([3])},
+        "inconclusive",
+        "rounding",
+    ),
 }
 
 
@@ -80,8 +92,10 @@ PARTING: dict[str, tuple[str, dict[str, NDArray[Any]], str, str]] = {
 def test_two_models_that_part(name: str) -> None:
     text, weights, verdict, cause = PARTING[name]
     one = scaled(ONE)
+    if "one of 1" in name:
+        one = scaled(ONE.replace("MatMul(x", "com.microsoft.FusedMatMul<alpha = 1.0>(x"))
     if "quotient" in name:
-        one = scaled(text.replace("y = Div", "y = Mul"), k=np.float32([1 / 3]))
+        one = scaled(text.replace("Div(d", "Mul(d"), **weights | {"k": np.float32([1 / 3])})
     found = verify(one, scaled(text, **weights), False, VerifyOptions(only="exact"))
     assert (found.verdict, found.outputs[0].verdict, found.outputs[0].exact) == (verdict,) * 3, found.checks
     assert found.parting is not None

@@ -162,7 +162,7 @@ def _may_be_folded(one: Term, other: Term) -> bool:
     only one model has others, something was added, dropped or moved. A quotient by a constant may also have become a
     product.
     """
-    if _divides(one, 1) != _divides(other, 2):
+    if _divisors(one, 1) != _divisors(other, 2):
         return True
     numbers = [constants(own_terms(top, side), side) for side, top in ((1, one), (2, other))]
     left = numbers[0] - numbers[1], numbers[1] - numbers[0]
@@ -171,5 +171,7 @@ def _may_be_folded(one: Term, other: Term) -> bool:
     return sums[0] != sums[1] and min(totals) > 0 and totals[0] != totals[1]
 
 
-def _divides(term: Term, side: int) -> bool:
-    return any(each.op.name == "Div" and each.inputs[1].constant for each in own_terms(term, side))
+def _divisors(term: Term, side: int) -> int:
+    """By how many constants nodes of one model divide."""
+    read = (each.inputs[1] for each in own_terms(term, side) if each.op.name == "Div")
+    return len({each.key for each in read if each.constant})

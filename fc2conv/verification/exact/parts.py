@@ -62,7 +62,7 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
     asked = [each in _TEXTS[name] for each in _OF_SHAPES]
     if None in shapes[: any(asked) + asked[-1]]:
         return None
-    fields = _fields(node, given, shapes) | {"scaled": _scaled(operands)}
+    fields = _fields(node, given, shapes) | {"scaled": _scaled(given.get("alpha", 1.0), operands)}
     if not fields["spatial"] and "Global" in name:
         return None  # no runtime takes a map without sides
     graph = body_of(_function(_TEXTS[name] % fields), node)
@@ -78,7 +78,7 @@ def _both_ways(given: dict[str, Any]) -> bool:
     """Whether an LSTM is one in each direction, with the same functions."""
     half = len(given.get("activations", [])) // 2
     alike = given.get("activations", [])[:half] == given.get("activations", [])[half:]
-    own = {"layout", "activation_alpha", "activation_beta"} & given.keys()
+    own = any(given.get(each) for each in ("layout", "activation_alpha", "activation_beta"))
     return given.get("direction") == b"bidirectional" and alike and not own
 
 
@@ -200,8 +200,10 @@ def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
     return float(given.get("scale", 0.0) or 1 / sqrt(max(1, width // max(1, _heads(given)))))
 
 
-def _scaled(operands: Sequence[Term]) -> str:
-    """The nodes that make y = k c d, the factor first with what is stored."""
+def _scaled(alpha: float, operands: Sequence[Term]) -> str:
+    """The nodes that make y = k c d, the factor first with what is stored; a factor of 1 is none."""
+    if alpha == 1.0:
+        return "y = MatMul(c, d)"
     stored = [each.foldable for each in operands]
     if True not in stored:
         return "m = MatMul(c, d) y = Mul(m, k)"
