@@ -20,6 +20,7 @@ QUOTIENT = (
     "a = Constant<value_ints = [{}]>() n = Constant<value_float = {}>() s = ReduceSum(x, a) m = Div(s, n) y = Sub(x, m)"
 )
 CUT = "s = Constant<value_ints = [0]>() e = Constant<value_ints = [{}]>() a = Constant<value_ints = [1]>() "
+BEHIND = CUT.format(100).replace("[0]", "[2]").replace("[1]", "[0]") + "r = Slice(x, s, e, a) "
 PAIR = "graph (float[N,4] x, float[M,4] z) => (float[A,4] y) {{ {} }}"
 ORDER = "o = Constant<value_ints = [{}]>() d = Shape(x) e = Gather(d, o) y = Reshape(x, e)"
 NORM = (
@@ -201,6 +202,10 @@ SAME = {
                       "a = Constant<value_ints = [1]>() g = Slice(x, s, e, a) y = Add(g, x)"),
     ),
     **{name: (ROWS.format("y = Identity(x)"), ROWS.format(SIZE + nodes)) for name, nodes in KEPT.items()},
+    "rows behind the second, which no runtime lays out where there are none": (
+        ROWS.replace("[N,4] y", "[A,4] y").format(BEHIND + "k = Constant<value_ints = [0, -1]>() y = Reshape(r, k)"),
+        ROWS.replace("[N,4] y", "[A,4] y").format(BEHIND + "y = Flatten(r)"),
+    ),
     "positions in another layout": (
         TOKENS.format(WAVE + "y = Add(x, p)"),
         TOKENS.format(WAVE + "q = Transpose(p) t = Transpose<perm = [0, 2, 1]>(x) b = Add(t, q) "

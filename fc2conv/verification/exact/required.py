@@ -160,6 +160,8 @@ def _reshape(shape: Shape, target: Sequence[int]) -> Requirement:
         return Requirement(prod(shape), prod(sizes))
     at = sizes.index(-1)
     head, tail, actual = prod(sizes[:at]), prod(sizes[at + 1 :]), prod(shape[at + 1 :])
-    if head * tail and prod(shape) % (head * tail) == 0:
+    if not head * tail:
+        return Requirement(0, 1)  # no runtime says what is left open beside a dimension without elements
+    if prod(shape) % (head * tail) == 0:
         return Requirement(actual, actual)
     return Requirement(actual, tail) if actual != tail else Requirement(prod(shape[: at + 1]), head)
