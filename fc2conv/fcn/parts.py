@@ -216,6 +216,9 @@ def meeting(node: NodeProto, maps: Sequence[Form]) -> Form:
     sizes = tuple(max(form.sizes[axis] for form in maps) for axis in range(first.rank))
     layout = _whole([tuple(axis for axis, _ in dim) for dim in pieces], first.rank, several)
     free = frozenset(axis for form in maps for axis in form.free)
+    for form in maps:
+        if any(form.sizes[axis] > 1 for axis in free - form.free):
+            raise Stuck(Code.SIZE_IN_CONSTANT, node, f"the operand {form.name} has as many cells for every image")
     form = Form("", layout, sizes, free, None if about is None else about.parts)
     if about is None:
         return form

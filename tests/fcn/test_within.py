@@ -72,3 +72,27 @@ def test_a_pooling_within_the_backbone_of_an_image_with_the_channels_last_is_pro
     found = fc2conv.convert(original, options=Options(sliding=SlidingOptions())).report.verification
     assert found is not None
     assert found.verdict == "proved"
+
+
+_OF_WHOLE = "m = ReduceMean <axes = [1, 2, 3]> (c)  s = Mul (m, places)  d = Mul (c, s)"
+_TO_THE_END = """a = Slice (c, zero, end, both, two)  b = Slice (c, one, end, both, two)
+    j = Concat <axis = 1> (a, b)  d = Conv (j, mixed)"""
+
+
+@pytest.mark.parametrize(
+    ("body", "cells", "made"), [(_OF_WHOLE, 36, (5, 3)), (_TO_THE_END, 9, (3, 2))], ids=["one size", "to the end"]
+)
+def test_what_meets_a_map_that_grows_is_proved(body: str, cells: int, made: tuple[int, int]) -> None:
+    """A number of the whole image has a factor for each cell of a window; a Slice ends where tf2onnx says "the end"."""
+    original = parse(
+        f"""g (float[N,3,8,8] x) => (float[N,5] y) <float[4,3,3,3] k, float[4,8,1,1] mixed, float[{4 * cells},5] w,
+            float[1,4,6,6] places, int32[2] zero = {{0, 0}}, int32[2] one = {{1, 1}}, int32[2] two = {{2, 2}},
+            int32[2] both = {{2, 3}}, int32[2] end = {{1000000000, 1000000000}}>
+        {{ c = Conv (x, k)  {body}  f = Flatten (d)  [fc] y = MatMul (f, w) }}"""
+    )
+    done = fc2conv.convert(original, options=Options(sliding=SlidingOptions()))
+    assert done.model is not None
+    assert at_training_size(original, done.model) < CLOSE
+    assert run(done.model, image(done.model, {2: 12, 3: 10}))[0].shape[2:] == made
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"

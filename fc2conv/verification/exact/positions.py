@@ -17,7 +17,8 @@ from fc2conv.verification.exact.terms import ABSENT, Array, Term, digest
 
 MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
-FAR = 1 << 30
+FAR = 10**9
+"""No axis is so long. A Slice that ends there has no end; tf2onnx writes this very number."""
 
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
