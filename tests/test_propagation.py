@@ -64,6 +64,11 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
         ),
         ('s = Shape (x)  t = Mul (s, two)  y = Resize <mode = "nearest"> (x, , , t)', "2*N,8,12,2*H"),
         ("s = Shape (x)  b = Slice (s, one, two)  y = TopK <axis = 2> (x, b)", "N,4,4,H"),
+        (
+            """s = Shape (x)  b = Slice (s, z, one)  h = Gather (s, minus)  f = Concat <axis = 0> (z, z, one, z)
+            t = Concat <axis = 0> (b, two, four, h)  y = Slice (x, f, t)""",
+            "N,2,3,H",
+        ),
         ("s = Shape (x)  b = Slice (s, one, two)  a = Shape (b)  i = NonZero (s)  y = Cast <to = 1> (b)", "1"),
     ],
 )

@@ -17,6 +17,7 @@ from onnx import NodeProto, TensorProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.ir.arithmetic import MOST, Call, Numbers, evaluate
+from fc2conv.ir.arithmetic.amount import Amount, of_size
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
@@ -231,6 +232,24 @@ def _counted(known: _Pass, node: NodeProto) -> Shape | None:
     return stop.as_sizes() if (start.array().item(), step.array().item()) == (0, 1) else None
 
 
+def _sliced(known: _Pass, node: NodeProto) -> Shape | None:
+    """Slice by numbers that are not all known: along each axis they may be, or take all of it."""
+    data, bounds = known.shape(node.input[0]), [known.number(name) if name else None for name in node.input[1:]]
+    if data is None or len(bounds) < 2 or bounds[0] is None or bounds[1] is None or bounds[1].known:
+        return None
+    starts, ends, count = bounds[0].cells, bounds[1].cells, len(bounds[0].cells)
+    axes = bounds[2].ints() if bounds[2:] and bounds[2] is not None else range(count)
+    steps = bounds[3].ints() if bounds[3:] and bounds[3] is not None else [1] * count
+    sizes = list(data)
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        whole = of_size(data[axis])
+        if not any(isinstance(each, Amount) for each in (whole, start, end)):
+            sizes[axis] = Size(len(range(whole)[start:end:step]))
+        elif start != 0 or step != 1 or end != whole:
+            sizes[axis] = _unknown(node, axis % len(data))
+    return tuple(sizes)
+
+
 def _of_rank(known: _Pass, node: NodeProto, target: str) -> Shape | None:
     """As many unknown sizes as a target has elements."""
     shape = known.shape(target)
@@ -250,5 +269,6 @@ _RULES: dict[str, Callable[[_Pass, NodeProto], Shape | None]] = {
     "Tile": _tiled,
     "Resize": _resized,
     "Range": _counted,
+    "Slice": _sliced,
 }
 """Results whose sizes are computed: what inference sees of them is what it can count."""
