@@ -243,8 +243,8 @@ def _sliced(known: _Pass, node: NodeProto) -> Shape | None:
     sizes = list(data)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         whole = of_size(data[axis])
-        if not any(isinstance(each, Amount) for each in (whole, start, end)):
-            sizes[axis] = Size(len(range(whole)[start:end:step]))
+        if not any(isinstance(each, Amount) for each in (start, end)) and data[axis].known:
+            sizes[axis] = Size(len(range(data[axis].coefficient)[start:end:step]))
         elif start != 0 or step != 1 or end != whole:
             sizes[axis] = _unknown(node, axis % len(data))
     return tuple(sizes)
