@@ -43,7 +43,7 @@ _AROUND = {
 }
 """Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
 _OF_PARTS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
-"""What pooling over cells is over parts of the channels."""
+"""What pooling over cells is over channels, or parts of them."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
 _AGAIN = {
@@ -59,7 +59,7 @@ _AGAIN = {
 def _global(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node, apart=True)
     kind, dims = _OF_PARTS.get(op(node)), range(SPACE, len(form.layout))
-    if form.parts is not None and kind is not None and form.axes(dims) == {CHANNELS}:
+    if kind is not None and form.axes(dims) == {CHANNELS}:
         put_together(slider, node, over_channels(slider, node, form, kind, dims))
         return
     form = slider.map_of(node)

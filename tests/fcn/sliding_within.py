@@ -49,6 +49,9 @@ WITHIN: dict[str, str] = {
         s = If (e) <then_branch = yes () => (float[A,B,C,D] a) { a = Squeeze (m, one) },
                     else_branch = no () => (float[A,B,C,D] d) { d = Identity (m) }>
         t = Reshape (s, large)  r = Sub (c, t)""",
+    "pools of tokens, which are along the channels": """t = Transpose <perm = [0, 2, 3, 1]> (c)
+        q = Reshape (t, tokens)  m = GlobalAveragePool (q)  g = GlobalMaxPool (q)  d = Sub (q, m)  e = Mul (d, g)
+        u = Transpose <perm = [0, 2, 1]> (e)  r = Reshape (u, whole)""",
     "L2 of the channels": "n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  r = Div (c, l)",
     "L2 of the channels, expanded": """n = ReduceL2 <axes = [1]> (c)  l = Clip (n, scale)  s = Shape (c)
         e = Expand (l, s)  r = Div (c, e)""",
@@ -159,7 +162,7 @@ _WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, 
     float[2,4] w2, float[4,4,3,1] tall, int64[2] cells = {2, 3}, int64[4] large = {1, 4, %(n)d, %(n)d},
     int64[2] places = {3, 4}, float[1,2,1,1,1] halves, int64[5] behind = {-1, %(n)d, %(n)d, 2, 2},
     int64[4] last_whole = {-1, %(n)d, %(n)d, 4}, int64[4] size = {1, 2, %(n)d, %(n)d}, int64[4] column = {1, 4, 1, 1},
-    int64[3] pairs = {1, 2, 2}"""
+    int64[3] pairs = {1, 2, 2}, int64[3] tokens = {0, -1, 4}"""
 
 
 def within(body: str, channels: int = 4, size: int = 8, cells: int = 0) -> ModelProto:
