@@ -20,6 +20,11 @@ def test_along_the_channels_every_cell_is_the_original_on_its_crop(name: str) ->
     assert at_crops(original, sliding, (10, 13)) < CLOSE
 
 
+def test_a_global_pool_of_tokens_is_a_reduction_of_the_channels() -> None:
+    sliding = slid(within(WITHIN["pools of tokens, which are along the channels"]))
+    assert [node.op_type for node in sliding.graph.node] == ["Conv", "ReduceMean", "ReduceMax", "Sub", "Mul", "Conv"]
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_reads_the_whole_image_is_what_the_original_computes_of_it(name: str) -> None:
     original = within(WHOLE[name], channels(name))
