@@ -8,7 +8,7 @@ from itertools import groupby
 from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, dimension, handles
-from fc2conv.analysis.facts import FormOf, NewInts, Operand, Remap, Step
+from fc2conv.analysis.facts import Expand, FormOf, NewInts, Operand, Remap, Step
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, refine
 from fc2conv.layout.view import Provenance, View
@@ -17,6 +17,8 @@ REDUCTIONS = (
     "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp"
 ).split()
 AXES_ARE_OPERANDS_FROM = {"ReduceSum": 13}
+OF_POOLS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
+"""What pooling over cells is over channels."""
 
 
 @handles(*REDUCTIONS)
@@ -37,13 +39,8 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
     places = _places(view, summed)
     if places is None:
         return _of_parts(ctx, node, view, dims, summed)
-    spatial_form = tuple(() if i in places else dim for i, dim in enumerate(view.spatial_form))
-    if 1 in places and result.provenance is Provenance.MAP:
-        # A norm over the channels, written out: what is behind it is behind a LayerNormalization.
-        result = replace(result, provenance=Provenance.OPAQUE, blocked_by=label(node))
-    return Inferred(
-        (replace(result, spatial_form=spatial_form),), _runs(ctx, node, FormOf(node.input[0]), places, keep=1)
-    )
+    result = _behind_channels(node, replace(result, spatial_form=view.spatial_form), places)
+    return Inferred((result,), _runs(ctx, node, FormOf(node.input[0]), places, keep=1))
 
 
 def _runs(ctx: Context, node: NodeProto, data: FormOf, places: tuple[int, ...], *, keep: int) -> Remap:
@@ -60,9 +57,35 @@ def summed_up(ctx: Context, name: str) -> bool:
 
 def channel_mean(ctx: Context, data: Operand | int) -> Step:
     """The mean over the channels of a spatial form, or of the result of a step."""
-    if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get("ReduceMean", 18):
-        return Step("ReduceMean", (data, NewInts((1,))), {"keepdims": 1})
-    return Step("ReduceMean", (data,), {"keepdims": 1, "axes": [1]})
+    return _step(ctx, "ReduceMean", data, (1,))
+
+
+def _step(ctx: Context, kind: str, data: Operand | int, places: tuple[int, ...]) -> Step:
+    if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(kind, 18):
+        return Step(kind, (data, NewInts(places)), {"keepdims": 1})
+    return Step(kind, (data,), {"keepdims": 1, "axes": list(places)})
+
+
+def of_tokens(ctx: Context, node: NodeProto, view: View) -> Inferred | None:
+    """A global pool of tokens, whose cells are the channels of their map, as a reduction; None for any other.
+
+    GlobalAveragePool [N, L, C] -> ReduceMean over dimension 1 of [N, C, H, W]
+    """
+    form, summed = view.spatial_form, set(axes_of(view.dims[2:]))
+    if form is None or view.free or not summed & {*form[1]} or (places := _places(view, summed)) is None:
+        return None
+    dims = (*view.dims[:2], *((),) * len(view.dims[2:]))
+    result = _behind_channels(node, replace(view, dims=dims, origin=node.output[0]), places)
+    return Inferred((result,), Expand((_step(ctx, OF_POOLS[op(node)], FormOf(node.input[0]), places),)))
+
+
+def _behind_channels(node: NodeProto, view: View, places: tuple[int, ...]) -> View:
+    """The view of what is reduced over some places: behind those of the channels it is behind a LayerNormalization."""
+    assert view.spatial_form is not None
+    view = replace(view, spatial_form=tuple(() if i in places else dim for i, dim in enumerate(view.spatial_form)))
+    if 1 in places and view.provenance is Provenance.MAP:
+        return replace(view, provenance=Provenance.OPAQUE, blocked_by=label(node))
+    return view
 
 
 def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: set[Axis]) -> Inferred:

@@ -9,6 +9,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, same_operator, unknown
 from fc2conv.analysis.lifted import GLOBAL, higher, lifted, new_dimension, rises
+from fc2conv.analysis.reductions import OF_POOLS, of_tokens
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, size_of
@@ -44,7 +45,13 @@ def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
     return Inferred((replace(view, spatial_form=spatial_form, origin=node.output[0]),), recipe)
 
 
-@handles(*MAPS)
+@handles(*OF_POOLS)
+def _pool(ctx: Context, node: NodeProto) -> Inferred | None:
+    view = ctx.first(node)
+    return (None if view is None else of_tokens(ctx, node, view)) or _map(ctx, node)
+
+
+@handles(*(name for name in MAPS if name not in OF_POOLS))
 def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     """The result's axes are its own, but for the batch, which is that of the operand."""
     shape = ctx.shapes.get(node.output[0]) or _by_kernel(ctx, node)

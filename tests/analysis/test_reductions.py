@@ -98,3 +98,17 @@ def test_a_norm_over_a_dimension_of_size_one_still_applies_its_function() -> Non
 def test_no_axes_at_all_may_mean_nothing() -> None:
     seen = look("graph (float[N,4,3,2] x) => (float[?,?,?,?] y) { y = ReduceSum <noop_with_empty_axes = 1> (x) }")
     assert seen.dims("y") == "x.0 | x.1 | x.2 | x.3"
+
+
+def test_a_global_pool_of_tokens_is_a_reduction_of_the_channels() -> None:
+    seen = look(
+        """graph (float[N,4,3,2] x) => (float[?,?,?] y) <int64[3] s = {0, 4, 6}>
+        { a = Reshape (x, s)  b = Transpose <perm = [0, 2, 1]> (a)  [pool] y = GlobalMaxPool (b) }"""
+    )
+    assert (seen.dims("y"), seen.spatial_form("y")) == ("x.0 | x.2 x.3 | 1", "x.0 | 1 | x.2 | x.3")
+    assert seen.provenance("y") == (Provenance.OPAQUE, "pool")
+
+
+def test_a_global_pool_of_a_map_makes_a_map() -> None:
+    seen = look("graph (float[N,4,3,2] x) => (float[?,?,?,?] y) { y = GlobalMaxPool (x) }")
+    assert (seen.dims("y"), seen.provenance("y")) == ("x.0 | y.1 | 1 | 1", (Provenance.MAP, ""))
