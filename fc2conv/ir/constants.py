@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
@@ -44,6 +45,8 @@ class Constants:
         self._numbers: dict[str, Numbers | None] = {}
         self._ints: dict[str, tuple[int, ...] | None] = {}
         self._cuts: dict[str, np.ndarray] = {}
+        self.forms: dict[object, Any] = {}
+        """Other forms of constants, which whoever found them keeps here."""
         self.by_sizes: set[str] = set()
         """Constants that follow from the sizes of other values, so that nodes compute them on every run."""
 
@@ -90,7 +93,7 @@ class Constants:
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is the same on every run."""
-        return bool(name) and (name in self._names or self._outside(name))
+        return bool(name) and (name in self._names or (self.outer is not None and self._outside(name)))
 
     def is_overridable(self, name: str) -> bool:
         """Whether a value is an initializer that a caller may replace by an input."""

@@ -33,7 +33,7 @@ def op(node: NodeProto) -> str:
 
 def own_op(node: NodeProto) -> str:
     """The operator, where one of onnxruntime's for more types is ONNX's own."""
-    return OWN.get(op(node), op(node))
+    return OWN.get(kind := op(node), kind)
 
 
 def label(node: NodeProto) -> str:
@@ -96,7 +96,7 @@ def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
 def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
     """The names that nodes read, those that their subgraphs read among them."""
     for node in nodes:
-        yield from (name for name in node.input if name)
+        yield from filter(None, node.input)
         for _, inner in subgraphs(node):
             yield from reads(inner.node)
             yield from (value.name for value in inner.output)
@@ -104,11 +104,10 @@ def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
 
 def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | None = None) -> list[NodeProto]:
     """Returns the nodes that make what is wanted; and those of the scope `before` that nobody read then either."""
-    kept: list[NodeProto] = []
-    read, own = set(wanted), {id(node) for node in (before.nodes if before is not None else ())}
+    kept, read = list[NodeProto](), set(wanted)
+    unread = {id(n) for n in before.nodes if before.read.isdisjoint(n.output)} if before is not None else set[int]()
     for node in reversed(nodes):
-        dead_before = before is not None and id(node) in own and before.read.isdisjoint(node.output)
-        if dead_before or not read.isdisjoint(name for name in node.output if name):
+        if id(node) in unread or not read.isdisjoint(node.output):
             kept.append(node)
             read.update(reads([node]))
     return kept[::-1]
@@ -150,7 +149,7 @@ class Graph:
         self.uses: dict[str, list[int]] = {}
         for i, node in enumerate(self.nodes):
             self.producer.update((name, i) for name in node.output if name)
-            for name in dict.fromkeys(n for n in node.input if n):
+            for name in dict.fromkeys(filter(None, node.input)):
                 self.uses.setdefault(name, []).append(i)
 
     @classmethod
@@ -165,7 +164,7 @@ class Graph:
         inner.unchanged = dict(_unchanged(node, inner))
         return inner
 
-    @property
+    @cached_property
     def opset(self) -> int:
         """The version of ONNX's own operator set that holds in this scope."""
         return onnx_opset(self.opsets)
@@ -197,14 +196,19 @@ class Graph:
         return out
 
     @cached_property
+    def leaving(self) -> set[str]:
+        """The names that leave the scope, or that subgraphs read."""
+        return {*self.captured, *self.outputs}
+
+    @cached_property
     def read(self) -> set[str]:
         """The names that are read in the scope or in subgraphs, or that leave it."""
-        return {*self.uses, *self.captured, *self.outputs}
+        return {*self.uses, *self.leaving}
 
     def only_reader(self, name: str) -> int | None:
         """The position of the one node that reads a value, where nothing else does."""
         uses = self.uses.get(name, [])
-        return uses[0] if len(uses) == 1 and name not in self.outputs and name not in self.captured else None
+        return uses[0] if len(uses) == 1 and name not in self.leaving else None
 
     def made_by(self, name: str) -> NodeProto | None:
         """The node of this scope that makes a value."""
@@ -229,11 +233,9 @@ class Graph:
 
         Those that subgraphs read are among them.
         """
-        out = set(self.initializers) | set(self.inputs) | set(self.outputs)
-        out.update(value.name for value in self.proto.value_info)
+        out = {*self.initializers, *self.inputs, *self.leaving, *(value.name for value in self.proto.value_info)}
         for node in self.nodes:
             out.update(node.input, node.output, (node.name,))
-        out.update(self.captured)
         return out
 
 
@@ -261,11 +263,10 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
     Raises InputError for a cycle.
     """
     maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    needs = [{maker[name] for name in reads([node]) if name in maker} for node in nodes]
-    if all(j < i for i, before in enumerate(needs) for j in before):
+    if all(maker.get(name, -1) < i for i, node in enumerate(nodes) for name in reads([node])):
         return nodes
-    done: set[int] = set()
-    order: list[int] = []
+    needs = [{maker[name] for name in reads([node]) if name in maker} for node in nodes]
+    done, order = set[int](), list[int]()
     for start in range(len(nodes)):
         stack = [(start, iter(sorted(needs[start])))] if start not in done else []
         open_nodes = {start}
@@ -316,5 +317,4 @@ def changed(node: NodeProto, **attributes: Any) -> NodeProto:
 
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
     """A node of ONNX's own domain; attributes that are None are left out."""
-    kept = {key: value for key, value in attributes.items() if value is not None}
-    return helper.make_node(op_type, list(inputs), list(outputs), name, None, None, **kept)
+    return helper.make_node(op_type, inputs, outputs, name, None, None, **attributes)

@@ -22,7 +22,7 @@ from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
 from fc2conv.ir.shapes import at_node
-from fc2conv.layout.axes import ONE, Size, nameless, product
+from fc2conv.layout.axes import ONE, Size, cached, nameless, product
 
 Shape = tuple[Size, ...]
 
@@ -153,6 +153,7 @@ class _Pass:
             self._better.add(name)
 
 
+@cached
 def _rank(size: Size) -> int:
     """How little is known of a size: 0 for a number, then its name, how it is computed, and only that it is there."""
     if not any(map(nameless, size.symbols)):

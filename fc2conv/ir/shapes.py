@@ -33,7 +33,7 @@ from fc2conv.io.forms import checkable
 from fc2conv.ir.arithmetic import MOST
 from fc2conv.ir.graph import label, new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
-from fc2conv.ir.subgraph_shapes import Corrections, Shapes, misread, sizes_of
+from fc2conv.ir.subgraph_shapes import Corrections, Shapes, declared_in, misread, sizes_of
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
 
@@ -138,7 +138,8 @@ def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
     for value in graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-    nodes = _stand_ins(sort(list(graph.node), path), path, outer.within(graph))
+    before = list(graph.node)
+    nodes = _stand_ins(sort(before, path), path, outer.within(graph))
     given = {value.name for value in graph.input}
     for value in graph.output:
         if value.name in given:  # inference would take the shape of the result for that of the input
@@ -149,14 +150,14 @@ def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
     own = {*_made(path, graph), *(tensor.name for tensor in graph.initializer)}
     read = dict.fromkeys(reads(nodes)) if path else ()
     more = [outer.few[name] for name in read if name in outer.few and name not in own]
-    del graph.node[:]
-    graph.node.extend([*more, *nodes])
+    if (after := [*more, *nodes]) != before:
+        del graph.node[:]
+        graph.node.extend(after)
 
 
 def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeProto]:
     out: list[NodeProto] = []
-    for each in nodes:
-        node = NodeProto.FromString(each.SerializeToString())
+    for node in nodes:
         for name, inner in subgraphs(node):
             _prepare(inner, scope_path(path, node, name), seen)
         called = (node.domain, node.op_type, node.overload) in seen.functions
@@ -225,12 +226,7 @@ def _run(model: ModelProto) -> ModelProto:
 
 
 def _collected(model: ModelProto) -> dict[str, Shapes]:
-    return {path: _declared_in(graph) for path, graph in walk(model.graph)}
-
-
-def _declared_in(graph: GraphProto) -> Shapes:
-    found = {value.name: sizes_of(value, zeros=True) for value in (*graph.input, *graph.output, *graph.value_info)}
-    return {name: shape for name, shape in found.items() if shape is not None}
+    return {path: declared_in(graph) for path, graph in walk(model.graph)}
 
 
 def as_input(tensor: TensorProto) -> ValueInfoProto:

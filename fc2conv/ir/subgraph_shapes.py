@@ -37,6 +37,20 @@ def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | N
     return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
 
 
+def declared_in(graph: GraphProto) -> Shapes:
+    """The shapes that a graph declares; values of one type have one shape where each of its sizes has a name."""
+    found: Shapes = {}
+    known: dict[bytes, tuple[Size, ...]] = {}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        kind = value.type.SerializeToString()
+        shape = known.get(kind) or sizes_of(value, zeros=True)
+        if shape is not None:
+            found[value.name] = shape
+            if not any(nameless(symbol) for size in shape for symbol in size.symbols):
+                known[kind] = shape
+    return found
+
+
 _ZERO = "?0"
 
 
