@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from fuzz.graphs import random_graph
@@ -12,10 +12,12 @@ from textmodel import parse
 
 from fc2conv import Options
 from fc2conv.io.reader import model_file_from_proto
+from fc2conv.ir import subgraph_shapes
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label, op, opset_versions
+from fc2conv.layers import weights
 from fc2conv.layout.relayout import Reshaped, Transposed
-from fc2conv.planning import costs
+from fc2conv.planning import costs, mincut
 from fc2conv.planning.mincut import INFINITE
 from fc2conv.planning.placement import Labelling, Placement
 from fc2conv.planning.requirements import DEFAULT, LAYOUT_OPS
@@ -271,3 +273,46 @@ def test_a_layout_node_that_dies_costs_nothing() -> None:
     )
     planned, written = planned_and_written(model, "spatial")
     assert planned == written
+
+
+# ------------------------------------------------------------------ blocks
+
+
+def blocks(count: int) -> ModelProto:
+    """Two layers over the channels of a map between transposes, and a residual, so many times with own weights."""
+    nodes, stored = "", ""
+    for i in range(count):
+        nodes += f"""
+          t{i} = Transpose <perm = [0, 2, 3, 1]> (x{i})
+          [up{i}] u{i} = MatMul (t{i}, w{i})
+          r{i} = Relu (u{i})
+          [down{i}] d{i} = MatMul (r{i}, v{i})
+          b{i} = Transpose <perm = [0, 3, 1, 2]> (d{i})
+          x{i + 1} = Add (x{i}, b{i})"""
+        stored += f"float[4,6] w{i}, float[6,4] v{i}, "
+    ends = f"(float[N,4,3,2] x) => (float[N,4,3,2] x{count})"
+    return parse(f"graph {ends} <{stored} float[4,4,1,1] k> {{ x0 = Conv (x, k) {nodes} }}")
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, count: int) -> tuple[int, ...]:
+    """How often networks are cut, kernels found and declared shapes read while so many blocks are converted."""
+    seen: list[str] = []
+
+    def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        return lambda *given, **more: (seen.append(name), function(*given, **more))[1]
+
+    mincut._least.cache_clear()
+    with monkeypatch.context() as patch:
+        for module, name in ((mincut, "_cut"), (weights, "kernel"), (subgraph_shapes, "sizes_of")):
+            patch.setattr(module, name, counted(name, getattr(module, name)))
+        plans, _ = rewrite_model(model_file_from_proto(blocks(count)), Options())
+    assert sum(plan.converted for plan in plans) == 2 * count
+    return tuple(seen.count(name) for name in ("_cut", "kernel", "sizes_of"))
+
+
+def test_the_next_block_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel is found once for each layer; cuts and shapes are those of the blocks before."""
+    few, many = asked(monkeypatch, 3), asked(monkeypatch, 9)
+    assert (few[1], many[1]) == (6, 18)
+    assert few[0] == many[0]
+    assert few[2] == many[2]

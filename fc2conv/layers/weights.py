@@ -243,10 +243,15 @@ def kernel_of(
     constants: Constants, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
 ) -> Form | None:
     """The weight of a layer (or some of its rows) as the kernel of a convolution; None where it has no such form."""
-    whole = constants.stored(layer.weight)
-    assert whole is not None, f"{layer.weight} is no constant"
-    stored = whole if rows is None else part(whole, layer.matrix.rows[0], *rows)
-    return None if stored is None else kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
+    key = (layer.weight, layer.matrix, layer.alpha, found.contracted, found.kernel, rows)
+    if key not in constants.forms:
+        whole = constants.stored(layer.weight)
+        assert whole is not None, f"{layer.weight} is no constant"
+        stored = whole if rows is None else part(whole, layer.matrix.rows[0], *rows)
+        form = stored and kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
+        constants.forms[key] = form
+    known: Form | None = constants.forms[key]
+    return known
 
 
 def _per_output(stored: Stored, axes: Sequence[int | None]) -> bool:

@@ -158,18 +158,6 @@ def put(layout: Layout, at: int, dim: Dim) -> Layout:
     return (*layout[:at], dim, *layout[at + 1 :])
 
 
-def anonymous(*layouts: Layout) -> tuple[Layout, ...]:
-    """The layouts with numbers for roots and no kinds, so that those of the next block of a network are the same."""
-    names: dict[str, str] = {}
-    return tuple(
-        tuple(
-            tuple(Axis(names.setdefault(axis.root, str(len(names))), axis.size, axis.stride) for axis in dim)
-            for dim in layout
-        )
-        for layout in layouts
-    )
-
-
 # ------------------------------------------------------------------ refinement
 
 

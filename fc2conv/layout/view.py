@@ -62,7 +62,7 @@ class View:
 
     def with_dims(self, dims: Layout) -> View:
         """The same elements under the same spatial form in other dimensions."""
-        return replace(self, dims=dims)
+        return View(dims, self.spatial_form, self.provenance, self.origin, self.blocked_by)
 
 
 def identical(left: View, right: View) -> bool:
@@ -112,7 +112,9 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
 
 def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
     """The view, with known sizes in the place of symbols."""
-    axes = {*axes_of(view.dims), *axes_of(view.spatial_form or ())} if sizes else set()
+    if not sizes:
+        return view
+    axes = {*axes_of(view.dims), *axes_of(view.spatial_form or ())}
     opened = (axis for axis in axes if axis.size.symbols or axis.stride.symbols)
     return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in opened})
 
@@ -242,7 +244,7 @@ def align(left: View, right: View) -> View | None:
     spatial_form = _rename(right.spatial_form, names, taken) if right.spatial_form is not None else None
     if dims is None or (spatial_form is None) != (right.spatial_form is None):
         return None
-    return replace(right, dims=dims, spatial_form=spatial_form)
+    return View(dims, spatial_form, right.provenance, right.origin, right.blocked_by)
 
 
 def repeated(dim: Dim, size: Size) -> bool:

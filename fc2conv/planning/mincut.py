@@ -14,10 +14,13 @@ E. A. Dinic, 1970; V. Kolmogorov and R. Zabih, What energy functions can be mini
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 
 from fc2conv.dataclass import dataclass
 
 INFINITE = 1 << 160
+_Prices = tuple[tuple[int, ...], ...]
+_Edges = tuple[tuple[tuple[int, int], ...], ...]
 SOURCE, SINK = 0, 1
 
 
@@ -43,9 +46,9 @@ class _Eliminated:
 class Network:
     """A flow network; vertices are numbers, 0 the source and 1 the sink."""
 
-    def __init__(self) -> None:
-        self._prices: list[list[int]] = [[0, 0], [0, 0]]
-        self._edges: list[dict[int, int]] = [{}, {}]
+    def __init__(self, prices: _Prices = ((0, 0), (0, 0)), edges: _Edges = ((), ())) -> None:
+        self._prices = [[*each] for each in prices]
+        self._edges = [dict(each) for each in edges]
         self._constant = 0
 
     def vertex(self) -> int:
@@ -71,17 +74,23 @@ class Network:
         self._edges[tail][head] = self._edges[tail].get(head, 0) + capacity
         self._edges[head].setdefault(tail, 0)
 
-    def cut(self) -> tuple[int, set[int]]:
+    def cut(self) -> tuple[int, frozenset[int]]:
         """The least total capacity that parts source from sink, and the vertices that must go to the sink's side.
 
-        Of all minimum cuts it is the one with the largest source side. The network is used up.
+        Of all minimum cuts it is the one with the largest source side.
         """
+        prices = tuple([(*each,) for each in self._prices])
+        total, sinks = _least(prices, tuple([(*each.items(),) for each in self._edges]))
+        return self._constant + total, sinks
+
+    def used_up(self) -> tuple[int, frozenset[int]]:
+        """The same, with nothing left of the network."""
         gone = self._eliminate()
         left = [v for v in range(2, len(self._edges)) if self._edges[v]]
         total, labels = _cut(left, self._prices, self._edges)
         for each in reversed(gone):
             labels[each.vertex] = each.best(labels)
-        return self._constant + total, {SINK, *(vertex for vertex, label in labels.items() if label)}
+        return self._constant + total, frozenset({SINK, *(vertex for vertex, label in labels.items() if label)})
 
     def _eliminate(self) -> list[_Eliminated]:
         gone: list[_Eliminated] = []
@@ -122,6 +131,12 @@ class Network:
             self._prices[second][1] += f11 - f10
             if f01 + f10 > f00 + f11:
                 self._join(first, second, f01 + f10 - f00 - f11)
+
+
+@lru_cache(maxsize=256)
+def _least(prices: _Prices, edges: _Edges) -> tuple[int, frozenset[int]]:
+    """The cut of a network, which the next block of a model has as well."""
+    return Network(prices, edges).used_up()
 
 
 def _cut(vertices: list[int], prices: list[list[int]], edges: list[dict[int, int]]) -> tuple[int, dict[int, int]]:

@@ -50,7 +50,6 @@ class Placement(Requirements):
     def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
         super().__init__(graph, facts, costs)
         self._conversions: dict[tuple[str, bool], int] = {}
-        self._leaving = set(graph.outputs) | set(graph.captured)
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
         recipe = self.facts.nodes[index].recipe
@@ -181,7 +180,7 @@ class Placement(Requirements):
         inside = [i for i in readers if i in vertex]
         above = [i for i in self.from_above.get(name, []) if i in vertex]
         on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.requirement(i).spatial_forms]
-        always = name in self._leaving or len(inside) < len(readers) or name in originals
+        always = name in self.graph.leaving or len(inside) < len(readers) or name in originals
         if on_spatial_forms and not (self._free(name) and made is None):
             self._any(
                 network,
@@ -215,8 +214,9 @@ class Placement(Requirements):
             return False
         (name,) = self.results(index)
         readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
-        past = name not in self.from_above and all(self._reads_past(i, name) for i in readers)
-        return past and bool(readers) and name not in self._leaving and self.converting(name, to_spatial_form=False) > 0
+        inside = bool(readers) and name not in self.from_above and name not in self.graph.leaving
+        past = inside and all(self._reads_past(i, name) for i in readers)
+        return past and self.converting(name, to_spatial_form=False) > 0
 
     def _reads_past(self, index: int, name: str) -> bool:
         """Whether a reader of a value does not read it on spatial forms."""

@@ -26,6 +26,7 @@ from fc2conv.layout.view import Provenance, View
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs
 from fc2conv.planning.placement import Labelling, Placement, Region
+from fc2conv.planning.requirements import Requirements
 from fc2conv.reasons import Code, Reason
 
 CONV_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
@@ -65,7 +66,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions of one scope by these costs, and the positions of the nodes that run on spatial forms."""
+    """All decisions of one scope, the positions of the nodes that run on spatial forms, and what nodes read there."""
 
     graph: Graph
     constants: Constants
@@ -73,7 +74,7 @@ class Plan:
     decisions: tuple[Decision, ...]
     heads: tuple[Head, ...]
     on_spatial_forms: frozenset[int]
-    costs: Costs
+    requirements: Requirements
 
     @property
     def dearer(self) -> int:
@@ -161,9 +162,8 @@ def _planned(inference: Inference, wanted: Wanted, options: Options, costs: Cost
             decisions.append(Decision(i, found))
         elif i in layers:
             decisions.append(Decision(i, layers[i].obstacle or kept.get(i), layers[i]))
-    return Plan(
-        inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), frozenset(on_spatial_forms), costs
-    )
+    there = frozenset(on_spatial_forms)
+    return Plan(inference.graph, inference.constants, facts, tuple(decisions), tuple(heads), there, placement)
 
 
 def _forced(layer: LayerFacts, maps: frozenset[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cached_property
 
-from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, Remap
+from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, LayerFacts, Remap
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import Graph, op
 from fc2conv.layout.axes import Layout
@@ -40,16 +40,18 @@ class Requirements:
         self._requirements: dict[int, Requirement] = {}
         self._results = [self._made(index) for index in range(len(facts.nodes))]
         self._prices = [self._own_price(index) for index in range(len(facts.nodes))]
+        self._reframed: dict[int, tuple[str, tuple[LayoutStep, ...] | None]] = {}
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
         self.from_above: dict[str, list[int]] = {}
         # Layers whose frames are made of a value that is not their input's spatial form.
         self.frames: dict[str, list[int]] = {}
-        for index in range(len(facts.nodes)):
-            if self.may_convert(index):
+        for index, each in enumerate(facts.nodes):
+            if each.layer is not None and each.layer.contraction is not None:
+                if not self._convolves_as_it_is(each.layer):
+                    self._reframed[index] = self.framed(each.layer.layer.x, each.layer.contraction.frame)
+                    self.frames.setdefault(self.reframed(index)[0], []).append(index)
                 for name in set(self.requirement(index).names) - set(graph.nodes[index].input):
                     self.from_above.setdefault(name, []).append(index)
-                if not self.reads_spatial_form(index):
-                    self.frames.setdefault(self.reframed(index)[0], []).append(index)
 
     def unit(self, index: int) -> int:
         """The node that stands for another: a layer for what it absorbs, every other node for itself."""
@@ -79,14 +81,7 @@ class Requirements:
         That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
         the one further up, so that those nodes are removed.
         """
-        return self.framed(*self._frame(index))
-
-    def _frame(self, index: int) -> tuple[str, Layout]:
-        """What a layer reads, and the frame in which it is convolved."""
-        layer = self.facts.nodes[index].layer
-        assert layer is not None
-        assert layer.contraction is not None
-        return layer.layer.x, layer.contraction.frame
+        return self._reframed[index]
 
     def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
         """The same for any value and frame."""
@@ -106,16 +101,17 @@ class Requirements:
         """What the frame of a layer costs, made of a value and made of that value's spatial form."""
         source, steps = self.reframed(index)
         spatial_form, own = self.facts.views[source].spatial_form, self.costs.price(steps)
-        if spatial_form is None or source not in self.graph.producer:
+        layer = self.facts.nodes[index].layer
+        if spatial_form is None or source not in self.graph.producer or layer is None or layer.contraction is None:
             return own, INFINITE
-        return own, self.costs.price(conversion(spatial_form, self._frame(index)[1]))
+        return own, self.costs.price(conversion(spatial_form, layer.contraction.frame))
 
     def originals_read(self, on_spatial_forms: Collection[int], framed: Collection[int]) -> set[str]:
         """Values whose original form is read: by a node that stays as it is, or outside.
 
         The frames of `framed` layers are made of spatial forms.
         """
-        wanted = set(self.graph.outputs) | set(self.graph.captured)
+        wanted = set(self.graph.leaving)
         for index, node in enumerate(self.graph.nodes):
             unit = self.unit(index)
             if unit not in on_spatial_forms:
@@ -127,6 +123,8 @@ class Requirements:
 
     def frames_of_spatial_forms(self, on_spatial_forms: Collection[int]) -> set[int]:
         """Layers whose frames are made of the spatial form of a value, where its original takes more layout nodes."""
+        if not self.frames:
+            return set()
         others = self.originals_read(on_spatial_forms, {i for layers in self.frames.values() for i in layers})
         out: set[int] = set()
         for name, layers in self.frames.items():
@@ -143,12 +141,14 @@ class Requirements:
 
     def reads_spatial_form(self, index: int) -> bool:
         """Whether a layer convolves the spatial form of its input as it is."""
-        layer = self.facts.nodes[index].layer
-        if layer is not None and layer.branches:
-            return True
-        if layer is None or layer.contraction is None or layer.reads is None or layer.reads.spatial_form is None:
-            return False
-        frame, spatial_form = layer.contraction.frame, layer.reads.spatial_form
+        return self.may_convert(index) and index not in self._reframed
+
+    def _convolves_as_it_is(self, layer: LayerFacts) -> bool:
+        """The same, of a layer that can be converted."""
+        spatial_form = layer.reads.spatial_form if layer.reads is not None else None
+        if layer.branches or spatial_form is None or layer.contraction is None:
+            return bool(layer.branches)
+        frame = layer.contraction.frame
         return conversion(spatial_form, frame) == () and len(spatial_form) == len(frame)
 
     def requirement(self, index: int) -> Requirement:

@@ -19,7 +19,6 @@ from fc2conv.ir.graph import changed, label, named, new_node
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
-from fc2conv.planning.requirements import Requirements
 from fc2conv.rewrite.convolutions import Place, convolution, without_sign
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
@@ -45,7 +44,7 @@ class Rewriter:
         self.graph = plan.graph
         self.views = plan.facts.views
         self.tensors = tensors
-        self.requirements = Requirements(plan.graph, plan.facts, plan.costs)
+        self.requirements = plan.requirements
         self._on_spatial_forms = {i for i in plan.on_spatial_forms if self._carried_out(i)}
         self._framed = self.requirements.frames_of_spatial_forms(self._on_spatial_forms)
         self._wanted = self.requirements.originals_read(self._on_spatial_forms, self._framed)
@@ -78,7 +77,7 @@ class Rewriter:
     @property
     def unread(self) -> set[str]:
         """The new names of results that nobody reads: what was dead stays so, and a layer is never lost."""
-        read = {*self.graph.uses, *self.graph.captured, *self.graph.outputs}
+        read = self.graph.read
         return {made for name, made in self._names.items() if name in self.graph.producer and name not in read}
 
     @property

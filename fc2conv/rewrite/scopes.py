@@ -261,7 +261,7 @@ def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tenso
     def retired(name: str) -> bool:
         """Whether a constant is read as the weight of converted layers alone, or as the bias of one."""
         uses = graph.uses.get(name, [])
-        if name in graph.outputs or name in graph.captured:
+        if name in graph.leaving:
             return False
         if all(_reads_as_weight(plan, i, name) for i in uses):
             return True
