@@ -66,6 +66,7 @@ class Inference:
         self.lifts = self.conv_rank == 2
         self.batch = _batch(graph, constants, shapes)
         self._contexts: dict[frozenset[tuple[str, int]], Context] = {}
+        self._counts = bool(self.numbers) or any(op(node) in SOURCES for node in graph.nodes)
         self._given = {name: each for name, each in self.numbers.items() if name not in graph.producer}
         self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(node)]
 
@@ -144,6 +145,8 @@ class Inference:
 
     def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
         """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
+        if not self._counts:
+            return None
         shape = None
         if op(node) in SOURCES:
             sizes = ctx.shape(node.input[0])
@@ -173,8 +176,7 @@ class Inference:
         joined = [each.layer.layer.x for each in nodes if each.layer is not None and each.layer.branches]
         for name in dict.fromkeys(joined):
             readers = [nodes[i].layer for i in self.graph.uses[name]]
-            leaves = name in self.graph.outputs or name in self.graph.captured
-            if not leaves and all(reader is not None and reader.branches for reader in readers):
+            if name not in self.graph.leaving and all(reader is not None and reader.branches for reader in readers):
                 nodes[self.graph.producer[name]] = NodeFacts(Drop())
 
     def _infer(self, ctx: Context, node: NodeProto) -> Inferred:

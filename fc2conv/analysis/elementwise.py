@@ -196,9 +196,12 @@ def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tu
     result decides, and the others of the same axes are moved.
     """
     forms = [view.spatial_form for view in live if view.spatial_form is not None]
+    if len(live) == 1:
+        return first, [None]
     form = broadcast_layouts(forms, right=False)
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
-    if form is not None and _once_each(form, dims) and all(_repeats_the_same(view, dims, form) for view in live):
+    apart = form is not None and (form == dims or _once_each(form, dims))
+    if form is not None and apart and all(_repeats_the_same(view, dims, form) for view in live):
         return form, [None] * len(forms)
     leading = (first, *forms) if first in forms else forms
     wanted = next((form for form in leading if form is not None and same_axes(form, dims)), None)
@@ -215,6 +218,8 @@ def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tu
 
 def _repeats_the_same(view: View, dims: Layout, form: Layout) -> bool:
     """Whether what the spatial form of an operand repeats is what the operand itself repeats."""
+    if view.spatial_form == form:
+        return True
     whole = dict(zip(reversed(view.dims), reversed(dims), strict=False))
     pairs = zip(view.spatial_form or (), form, strict=True)
     return all(not own or own == result or whole.get(own) == result for own, result in pairs)
@@ -276,6 +281,8 @@ def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Op
         return AsIs(constant)
     if any(size != 1 and size_of(dim) != Size(size) for dim, size in zip(source, shape, strict=True)):
         return None
+    if result.free:
+        return Relaid(constant, source, (*((),) * offset, *source))
     moved = _broadcast_form(tuple(shape), source, result.spatial_form)
     return None if moved is None else Relaid(constant, *moved)
 

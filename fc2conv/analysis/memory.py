@@ -106,9 +106,10 @@ class Memory:
 
     def keep(self, index: int, facts: NodeFacts) -> None:
         """Keep what has just been inferred of a node."""
-        read = tuple((each.now.get, key, value) for each in self._traced for key, value in each.read.items())
-        written = tuple((each.now, each.written) for each in self._traced if each.written)
-        for traced in self._traced:
+        asked = [each for each in self._traced if each.read or each.written]
+        read = tuple([(each.now.get, key, value) for each in asked for key, value in each.read.items()])
+        written = tuple([(each.now, each.written) for each in asked if each.written])
+        for traced in asked:
             traced.forget()
         answers = self._answers.setdefault(index, [])
         _as_before(written, answers)

@@ -66,7 +66,7 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     same = source is not None and source.dims and op(node) not in ITEMS_CHANGE
     if source is not None and same and (not shape[0].known or size_of(source.dims[0]) == shape[0]):
         dims[0] = source.dims[0]
-    rest = ctx.lost(node).views[1:]
+    rest = ctx.lost(node).views[1:] if len(node.output) > 1 else ()
     spatial_form = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
     recipe = lifted(ctx, node, source)
     if recipe is not None and op(node) in GLOBAL and source is not None and source.spatial_form is not None:

@@ -66,7 +66,7 @@ class _EndedError(BaseException):
 
 def rarely_collect() -> None:
     """Has fewer collections: modules and graphs are many objects that stay, with few cycles among them."""
-    gc.set_threshold(1 << 16)
+    gc.set_threshold(1 << 20)
 
 
 def note(stage: str, node: str = "") -> None:
