@@ -107,12 +107,13 @@ def _layer_norm(slider: Slider, node: NodeProto) -> None:
     form, dims, several = slider.axes_of(node, range(axis % rank, rank), apart=True)
     if several != {CHANNELS}:
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
-    operands = node.input[1:]
+    operands, shape = node.input[1:], form.shape[dims[0] :]
     if form.parts is not None:
         if form.axes(range(dims[0])) - {BATCH}:
             raise kept_apart(form)
-        form, shape = in_order(slider, form, node.output[0]), form.shape[dims[0] :]
-        operands = [_flat(slider, node, name, shape) for name in operands]
+        form = in_order(slider, form, node.output[0])
+    if len(shape) > 1:
+        operands = [_flat(slider, node, name, shape) for name in operands if name]
     _channels_last(slider, node, form, operands, axis=-1)
 
 

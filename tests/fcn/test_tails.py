@@ -31,6 +31,10 @@ TAILS = {
         (13,),
     ),
     "layer norm": ("y = LayerNormalization (s, g, h)", (17,)),
+    "layer norm of dimensions of one element": (
+        "q = Reshape (s, tall)  n = LayerNormalization <axis = -3> (q, g3, h3)  y = Flatten (n)",
+        (17,),
+    ),
     "split and joined": ("a, d = Split <axis = 1> (s, parts)  y = Concat <axis = 1> (d, a)", (13,)),
     "slice": ("a = Slice (s, one, five, one)  d = Slice (s, zero, one, one)  y = Concat <axis = -1> (a, d)", (13,)),
     "gather": ("y = Gather <axis = 1> (s, order)", (13,)),
@@ -56,7 +60,8 @@ EXTRA = (
     ", float[5] g, float[5] h, float[5] m, float[5] v_var, int64[3] col = {0, 5, 1}, int64[2] row = {-1, 5}, "
     "int64[4] last = {-1, 1, 1, 5}, int64[2] parts = {2, 3}, int64[1] zero = {0}, int64[1] one = {1}, "
     "int64[1] five = {5}, int64[5] order = {4, 2, 0, 1, 3}, float none = {0}, float[2,5] two, "
-    "int64[3] group = {0, 1, -1}, float[1] k1, float[1] n1"
+    "int64[3] group = {0, 1, -1}, float[1] k1, float[1] n1, int64[4] tall = {0, 5, 1, 1}, "
+    "float[5,1,1] g3, float[5,1,1] h3"
 )
 
 
