@@ -84,7 +84,7 @@ class Code(Enum):
     )
     WEIGHT_CHAIN = (
         "FC206",
-        "The weight is computed by nodes that are not evaluated at conversion.",
+        "The weight or the bias is computed by nodes that are not evaluated at conversion.",
         "Fold the model's constants first, for example with onnxruntime's basic optimizations.",
     )
     BOTH_CONSTANT = (

@@ -24,8 +24,8 @@ PRODUCTS = frozenset("MatMul Gemm Einsum".split())
 """Those whose results are no weights where they are not finite."""
 FOLDED = (_EXACT | PRODUCTS).union(
     (
-        "QuantizeLinear DequantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean ReduceMax Size Range Not And "
-        "Or Mod Log Round Tanh Sigmoid"
+        "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
+        "ReduceMax Size Range Not And Or Mod Log Round Tanh Sigmoid"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""

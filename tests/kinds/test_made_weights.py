@@ -127,6 +127,7 @@ def test_two_layers_share_quantized_weights(scope: str) -> None:
         ),
         ("float", "c = Div (w, s)  r = Round (c)  k = Clip (r, low, high)  d = Mul (k, s)"),
         ("float", "t = Tanh (w)  a = Abs (t)  m = ReduceMax <keepdims = 0> (a)  d = Div (t, m)"),
+        ("float", "q, u, v = DynamicQuantizeLinear (w)  d = DequantizeLinear (q, u, v)"),
     ],
 )
 def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
