@@ -76,6 +76,11 @@ class Pool:
         entry = self._entries.get(name)
         return None if entry is None else entry.state
 
+    def tensor(self, name: str) -> TensorProto | None:
+        """The initializer that a name has now; None for every other value."""
+        entry = self._entries.get(name)
+        return None if entry is None or entry.state is State.DROP else entry.tensor
+
     def names(self, state: State) -> set[str]:
         return {name for name, entry in self._entries.items() if entry.state is state}
 

@@ -15,10 +15,11 @@ from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
 from fc2conv.ir.element_types import flattens
-from fc2conv.ir.graph import changed, label, named, new_node
+from fc2conv.ir.graph import changed, label, named, new_node, op
 from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
 from fc2conv.planning.planner import Plan
+from fc2conv.rewrite.biases import with_biases
 from fc2conv.rewrite.convolutions import Place, convolution, without_sign
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.tensors import Tensors
@@ -49,6 +50,7 @@ class Rewriter:
         self._framed = self.requirements.frames_of_spatial_forms(self._on_spatial_forms)
         self._wanted = self.requirements.originals_read(self._on_spatial_forms, self._framed)
         self._names = self._name_spatial_forms()
+        self._kernels: dict[str, tuple[int, ...]] = {}
 
     def _carried_out(self, index: int) -> bool:
         """Arithmetic on shapes stays until nobody reads it; all else on spatial forms is rewritten."""
@@ -72,7 +74,7 @@ class Rewriter:
                 out += [*self.tensors.drained(), *nodes]
                 for name in self.requirements.results(unit):
                     out += self._leave(name)
-        return out
+        return with_biases(out, self._kernels, self.graph.leaving, self.tensors)
 
     @property
     def unread(self) -> set[str]:
@@ -252,7 +254,9 @@ class Rewriter:
         place = Place(read, made, kernel, shape, size_of(found.groups).coefficient, unsigned)
         out += self._convolution(index, 0, place, Weight(layer, found))
         if facts.addend is not None:
-            out += self._added(facts, made, result)
+            return [*out, *self._added(facts, made, result)]
+        if op(out[-1]) == "Conv" and len(out[-1].input) == 2:
+            self._kernels[result] = shape
         return out
 
     def _convolution(self, index: int, number: int, place: Place, weight: Weight) -> list[NodeProto]:

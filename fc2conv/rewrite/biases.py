@@ -1,0 +1,50 @@
+"""What an Add adds to each channel that a convolution gives, as the bias of that convolution.
+
+y = Add (Reshape (MatMul (x, w)), b)   ->   y = Conv (x, w, b), as the Reshape has no node on spatial forms
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from onnx import NodeProto
+
+from fc2conv.ir.graph import op, reads
+from fc2conv.rewrite.pool import State
+from fc2conv.rewrite.tensors import Tensors
+
+
+def with_biases(
+    nodes: Sequence[NodeProto], kernels: Mapping[str, Sequence[int]], leaving: Collection[str], tensors: Tensors
+) -> list[NodeProto]:
+    """Put constants that are added to what convolutions without a bias give into these.
+
+    `kernels` are the shapes of their kernels, by the results of such convolutions. What is `leaving` the scope, or has
+    another reader, stays as it is.
+    """
+    readers = Counter(reads(nodes))
+    alone = {name for name in kernels if readers[name] == 1 and name not in leaving}
+    makers = {node.output[0]: node for node in nodes if node.output[0] in alone}
+    out: list[NodeProto] = []
+    for node in nodes:
+        added = next((name for name in node.input if name in makers), "") if op(node) == "Add" else ""
+        bias = _bias(node, added, kernels[added], tensors) if added else None
+        if bias is None:
+            out.append(node)
+        else:
+            makers[added].input.append(bias)
+            makers[added].output[0] = node.output[0]
+    return out
+
+
+def _bias(node: NodeProto, added: str, kernel: Sequence[int], tensors: Tensors) -> str | None:
+    """What is added to each channel, as a vector; None where that is no constant of one number for each."""
+    (other,) = (name for name in node.input if name != added)
+    tensor = tensors.tensor(other)
+    fixed = tensor is not None and (tensors.state(other) is State.NEW or tensors.constants.is_constant(other))
+    if tensor is None or not fixed:
+        return None
+    channels = (1, kernel[0], *(1 for _ in kernel[2:]))
+    spread = (*(1 for _ in channels[len(tensor.dims) :]), *tensor.dims)
+    return tensors.reshaped(tensor, kernel[:1]) if spread == channels else None
