@@ -69,8 +69,20 @@ def judge(path: Path, export: Line, command: str, scope: str) -> Line:
         if report.exists():
             line |= _told(json.loads(report.read_text(encoding="utf-8")))
         if ran.returncode:
-            return {**line, "verdict": "refused", "why": " ".join(ran.stderr.split())[:600]}
+            verdict = "refused" if _runs(path, export) else "unrun"
+            return {**line, "verdict": verdict, "why": " ".join(ran.stderr.split())[:600]}
         return line | _compared(path, output, export)
+
+
+def _runs(model: Path, export: Line) -> bool:
+    """Whether onnxruntime runs an exported model on one of the batches."""
+    for batch in BATCHES if export["open"] else (None,):
+        try:
+            _Session(model).run(_feeds(export["inputs"], batch))
+        except OUTSIDE:
+            continue
+        return True
+    return False
 
 
 def _told(report: Line) -> Line:
