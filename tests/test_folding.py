@@ -20,6 +20,8 @@ SMALL = [
     ("Range", [np.array(10.0), np.array(0.0), np.array(-2.5)], {}),
     ("Gather", [np.ones((4, 5)), np.array([[0, 1], [2, 3], [0, 0]])], {"axis": 0}),
     ("Gather", [np.ones((4, 5)), np.array([4])], {"axis": -1}),
+    ("GatherND", [np.ones((5, 7, 3)), np.zeros((20, 1), np.int64)], {}),
+    ("GatherND", [np.ones((5, 7)), np.zeros((2, 4, 2), np.int64)], {}),
     ("Mul", [np.ones((7, 1)), np.ones((1, 9))], {}),
     ("Concat", [np.ones((2, 3)), np.ones((4, 3))], {"axis": 0}),
     ("Sqrt", [np.ones((2, 3))], {}),
@@ -38,7 +40,7 @@ def test_no_result_is_larger_than_the_limit(op: str, operands: list[Any], attrib
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     (made,) = ReferenceEvaluator(model).run(None, dict(zip(names, operands, strict=True)))
     assert made.size <= made_elements(node, operands)
-    if op in ("Expand", "Tile", "Gather", "Mul", "Concat"):
+    if op in ("Expand", "Tile", "Gather", "GatherND", "Mul", "Concat"):
         assert made.size == made_elements(node, operands)
 
 

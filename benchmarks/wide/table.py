@@ -72,10 +72,12 @@ SEEN = {
     "attention pool: its query reads a parameter alone.",
     "FC102": "Sequencer2D: `fc` reads what an LSTM gives, which runs along the rows of the map. MaxViT by dynamo: a "
     "Reshape cuts 56 rows into 7 x 8 that were cut into 8 x 7, so that they have no parts in common.",
+    "FC103": "YOSO: behind the attention a layer sums over the heads, which were merged with the batch.",
     "FC201": "Every attention: queries by keys, and weights by values, are products of two activations.",
+    "FC205": "PatchTSMixer: the exported file contradicts itself, and onnxruntime does not load it.",
     "FC207": "DeBERTa-v2: `pos_key_proj` reads the table of relative positions. Swin V2: `cpb_mlp` likewise. Both are "
     "constants.",
-    "FC301": "DeiT III by dynamo: scope `all` converts 9 layers and not 2, and the layout nodes grow from 18 to 26.",
+    "FC301": "DeiT III by dynamo: scope `all` converts all 9 layers, and the layout nodes grow from 18 to 28.",
 }
 """What was looked at, by hand, for each code of the table."""
 

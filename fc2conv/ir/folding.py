@@ -25,7 +25,7 @@ PRODUCTS = frozenset("MatMul Gemm Einsum".split())
 FOLDED = (_EXACT | PRODUCTS).union(
     (
         "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
-        "ReduceMax Size Range Not And Or Mod Log Round Tanh Sigmoid"
+        "ReduceMax Size Range Not And Or Mod Log Round Tanh Sigmoid GatherND"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
@@ -74,6 +74,9 @@ def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
         axis = int_attribute(node, "axis", 0)
         length = first.shape[axis] if -first.ndim <= axis < first.ndim else 1
         return operands[1].size * (first.size // (length or 1))
+    if kind == "GatherND" and len(operands) > 1 and operands[1].ndim:
+        *places, count = operands[1].shape
+        return prod(places) * prod(first.shape[count:])
     if kind == "Einsum":  # of so many products it is the sum
         terms = text_attribute(node, "equation", "").replace(" ", "").partition("->")[0].split(",")
         letters = [

@@ -127,6 +127,7 @@ def test_two_layers_share_quantized_weights(scope: str) -> None:
         ),
         ("float", "c = Div (w, s)  r = Round (c)  k = Clip (r, low, high)  d = Mul (k, s)"),
         ("float", "t = Tanh (w)  a = Abs (t)  m = ReduceMax <keepdims = 0> (a)  d = Div (t, m)"),
+        ("float", "d = GatherND (w, p)"),
         ("float", "q, u, v = DynamicQuantizeLinear (w)  d = DequantizeLinear (q, u, v)"),
     ],
 )
@@ -136,7 +137,7 @@ def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
     shape = (K, outputs)
     weight = floats(shape) if stored == "float" else integers(shape, WEIGHTS[stored])
     arrays = {"w": weight, "s": scales(outputs), "z": integers((outputs,), np.uint8)}
-    arrays |= {"low": np.float32(-8), "high": np.float32(7)}
+    arrays |= {"low": np.float32(-8), "high": np.float32(7), "p": np.arange(K)[::-1, None].copy()}
     text = f"graph (float[{MAP}] x) => (float[N,{outputs}] y) {{ f = Flatten (x)  {made}  [fc] y = MatMul (f, d) }}"
     original = model(text, arrays)
     result, report = proved(original)
