@@ -291,4 +291,4 @@ def _swap(graph: Graph, rewriter: Rewriter) -> None:
     dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
     nodes = alive([node for node in nodes if id(node) not in dropped], outside | rewriter.unread, graph)
     old, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
-    put(graph, nodes, old, new, changed=pool.names(State.REPLACE))
+    put(graph, nodes, old, new, changed=pool.names(State.REPLACE) | pool.names(State.DROP))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, numpy_helper, shape_inference
 from proving_kinds import proved
 from typed import (
     FLOAT_FC,
@@ -142,6 +142,20 @@ def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
     original = model(text, arrays)
     result, report = proved(original)
     assert kernels(report) == {"fc": [H, W]}
+    assert_equal(original, result, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "made", ["d = Transpose <perm = [1, 0]> (w)", "t = Tanh (w)  d = Transpose <perm = [1, 0]> (t)"]
+)
+def test_the_shape_of_a_weight_that_nodes_make_is_not_said_of_the_kernel(made: str) -> None:
+    """Exporters write down the shapes of all values; the kernel takes the name of the one that it is made of."""
+    text = f"{FLOAT_FC} {made}  [fc] y = MatMul (f, d) }}"
+    original = shape_inference.infer_shapes(model(text, {"w": floats((M, K))}))
+    assert "d" in {value.name for value in original.graph.value_info}
+    result, report = converted(original)
+    assert kernels(report) == {"fc": [H, W]}
+    assert list(tensor(result, "d").dims) == [M, C, H, W]
     assert_equal(original, result, 1e-6)
 
 
