@@ -18,7 +18,7 @@ REDUCTIONS = (
 ).split()
 AXES_ARE_OPERANDS_FROM = {"ReduceSum": 13}
 OF_POOLS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
-"""What pooling over cells is over channels."""
+"""What pooling over cells is over channels, or parts of them."""
 
 
 @handles(*REDUCTIONS)

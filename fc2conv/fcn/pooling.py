@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, helper
 
+from fc2conv.analysis.reductions import OF_POOLS
 from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
@@ -42,8 +43,6 @@ _AROUND = {
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
 """Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
-_OF_PARTS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
-"""What pooling over cells is over channels, or parts of them."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
 _AGAIN = {
@@ -58,7 +57,7 @@ _AGAIN = {
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
 def _global(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node, apart=True)
-    kind, dims = _OF_PARTS.get(op(node)), range(SPACE, len(form.layout))
+    kind, dims = OF_POOLS.get(op(node)), range(SPACE, len(form.layout))
     if kind is not None and form.axes(dims) == {CHANNELS}:
         put_together(slider, node, over_channels(slider, node, form, kind, dims))
         return

@@ -23,6 +23,8 @@ def with_biases(
     `kernels` are the shapes of their kernels, by the results of such convolutions. What is `leaving` the scope, or has
     another reader, stays as it is.
     """
+    if not kernels:
+        return [*nodes]
     readers = Counter(reads(nodes))
     alone = {name for name in kernels if readers[name] == 1 and name not in leaving}
     makers = {node.output[0]: node for node in nodes if node.output[0] in alone}
@@ -41,9 +43,8 @@ def with_biases(
 def _bias(node: NodeProto, added: str, kernel: Sequence[int], tensors: Tensors) -> str | None:
     """What is added to each channel, as a vector; None where that is no constant of one number for each."""
     (other,) = (name for name in node.input if name != added)
-    tensor = tensors.tensor(other)
-    fixed = tensor is not None and (tensors.state(other) is State.NEW or tensors.constants.is_constant(other))
-    if tensor is None or not fixed:
+    tensor, new = tensors.tensor(other), tensors.state(other) is State.NEW
+    if tensor is None or not (new or tensors.constants.is_constant(other)):
         return None
     channels = (1, kernel[0], *(1 for _ in kernel[2:]))
     spread = (*(1 for _ in channels[len(tensor.dims) :]), *tensor.dims)

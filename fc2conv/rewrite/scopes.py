@@ -288,7 +288,8 @@ def _swap(graph: Graph, rewriter: Rewriter) -> None:
     """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
     pool, outside = rewriter.tensors, set(graph.outputs)
     nodes = rewriter.run()
-    dropped = {id(graph.nodes[graph.producer[name]]) for name in pool.names(State.DROP)}
+    renewed = pool.names(State.DROP)
+    dropped = {id(graph.nodes[graph.producer[name]]) for name in renewed}
     nodes = alive([node for node in nodes if id(node) not in dropped], outside | rewriter.unread, graph)
     old, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
-    put(graph, nodes, old, new, changed=pool.names(State.REPLACE) | pool.names(State.DROP))
+    put(graph, nodes, old, new, changed=pool.names(State.REPLACE) | renewed)

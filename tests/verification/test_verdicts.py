@@ -39,6 +39,12 @@ def scaled(text: str, **more: NDArray[Any]) -> ModelProto:
     return model(text, {"W": W, "b": B, **more})
 
 
+FOLDED = (
+    ONE.replace("m = MatMul(x, W)", "z = MatMul(x, V) m = Mul(z, k)"),
+    {"V": (W / np.float32(3)).astype(np.float32), "k": np.float32([3])},
+    "inconclusive",
+    "rounding",
+)
 PARTING: dict[str, tuple[str, dict[str, NDArray[Any]], str, str]] = {
     "a weight by one ulp": (ONE, {"W": up(W)}, "differs", "arithmetic"),
     "a bias by one ulp": (ONE, {"b": up(B, 1)}, "differs", "arithmetic"),
@@ -61,12 +67,7 @@ PARTING: dict[str, tuple[str, dict[str, NDArray[Any]], str, str]] = {
         "inconclusive",
         "functions",
     ),
-    "a factor folded and rounded": (
-        ONE.replace("m = MatMul(x, W)", "z = MatMul(x, V) m = Mul(z, k)"),
-        {"V": (W / np.float32(3)).astype(np.float32), "k": np.float32([3])},
-        "inconclusive",
-        "rounding",
-    ),
+    "a factor folded and rounded": FOLDED,
     "a quotient as a product": (
         "g (float[N,6] x) => (float[N,4] y) { m = MatMul(x, W) d = Add(m, b) y = Div(d, k) }",
         {"k": np.float32([3])},
@@ -79,12 +80,7 @@ PARTING: dict[str, tuple[str, dict[str, NDArray[Any]], str, str]] = {
         "inconclusive",
         "rounding",
     ),
-    "a factor folded and rounded, and one of 1": (
-        ONE.replace("m = MatMul(x, W)", "z = MatMul(x, V) m = Mul(z, k)"),
-        {"V": (W / np.float32(3)).astype(np.float32), "k": np.float32([3])},
-        "inconclusive",
-        "rounding",
-    ),
+    "a factor folded and rounded, and one of 1": FOLDED,
 }
 
 

@@ -201,7 +201,7 @@ def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
 
 
 def _scaled(alpha: float, operands: Sequence[Term]) -> str:
-    """The nodes that make y = k c d, the factor first with what is stored; a factor of 1 is none."""
+    """Write y = k c d as nodes: k multiplies a stored operand first, and is left out where it is 1."""
     if alpha == 1.0:
         return "y = MatMul(c, d)"
     stored = [each.foldable for each in operands]
