@@ -16,7 +16,9 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.positions import FAR, STRAIGHT, bent, content, depends, item_of, positions
+from fc2conv.verification.exact.shapes import carried
 from fc2conv.verification.exact.terms import Array, Shape, Term, digest
+from fc2conv.verification.exact.unrolled import passed
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order, integer
 
@@ -87,21 +89,22 @@ class Growth:
         self.places: dict[tuple[int, int], dict[int, NodeProto]] = {}
         self.degree, self.node = 0, NodeProto()
         self.steps = Counter[tuple[int, ...]]()
-        self._side, self._cut, self._sizes = few.side, cut, sizes
+        self._side, self._cut, self._sizes, self._bodies = few.side, cut, sizes, few.bodies
         self._degrees: dict[bytes, int] = {}
         self._numbers: dict[tuple[Place, str], int] = {}
         self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
         self._grow: dict[tuple[bytes, bytes], int] = {}
-        others, ways = {scope.place: scope.values for scope, _ in many.nodes}, {}
+        self._values = [{scope.place: scope.values for scope, _ in walk.nodes} for walk in (few, many)]
+        others, ways = self._values[1], dict[Place, dict[str, frozenset[str]]]()
         for scope, node in few.nodes:
             taken = self._taken(scope, node, others[scope.place]) if scope.place in others else ()
-            for name, how, item, hides in taken:
+            for name, how, key, item, hides in taken:
                 if scope.place not in ways:
                     ways[scope.place] = _outputs_of(scope)
                 what = how, ways[scope.place].get(name)
-                self.uses.setdefault(what, {})[scope.own[name].key] = item, node, hides
+                self.uses.setdefault(what, {})[key] = item, node, hides
 
-    def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, int, bool]]:
+    def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, bytes, int, bool]]:
         """Take one node in, and yield its results that use a number which may be another one."""
         values, place = scope.values, scope.place
         alone = any(name in scope.own and scope.own[name].sides == self._side for name in node.output)
@@ -123,25 +126,49 @@ class Growth:
             self._scaled(node, version, both, others, pairs, scales)
         made = [term.value for term in gives.values()]
         grows = sum(map(bool, grown)) if gives else 0
-        worst = _worst([bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind)])
+        named = self._bodies.get((place, node.output[0]), b"")
+        steps = FAR if named and not self._fixed(scope, node) else 0
+        items = bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind), steps
+        worst = _worst(items)
         if not worst:
             return
         if node.op_type in _LAYOUT and gives and (place, node.input[0]) in self._bent:
             self._bent |= {(place, name): self._bent[place, node.input[0]] for name in gives}
             return
-        attributes = [a.SerializeToString(deterministic=True) for a in node.attribute]
+        attributes = [
+            a.SerializeToString(deterministic=True) for a in node.attribute if not a.HasField("g") or not named
+        ]
         read = [
             self._bent[place, name][1] if (place, name) in self._bent else content(*each)
             for name, each in zip(names, numbers, strict=True)
+            if not named or name in node.input or (place, name) in self._bent
         ]
-        how = digest(node.op_type, attributes, read)
+        how = digest(node.op_type, attributes, read, named)
         changing = (pair for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent)
         hides = any(_same_numbers(*pair) for pair in changing)
         for i, name in enumerate(node.output):
             if name in gives:
                 self._bent[place, name] = worst, digest(how, i)
             elif name and node.op_type != "Reshape":
-                yield name, how, worst, hides
+                key = digest(named, i) if named else scope.own[name].key
+                yield name, how, key, worst, hides or bool(named)
+
+    def _fixed(self, scope: Scope, node: NodeProto) -> bool:
+        """Whether a node takes the same steps at both sizes, or is an If: what it reads says which branch is taken."""
+        if node.op_type == "If":
+            return True
+        body = next(a.g for a in node.attribute if a.HasField("g"))
+        goes, path = body.output[0].name, f"{scope.path}/{node.output[0]}"
+        said = [
+            (scope.place, n) for n in (node.input[len(carried(node)) :] if node.op_type == "Scan" else node.input[:1])
+        ]
+        if node.op_type == "Loop" and not (node.input[0] and passed(body, goes) == body.input[1].name):
+            few, many = ({each for each in of if each[0].rpartition("/")[0] == path} for of in self._values)
+            said = [*(each for each in said if each[1]), *((place, goes) for place in few)]
+            made = {name for each in body.node for name in each.output}
+            if few != many or goes not in made or any(each in self._bent for each in said):
+                return False
+        return all(_same_numbers(*(each[place][name].value for each in self._values)) for place, name in said)
 
     def _degree_of(self, place: Place, name: str, one: Term, other: Term) -> int:
         """How often an open size is a factor of a value, or of a number that is known."""

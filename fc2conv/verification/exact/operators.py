@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import inf, isnan, prod
 
@@ -36,6 +36,11 @@ _EXTENDED = frozenset(
 
 RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
 """Whatever only gives its operand another shape."""
+
+
+def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Return the versions by domain; "ai.onnx" is another way to write ""."""
+    return {("" if o.domain == "ai.onnx" else o.domain): o.version for o in imports}
 
 
 def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of: str = "") -> Op:

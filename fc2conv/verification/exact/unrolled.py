@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import GraphProto, NodeProto, helper
 
 from fc2conv.verification.exact.shapes import SCANS_ONE, carried
-from fc2conv.verification.exact.terms import ABSENT, Term, number
+from fc2conv.verification.exact.terms import ABSENT, Term, digest, number
 from fc2conv.verification.nodes import integer, label
 
 if TYPE_CHECKING:
@@ -23,7 +24,28 @@ def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term]
     """Return the results of a node whose steps are known, if they are few; None of any other."""
     body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
     found = (_loop if node.op_type == "Loop" else _scan)(scope, node, body, operands)
-    return found if found is not None and len(found) == len(node.output) and ABSENT not in found else None
+    if found is None or len(found) != len(node.output) or ABSENT in found:
+        return None
+    name_bodies(scope, node, operands)
+    return found
+
+
+def name_bodies(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> None:
+    """Name what a node does that is walked without its bodies: bodies as functions of what they read, and operands.
+
+    Nodes of one name are the same at other sizes as well, where there are more steps, or another branch is taken.
+    """
+    walk = scope.walk
+    made = [*operands, *replace(scope, once=False, runs=False).bodies(node, operands)]
+    kind = node.op_type, len(operands)
+    alike = (
+        name
+        for name, (of, others) in walk.table.bodies.items()
+        if of == kind and len(others) == len(made) and all(map(walk.same, others, made))
+    )
+    name = next(alike, digest("bodies", len(walk.table.bodies)))
+    walk.table.bodies.setdefault(name, (kind, made))
+    walk.bodies[scope.place, node.output[0]] = name
 
 
 def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
@@ -76,17 +98,21 @@ def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
 
 def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[int]:
     """Return the places of the values that a node carries from step to step as they are."""
-    copies = {each.output[0]: each.input[0] for each in body.node if each.op_type == "Identity"}
     found, places = set[int](), carried(node)
     if node.op_type == "Scan" and opsets.get("", 0) < SCANS_ONE:
         return found
     for i, result in zip(places, body.output[places.start // 2 :], strict=False):
-        name = result.name
-        while name in copies:
-            name = copies[name]
-        if i < len(body.input) and name == body.input[i].name:
+        if i < len(body.input) and passed(body, result.name) == body.input[i].name:
             found.add(i)
     return found
+
+
+def passed(body: GraphProto, name: str) -> str:
+    """Return the value that a value of a body is as it is."""
+    copies = {each.output[0]: each.input[0] for each in body.node if each.op_type == "Identity"}
+    while name in copies:
+        name = copies[name]
+    return name
 
 
 def _stacked(scope: Scope, node: NodeProto, rows: Sequence[Term]) -> Term:

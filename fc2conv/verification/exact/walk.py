@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from math import prod
 
@@ -18,7 +18,7 @@ from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
-from fc2conv.verification.exact.operators import RESHAPE, described, operator, trains
+from fc2conv.verification.exact.operators import RESHAPE, described, operator, opsets, trains
 from fc2conv.verification.exact.terms import ABSENT, COUNTS, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, integer, label
 
@@ -36,7 +36,7 @@ class Walk:
     `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
     results, by name, as are the terms `values`. `nodes` are those of all graphs, as they were walked. Where the shapes
     hold `COUNTS`, those `left` are the next sizes that values decide: in the second model a node has those of the first
-    one's that is the `same`. Numbers that are `hidden` are taken as not known.
+    one's that is the `same`. Numbers that are `hidden` are not known. `bodies` name nodes that are walked without them.
     """
 
     file: ModelFile
@@ -53,6 +53,7 @@ class Walk:
     same: Callable[[Term, Term], bool] = lambda one, other: one.key == other.key
     hidden: frozenset[Place] = frozenset()
     left: list[int] = field(default_factory=list)
+    bodies: dict[Place, bytes] = field(default_factory=dict)
 
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
@@ -66,11 +67,6 @@ class Walk:
         scope = Scope(self, proto.graph, opsets(proto.opset_import), given)
         self.values = replace(scope, main=True, runs=True, unrolls=True, once=True).run()
         return self.values
-
-
-def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    """Return the versions by domain; "ai.onnx" is another way to write ""."""
-    return {("" if o.domain == "ai.onnx" else o.domain): o.version for o in imports}
 
 
 @dataclass
@@ -156,7 +152,7 @@ class Scope:
         loops = domain == "" and node.op_type in ("Loop", "Scan") and self.unrolls
         if loops and (steps := unrolled.steps(self, node, operands)):
             return steps
-        bodies = self._bodies(node, operands)
+        bodies = self.bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
         once = f"{self.path}/{node.output[0]}" if op.name in RANDOM or trains(op, operands) else ""
@@ -240,9 +236,9 @@ class Scope:
 
     def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term]) -> list[Array] | None:
         """The results of a node whose operands are small known numbers; None where they are not."""
-        there = [term for term in operands if term is not ABSENT]
-        known = all(term.value is not None and term.size <= SMALL for term in there)
-        if not there or not known or op.node.domain not in ONNX_DOMAINS:
+        there = [each for each in operands if each is not ABSENT]
+        known = there and all(each.value is not None and each.size <= SMALL for each in there)
+        if not known or op.node.domain not in ONNX_DOMAINS:
             return None
         try:
             found = evaluate(node, self.opsets[""], [term.value for term in operands])
@@ -277,6 +273,8 @@ class Scope:
         return replace(inner, path=self.path)
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
+        if self.runs:
+            unrolled.name_bodies(self, node, ())
         name = "then_branch" if condition else "else_branch"
         return self._inside(next(a.g for a in node.attribute if a.name == name), dict(self.known)).outputs()
 
@@ -290,8 +288,8 @@ class Scope:
         """Return the result of a node on these operands."""
         return replace(self, known={**given})._results(node)[0]
 
-    def _bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
-        """The results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
+    def bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
+        """Return the results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
 
         The inputs of all bodies at one depth are the same variables, since none can leave its body. A state whose shape
         does not stay has none.
