@@ -25,7 +25,8 @@ import fc2conv
 from fc2conv.io.reader import read_model
 from fc2conv.options import VerifyOptions
 from fc2conv.verification import pair
-from fc2conv.verification.exact.check import Exact, check_exact
+from fc2conv.verification.exact.check import check_exact
+from fc2conv.verification.exact.result import Exact
 
 
 class _DoneError(Exception):

@@ -14,8 +14,9 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.verification import feeds
 from fc2conv.verification.drafts import Shape
-from fc2conv.verification.exact.check import Exact, check_exact
+from fc2conv.verification.exact.check import check_exact
 from fc2conv.verification.exact.positions import unseen
+from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.expected import Expected

@@ -14,8 +14,9 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Certificate, Check, OutputDifference, Verdict, Verification, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.exact.check import Exact, check_exact, position, same_nodes
+from fc2conv.verification.exact.check import check_exact, position, same_nodes
 from fc2conv.verification.exact.positions import MOST_ITEMS
+from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.fitting import ITEMS, fits, grown, sizes_of
 from fc2conv.verification.nodes import in_order, is_random
 from fc2conv.verification.numeric import Comparison, judged, saved

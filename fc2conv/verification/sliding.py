@@ -19,7 +19,7 @@ from fc2conv.report.sliding import CropGap
 from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification import expected, feeds, placements
 from fc2conv.verification.drafts import Shape
-from fc2conv.verification.exact.check import Exact
+from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
 from fc2conv.verification.numeric import judged
 from fc2conv.verification.pair import skipped

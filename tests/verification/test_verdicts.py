@@ -19,7 +19,7 @@ from fc2conv.report.types import Comparison, Verdict
 from fc2conv.report.verification import Check, OutputDifference, worst
 from fc2conv.verification import numeric
 from fc2conv.verification.exact import alone, prover
-from fc2conv.verification.exact.check import Exact
+from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.pair import outputs_of
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from math import ceil, floor
 
 from msgspec.structs import replace as replaced
 
-from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
@@ -16,8 +15,9 @@ from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.growth import Beyond, Growth, beyond, fewer
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import MOST_ITEMS
+from fc2conv.verification.exact.positions import FAR, MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
+from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.exact.stored import Blobs
 from fc2conv.verification.exact.terms import COUNTS, Shape
 from fc2conv.verification.exact.walk import Place, Walk
@@ -34,46 +34,6 @@ _MOST_SIZES = 7
 
 Shapes = Mapping[str, Shape]
 Sizes = Mapping[int, Shapes]
-
-
-@dataclass(frozen=True)
-class Exact:
-    """The check, the verdict on each output, and where the models part.
-
-    The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
-    in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names. `stopped`:
-    the original takes no second number of items of those that are tried first.
-    """
-
-    check: Check
-    outputs: Mapping[str, Verdict] = field(default_factory=dict)
-    followed: frozenset[str] = frozenset()
-    parting: Parting | None = None
-    unseen: bool = False
-    position: int = 0
-    stopped: bool = False
-    primes: Sequence[int] = ()
-    residues: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def same(self) -> frozenset[str]:
-        """The outputs that are the same functions in both models."""
-        return frozenset(name for name, verdict in self.outputs.items() if verdict is Verdict.PROVED)
-
-    @property
-    def proved(self) -> bool:
-        """Whether all outputs are."""
-        return self.check.verdict is Verdict.PROVED
-
-    @property
-    def parted(self) -> bool:
-        """Whether some output is followed and is not the same function."""
-        return self.followed != self.same
-
-    @property
-    def position_unseen(self) -> bool:
-        """Whether nothing is known against a proof but a position beyond the items that are run."""
-        return self.parting is not None and self.parting.cause == "position"
 
 
 def check_exact(
@@ -183,6 +143,11 @@ def _wider(
     if _stopped(prover, wider):
         return replace(found, stopped=True), on
     past = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
+    if found.proved and any(past.opaque):
+        both = zip((least, second), past.opaque, strict=True)
+        runs = (_run(replace(_at(prover, sizes[n]), pinned=terms), seed) for n, terms in both)
+        if not all(each.equal for ran in runs for each in ran.found):
+            past = replace(past, position=FAR, node=past.hiding)
     short = past.node if past.position >= max(sizes) else None
     where = "" if short is None else f"{label(short)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position

@@ -62,7 +62,7 @@ class Evaluator:
     `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
     `kept` are their signatures. `shared`: only these are. `computed`: so are those that nodes of these operators
     compute (None: of any), and not alone factors like alpha. `ahead` are the terms that will be asked for: what none of
-    them needs is let go. `laws` are those of `lawful`, and `hashes` those of operands by their place.
+    them needs is let go. `laws` are those of `lawful`, `hashes` those of operands by place, `pinned` of variables.
     """
 
     field: Field
@@ -74,6 +74,7 @@ class Evaluator:
     shared: frozenset[bytes] | None = None
     computed: frozenset[str] | None = None
     kept: frozenset[Signature] = frozenset()
+    pinned: Mapping[bytes, bytes] = dataclasses.field(default_factory=dict)
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
     ahead: Callable[[], Iterable[Term]] = tuple
     budget: float = 1e9
@@ -159,7 +160,7 @@ class Evaluator:
     def cut(self, term: Term) -> bool:
         """Whether a term is a fresh variable at this level."""
         shared = term.sides == 3 and term.has_op and term.op.name not in self.cheap
-        return shared and self.level < Level.WHOLE
+        return (shared and self.level < Level.WHOLE) or term.key in self.pinned
 
     def _needs(self, term: Term) -> Iterator[Term]:
         if term.has_op and not self.cut(term) and not self._by_value(term):
@@ -194,7 +195,7 @@ class Evaluator:
 
     def _made(self, term: Term) -> Residues:
         if self.cut(term) or (term.leaf is not None and not term.has_op):
-            return self.field.uniform(term.key, term.shape or ())
+            return self.field.uniform(self.pinned.get(term.key, term.key), term.shape or ())
         if term.leaf is not None:  # what is drawn depends on the operands
             return self.hashed(term, term.leaf)
         if self._by_value(term) or term.load is not None:
@@ -217,9 +218,8 @@ class Evaluator:
         if isinstance(self.field, Symbols) and term.value is None:
             return self.field.named(term.key, term.shape or ())
         numbers = np.asarray(self.numbers_of(term))
-        if self.level == Level.CUTS and term.value is None:
-            return self.field.bits(numbers)
-        return self.field.of(numbers)
+        as_bits = self.level == Level.CUTS and term.value is None
+        return self.field.bits(numbers) if as_bits else self.field.of(numbers)
 
     def read(self, term: Term, kind: int = 0) -> Residues:
         """Return the residues of an operand; one that may have wrapped is a function of them in another `kind`."""

@@ -76,13 +76,10 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
     given = {a.name: list(a.ints) or [a.i] for a in node.attribute}
 
     def listed(name: str, index: int) -> list[int]:
-        value = values.get(node.input[index], ABSENT).value if index < len(node.input) else None
-        return given.get(name, []) if value is None else [int(n) for n in value.reshape(-1)]
+        return _listed(node, values, name, index)
 
     if node.op_type == "Slice":
-        starts, ends = listed("starts", 1), listed("ends", 2)
-        for axis, *both in zip(listed("axes", 3) or range(len(starts)), starts, ends, strict=False):
-            yield from ((axis % rank, n) for n in both if abs(n) < FAR)
+        yield from ((axis, n) for axis, *both in _cuts(node, values, rank) for n in both if abs(n) < FAR)
     elif node.op_type == "Pad":
         pads = listed("pads", 1)
         axes = listed("axes", 3) or range(len(pads) // 2)
@@ -100,6 +97,45 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         yield from enumerate(listed("", 3))
     else:
         yield from ((-1, n) for n in listed("", 1))
+
+
+def _listed(node: NodeProto, values: Values, name: str, index: int) -> list[int]:
+    """The integers of an attribute, or of the operand in its place."""
+    value = values.get(node.input[index], ABSENT).value if index < len(node.input) else None
+    if value is None:
+        return next((list(a.ints) or [a.i] for a in node.attribute if a.name == name), [])
+    return [int(n) for n in value.reshape(-1)]
+
+
+def _cuts(node: NodeProto, values: Values, rank: int) -> list[tuple[int, int, int]]:
+    """The axes that a Slice cuts, each with its start and its end."""
+    starts, ends = _listed(node, values, "starts", 1), _listed(node, values, "ends", 2)
+    axes = _listed(node, values, "axes", 3) or range(len(starts))
+    return [(axis % rank, start, end) for axis, start, end in zip(axes, starts, ends, strict=False)]
+
+
+def filled(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> int:
+    """Return the number of items behind which a result that is empty at both sizes may hold elements; 0 if never.
+
+    A number below 0 says that it may with fewer items.
+    """
+    shapes = [values[node.input[0]].shape or () for values in (few, many)]
+    if node.op_type != "Slice" or any(step < 0 for step in _listed(node, few, "steps", 4)):
+        read = _pairs(node.input[1:] or node.input, few, many)
+        return FAR if any(depends(one.value, other.value) for one, other in read) else 0
+    found: list[int] = []
+    cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
+    for (axis, *one), (_, *other) in zip(*cuts, strict=False):
+        dims = [np.array([shape[axis]]) for shape in shapes]
+        both = zip(one, other, strict=True)
+        start, end = ([n + size * (n < 0) for n, size in zip(pair, dims, strict=True)] for pair in both)
+        asked = (
+            (start, end),
+            (start, dims),
+            ([np.zeros(1)] * 2, end),
+        )  # the first is the lesser one if there are elements
+        found += [_crossing("Less", [(a[0], a[1]), (b[0], b[1])], sizes) for a, b in asked if a[1] >= b[1]]
+    return max(found, key=abs) if found and all(found) else 0
 
 
 # ------------------------------------------------------------------ numbers that are computed from sizes

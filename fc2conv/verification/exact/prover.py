@@ -66,8 +66,8 @@ class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
-    `taken` is a value that is taken to be the same, and `hidden` are numbers of each that are not looked at. `same` are
-    terms of the first model that the second has as well.
+    `taken` is a value that is taken to be the same, `hidden` are numbers of each that are not looked at, and `pinned`
+    terms are variables of these names. `same` are terms of the first model that the second has as well.
     """
 
     original: ModelFile
@@ -80,6 +80,7 @@ class Prover:
     earlier: float = 0.0
     taken: str = ""
     hidden: Sequence[frozenset[Place]] = (frozenset(), frozenset())
+    pinned: Mapping[bytes, bytes] = field(default_factory=dict)
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     walks: tuple[Walk, Walk] = field(init=False)
@@ -105,7 +106,7 @@ class Prover:
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
         chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
-        return Evaluator(level=level, blobs=self.table.blobs, **chosen)
+        return Evaluator(level=level, blobs=self.table.blobs, pinned=self.pinned, **chosen)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""

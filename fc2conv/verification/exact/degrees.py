@@ -1,0 +1,117 @@
+"""How often an open size is a factor of a value: one that sums over an axis, or is multiplied by its size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from onnx import NodeProto
+
+from fc2conv.verification.exact.positions import STRAIGHT, depends
+from fc2conv.verification.exact.terms import Term
+from fc2conv.verification.nodes import integer
+
+Values = Mapping[str, Term]
+Place = tuple[str, int]
+
+_ELEMENTS = {
+    **dict.fromkeys(
+        """CenterCropPad Expand Gather GatherElements GatherND Pad Reshape Resize Slice Split Squeeze Tile TopK
+        Unsqueeze Upsample""".split(),
+        (0,),
+    ),
+    **dict.fromkeys(("ConstantOfShape", "Shape", "Size"), ()),
+    "Range": (0, 2),
+}
+"""The operands whose elements are in a result, of operators that have others which say where, or how many."""
+_ADDED = frozenset("Add Sub Sum ReduceSum".split())
+"""Operators of which a quotient of one size and of another has both sizes below the line."""
+_SUMS = frozenset("ReduceSum ReduceMean ReduceProd MatMul MatMulInteger Gemm Einsum GlobalLpPool".split())
+"""Operators that sum over the axes which a result has not."""
+_ALONG = {
+    **dict.fromkeys("Softmax LogSoftmax".split(), (2, 1, -1)),
+    **dict.fromkeys("RMSNormalization SimplifiedLayerNormalization".split(), (3, 1, -1)),
+    "LayerNormalization": (6, 4, -1),
+    "InstanceNormalization": (6, 4, 2),
+    "GroupNormalization": (6, 4, 1),
+    "CumSum": (1, 1, 0),
+}
+"""How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
+_ALONE, _ONE_AXIS = frozenset("Softmax LogSoftmax".split()), 13
+"""Those which sum over that axis alone, from an opset on."""
+
+
+class Degrees:
+    """The values of one model as polynomials of open sizes; what is `cut` is a variable.
+
+    `degree` is the largest, which `node` makes, and `steps` are those of what is multiplied on the way to it.
+    """
+
+    def __init__(self, cut: Callable[[Term], bool]) -> None:
+        self.degree, self.node = 0, NodeProto()
+        self.steps = Counter[tuple[int, ...]]()
+        self._cut = cut
+        self._found: dict[bytes, int] = {}
+        self._numbers: dict[tuple[Place, str], int] = {}
+        self._grow: dict[tuple[bytes, bytes], int] = {}
+
+    def of(self, place: Place, name: str, one: Term, other: Term) -> int:
+        """Return how often an open size is a factor of a value, or of a number that is known."""
+        if one.value is None:
+            return self._found.get(one.key, 0)
+        if (place, name) in self._numbers:
+            return self._numbers[place, name]
+        pair = one.key, other.key
+        if pair not in self._grow:
+            self._grow[pair] = int(depends(one.value, other.value))
+        return self._grow[pair]
+
+    def note(
+        self,
+        node: NodeProto,
+        version: int,
+        made: Sequence[Term],
+        others: Values,
+        pairs: Sequence[tuple[Term, Term]],
+        scales: list[int],
+    ) -> None:
+        """Note how often an open size is a factor of what a node gives."""
+        own = [term for term in made if not self._cut(term)]
+        if not own or any(term.key in self._found for term in made):
+            return  # a call has its body's
+        times, sums, start = _ALONG.get(node.op_type, (1, 0, 0))
+        opened = [_opened(*pair) for pair in pairs]
+        if node.op_type in _ALONG and opened:
+            start = integer(node, "axis", start)
+            rank = len(pairs[0][0].shape or ())
+            first, alone = start % max(rank, 1), node.op_type in _ALONE and version >= _ONE_AXIS
+            sums = sums if any(axis == first if alone else axis >= first for axis, _ in opened[0]) else 0
+        elif node.op_type in _SUMS:
+            left = Counter(pair for _, pair in _opened(made[0], others[node.output[0]]))
+            sums = int(any(Counter(pair for _, pair in each) - left for each in opened))
+        if node.op_type == "Pow" and len(pairs) > 1 and pairs[1][0].value is not None and pairs[1][0].size == 1:
+            times = max(1, int(abs(float(pairs[1][0].value.reshape(-1)[0]))))
+        straight = node.op_type in STRAIGHT and node.op_type not in _ADDED
+        degree = (max if straight else sum)([0, *scales]) * times + sums
+        self._found |= dict.fromkeys((term.key for term in own), degree)
+        if degree > max([1, *scales]):
+            self.steps[(*sorted(scales), degree)] += 1
+        if degree > self.degree:
+            self.degree, self.node = degree, node
+
+    def note_numbers(self, node: NodeProto, place: Place, names: Iterable[str], scales: list[int]) -> None:
+        """Note how often an open size is a factor of the numbers that a node gives."""
+        degree = (max if node.op_type in STRAIGHT else sum)([0, *scales])
+        self._numbers |= {(place, name): degree for name in names if degree > 1}
+
+
+def _opened(one: Term, other: Term) -> list[tuple[int, tuple[int, int]]]:
+    """The axes of a value that grow, with their sizes."""
+    shapes = (one.shape or (), other.shape or ())
+    return [(axis, pair) for axis, pair in enumerate(zip(*shapes, strict=False)) if pair[0] != pair[1]]
+
+
+def in_result(node: NodeProto, name: str) -> bool:
+    """Return whether elements of an operand are in the result, or scale it: those that say where or how many do not."""
+    picked = _ELEMENTS.get(node.op_type)
+    return picked is None or name in [node.input[i] for i in picked if i < len(node.input)] or name not in node.input

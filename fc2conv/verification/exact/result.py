@@ -1,0 +1,49 @@
+"""What the check `exact` found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+
+from fc2conv.dataclass import dataclass
+from fc2conv.report.verification import Check, Parting, Verdict
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The check, the verdict on each output, and where the models part.
+
+    The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
+    in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names. `stopped`:
+    the original takes no second number of items of those that are tried first.
+    """
+
+    check: Check
+    outputs: Mapping[str, Verdict] = field(default_factory=dict)
+    followed: frozenset[str] = frozenset()
+    parting: Parting | None = None
+    unseen: bool = False
+    position: int = 0
+    stopped: bool = False
+    primes: Sequence[int] = ()
+    residues: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def same(self) -> frozenset[str]:
+        """The outputs that are the same functions in both models."""
+        return frozenset(name for name, verdict in self.outputs.items() if verdict is Verdict.PROVED)
+
+    @property
+    def proved(self) -> bool:
+        """Whether all outputs are."""
+        return self.check.verdict is Verdict.PROVED
+
+    @property
+    def parted(self) -> bool:
+        """Whether some output is followed and is not the same function."""
+        return self.followed != self.same
+
+    @property
+    def position_unseen(self) -> bool:
+        """Whether nothing is known against a proof but a position beyond the items that are run."""
+        return self.parting is not None and self.parting.cause == "position"
