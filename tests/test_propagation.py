@@ -132,6 +132,25 @@ def test_numbers_of_an_outer_scope_are_seen_in_a_body() -> None:
     assert [layer.decision for layer in report.sites] == ["convert", "convert"]
 
 
+@pytest.mark.parametrize("layer", ["Conv (i, k)", "ConvTranspose <group = 2> (i, t)"])
+def test_what_a_convolution_gives_has_the_channels_of_its_weight(layer: str) -> None:
+    """What an If gives has no shape here; half of the channels is 2."""
+    text = """g (float[N,4,8,8] x, bool p) => (float[N,5] y)
+        <float[4,4,3,3] k, float[4,2,3,3] t, float[2,5] w, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2}>
+        { i = If (p) <
+            then_branch = a () => (u) { u = Neg (x) },
+            else_branch = b () => (e) { s = Shape (x)  o = Reshape (x, s)  e = Squeeze (o) }
+          >
+          c = Conv (i, k)  h = Slice (c, z, two, one)
+          m = GlobalAveragePool (h)  f = Flatten (m)  y = MatMul (f, w) }"""
+    model = parse(text.replace("Conv (i, k)", layer))
+    result = fc2conv.convert(model)
+    assert [layer.kernel_shape for layer in result.report.sites] == [[1, 1]]
+    for branch in (True, False):
+        given = feeds(model, {"N": 3}) | {"p": np.array(branch)}
+        np.testing.assert_allclose(*(run(each, given)[0] for each in (model, result.model)), rtol=1e-4, atol=1e-5)
+
+
 # ------------------------------------------------------------------ at random
 
 OF_TWO = ["Add", "Sub", "Mul", "Div", "Mod", "Max", "Min"]

@@ -181,7 +181,6 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
         starts = ctx.listed(node, "starts", 1)
         axes = list(range(len(starts or view.dims)))
     axes = [dimension(axis, len(view.dims)) for axis in axes]
-    shape = _sliced(ctx, node, view, axes, shape)
     result = view
     places: list[int] = []
     for axis in axes:
@@ -206,18 +205,6 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     steps = (AsIs(node.input[4]),) if len(node.input) > 4 else ()
     operands = (data, AsIs(node.input[1]), AsIs(node.input[2]), NewInts(tuple(places)), *steps)
     return Inferred((result,), Remap(operands, {}, move))
-
-
-def _sliced(ctx: Context, node: NodeProto, view: View, axes: Sequence[int], shape: Sequence[Size]) -> list[Size]:
-    """The sizes that a Slice leaves, counted where inference did not know the size that it cuts."""
-    out = list(shape)
-    lists = [ctx.known(node, name, i) for name, i in (("starts", 1), ("ends", 2), ("steps", 4))]
-    starts, ends, steps = lists[0], lists[1], lists[2] or [1] * len(axes)
-    for i, axis in enumerate(axes):
-        whole = size_of(view.dims[axis])
-        if whole.known and not out[axis].known and starts and ends and steps[i]:
-            out[axis] = Size(len(range(*slice(starts[i], ends[i], steps[i]).indices(whole.coefficient))))
-    return out
 
 
 @handles("Gather")

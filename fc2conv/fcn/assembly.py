@@ -57,10 +57,14 @@ def _open_inputs(graph: GraphProto, slider: Slider) -> None:
     taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
     taken |= set("NCLDHW") if len(slider.images) > 1 else set()
     for value in graph.input:
-        image = slider.images.get(value.name)
-        for axis, dim in image.dims.items() if image is not None else ():
-            name = inputs.symbol(value, dim, axis, slider.forms[value.name].rank, taken)
-            value.type.tensor_type.shape.dim[dim].dim_param = name
+        image, shape = slider.images.get(value.name), value.type.tensor_type.shape
+        if image is None:
+            continue
+        while len(shape.dim) < len(image.shape):  # it was declared without a shape
+            axes = image.layout[len(shape.dim)]
+            shape.dim.add(**({} if axes == (BATCH,) else {"dim_value": image.shape[len(shape.dim)]}))
+        for axis, dim in image.dims.items():
+            shape.dim[dim].dim_param = inputs.symbol(value, dim, axis, slider.forms[value.name].rank, taken)
 
 
 def _batch(graph: GraphProto, slider: Slider) -> int | str:

@@ -236,18 +236,36 @@ def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> d
     return {name: Image(layout, frozenset(layout[dim][0] for dim in dims_of[name])) for name, layout in found.items()}
 
 
-def of_size(value: ValueInfoProto, size: int) -> tuple[int, ...]:
-    """The shape of an input whose open dimensions have this size, the batch 1."""
-    dims = value.type.tensor_type.shape.dim
-    return tuple(declared_size(dim) or (size if i else 1) for i, dim in enumerate(dims))
+def rank_of(constants: Constants, value: ValueInfoProto) -> int:
+    """The rank of an input; where it has no shape, that of the kernel of a convolution which reads it."""
+    tensor = value.type.tensor_type
+    return len(tensor.shape.dim) if tensor.HasField("shape") else len(_kernel(constants, value.name))
 
 
-def unknown(value: ValueInfoProto) -> Reason:
+def of_size(constants: Constants, value: ValueInfoProto, size: int) -> tuple[int, ...]:
+    """The shape of an input whose open dimensions have this size, the batch 1, channels those of a kernel."""
+    rank = rank_of(constants, value)
+    usual = [1, *_kernel(constants, value.name)[CHANNELS:SPACE], *[size] * rank]
+    declared = [*map(declared_size, value.type.tensor_type.shape.dim)] or [None] * rank
+    return tuple(known or often for known, often in zip(declared, usual, strict=False))
+
+
+def _kernel(constants: Constants, name: str) -> Shape:
+    """The shape of the kernel, of one group, of a convolution that reads an input; () where none does."""
+    nodes = (constants.graph.nodes[i] for i in constants.graph.uses.get(name, ()))
+    node = next((node for node in nodes if op(node) == "Conv" and node.input[0] == name), None)
+    kernel = constants.shape(node.input[1]) if node is not None else None
+    if node is None or kernel is None or len(kernel) <= CHANNELS:
+        return ()
+    return (kernel[0], kernel[CHANNELS] * int_attribute(node, "group", 1), *kernel[SPACE:])
+
+
+def unknown(constants: Constants, value: ValueInfoProto) -> Reason:
     """The reason for an input whose size at training is not known."""
     shape = ",".join(str(dim.dim_value or dim.dim_param or "?") for dim in value.type.tensor_type.shape.dim)
-    sizes = ",".join(map(str, of_size(value, _USUAL)))
+    sizes = ",".join(map(str, of_size(constants, value, _USUAL)))
     remedy = f"Give the size that it was trained on, for example --overwrite-input-shape {value.name}:{sizes}."
-    return Reason(Code.SIZE_UNKNOWN, value.name, f"its shape is {shape}", remedy)
+    return Reason(Code.SIZE_UNKNOWN, value.name, f"its shape is {shape or 'not known'}", remedy)
 
 
 def letters(rank: int) -> list[str]:

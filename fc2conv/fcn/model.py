@@ -86,7 +86,7 @@ def slide(
     graph = Graph.of(model, freeze=options.freeze_initializers)
     constants = Constants(graph, file)
     given = [value for value in model.graph.input if value.name not in graph.initializers]
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in given}
+    ranks = {value.name: inputs.rank_of(constants, value) for value in given}
     training = at_training_size(constants, given, options.input_shapes)
     found = inputs.layouts(graph, constants, ranks, training.shapes)
     if conv_rank(options, profile_of(options)) == "2d":
@@ -163,7 +163,7 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
     if asked or any(value.name in training.shapes for value in opened):
         return False
     for size in _SIZES:
-        guess = {value.name: inputs.of_size(value, size) for value in opened}
+        guess = {value.name: inputs.of_size(task.constants, value, size) for value in opened}
         slider, _ = _passed(task, at_training_size(task.constants, given, guess))
         maps = [slider.forms[name] for name in task.graph.outputs if name in slider.forms]
         idle = not slider.obstacles and all(pool.action != "slide" for pool in slider.pools)
@@ -215,7 +215,8 @@ def _settled(
 def _enter(slider: Slider, name: str, image: Image) -> None:
     """The map of an input: itself, or with its dimensions in the order of a map."""
     if not image.shape:
-        slider.obstacles.append(inputs.unknown(next(each for each in slider.graph.proto.input if each.name == name)))
+        value = next(each for each in slider.graph.proto.input if each.name == name)
+        slider.obstacles.append(inputs.unknown(slider.constants, value))
         return
     shape, layout = image.shape, image.layout
     rank = max(axes[0] for axes in layout) + 1

@@ -251,6 +251,15 @@ def _sliced(known: _Pass, node: NodeProto) -> Shape | None:
     return tuple(sizes)
 
 
+def _convolved(known: _Pass, node: NodeProto) -> Shape | None:
+    """Conv and ConvTranspose of what nothing is known of: rank and channels are those of the weight."""
+    weight = known.shape(node.input[1])
+    if weight is None or known.shape(node.input[0]) is not None:
+        return None
+    channels = weight[0] if op(node) == "Conv" else weight[1] * Size(int_attribute(node, "group", 1))
+    return tuple(channels if i == 1 else _unknown(node, i) for i in range(len(weight)))
+
+
 def _of_rank(known: _Pass, node: NodeProto, target: str) -> Shape | None:
     """As many unknown sizes as a target has elements."""
     shape = known.shape(target)
@@ -271,5 +280,6 @@ _RULES: dict[str, Callable[[_Pass, NodeProto], Shape | None]] = {
     "Resize": _resized,
     "Range": _counted,
     "Slice": _sliced,
+    **dict.fromkeys(("Conv", "ConvTranspose"), _convolved),
 }
 """Results whose sizes are computed: what inference sees of them is what it can count."""

@@ -155,3 +155,20 @@ def test_sizes_that_a_caller_may_replace_are_to_be_frozen() -> None:
     frozen = fc2conv.plan(model, Options(sliding=SlidingOptions(), freeze_initializers=True)).sliding
     assert frozen is not None
     assert frozen.obstacles == []
+
+
+@pytest.mark.parametrize("shaped", [True, False])
+def test_the_size_of_an_image_is_asked_for_with_the_channels_that_a_kernel_has(shaped: bool) -> None:
+    model = parse(
+        """g (float[?,?,?,?] x) => (float[N,5] y) <float[4,3,3,3] k, float[4,5] w>
+        { c = Conv (x, k)  m = GlobalAveragePool (c)  f = Flatten (m)  y = MatMul (f, w) }"""
+    )
+    if not shaped:
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC508", "x")]
+    assert report.obstacles[0].remedy.endswith("--overwrite-input-shape x:1,3,224,224.")
+    found = fc2conv.plan(model, Options(sliding=SlidingOptions(), input_shapes={"x": (1, 3, 24, 24)})).sliding
+    assert found is not None
+    assert found.obstacles == []
