@@ -56,12 +56,12 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:
-    """One part: a map by the kernel that covers it, anything else by its own frame."""
-    found = contract(view.dims, view.spatial_form, k, rank)
+    """One part: a map by the kernel that covers it, anything else, or of more dimensions, by its own frame."""
+    spatial_form = view.spatial_form if len(view.spatial_form or ()) <= rank + 2 else None
+    found = contract(view.dims, spatial_form, k, rank)
     if not isinstance(found, Contraction):
         return None
     stop = start + size_of(view.dims[k]).coefficient
-    spatial_form = view.spatial_form
     if spatial_form is None or found.frame != spatial_form:
         ctx.ask(view, found.frame)
         return Branch(name, found, start, stop)

@@ -133,6 +133,9 @@ NODES = {
     "Pad": Node(
         "float[2,3] a", "s = Constant<value_ints = [1, 0, 0, 2]>() v = Constant<value_float = 3.0>() y = Pad(a, s, v)"
     ),
+    "Pad, nothing left": Node(
+        "float[1,3] a", "s = Constant<value_ints = [-1, 0, 2, 1]>() v = Constant<value_float = 3.0>() y = Pad(a, s, v)"
+    ),
     "Pad, reflected": Node("float[4,5] a", 's = Constant<value_ints = [1, 2, 0, 2]>() y = Pad<mode = "reflect">(a, s)'),
     "Expand": Node("float[3,1] a", "s = Constant<value_ints = [2, 1, 4]>() y = Expand(a, s)"),
     "Tile": Node("float[2,3] a", "s = Constant<value_ints = [2, 2]>() y = Tile(a, s)"),

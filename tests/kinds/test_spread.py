@@ -106,3 +106,18 @@ def test_the_sum_of_convolutions_is_an_operator_that_onnxruntime_has(opset: int,
     made = [node.op_type for node in done.model.graph.node]
     assert made.count("Conv") == 2
     assert plus in made
+
+
+@pytest.mark.parametrize("scope", ["spatial", "all"])
+def test_a_part_of_more_dimensions_than_the_map_is_a_vector(scope: str) -> None:
+    """Rows of channels that Gather picks are a dimension of their own: two volumes beside an image."""
+    model = parse(
+        """graph (float[N,3,1,1] x) => (float[N,5] y, float[N,3] r)
+        <float[7,5] w, int64[1,3] i = {1, 0, 2}, int64[2] t = {-1, 3}>
+        { c = Sigmoid (x)  l = Flatten (c)  g = Gather <axis = 1> (c, i)  r = Reshape (g, t)
+          m = GlobalAveragePool (g)  f = Flatten (m)  k = Concat <axis = 1> (r, l, f)  [fc] y = MatMul (k, w) }"""
+    )
+    done = fc2conv.convert(model, None, Options(scope=scope))  # type: ignore[arg-type]
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert len(done.report.converted) == 1

@@ -147,8 +147,8 @@ def pad(at: At) -> Residues:
         begin, end = pads[i], pads[i + len(axes)]
         place = axis % len(widths)
         left = slice(max(0, -begin), x.shape[place + 1] + min(0, end))
-        if left.start >= left.stop:
-            raise OpaqueError  # nothing but the border is left
+        if left.start > left.stop:
+            raise OpaqueError  # more is cut off than there is
         x, widths[place] = _part(x, place, left), (max(0, begin), max(0, end))
     return at.field.padded(x, widths, fill)
 
