@@ -56,9 +56,14 @@ def reduction(at: At) -> Residues:
         raise OpaqueError  # it is rounded
     if at.op.name not in _CHOICES:
         needs_plain(at, (0,))
-    how = REDUCTIONS[at.op.name]
+    how = greatest("Min") if _turned(at) else REDUCTIONS[at.op.name]
     out = _by_steps(at, lambda x: how(at.field, x, over)) if at.op.name in _CHOICES else how(at.field, x, over)
     return out if at.attr("keepdims", 1) else out.squeeze(tuple(axis + 1 for axis in over))
+
+
+def _turned(at: At) -> bool:
+    """Whether the least is chosen of integers: the negatives, whose greatest it is of floats, may wrap around."""
+    return at.operand(0).integer and (at.op.name in ("ReduceMin", "ArgMin") or not at.attr("largest", 1))
 
 
 def _by_steps(at: At, how: Callable[[Residues], Residues]) -> Residues:
@@ -119,11 +124,11 @@ def sequential(at: At) -> Residues:
     older = at.op.name == "Hardmax" and at.op.version < 13
     axis = at.attr("axis", {"Hardmax": 1 if older else -1}.get(at.op.name, 0)) % (x.ndim - 1) + 1
     lines = x.reshape(*x.shape[:axis], -1) if older else np.moveaxis(x, axis, -1)
-    out = field.sequence(field.neg(lines) if at.op.name == "ArgMin" else lines)
+    out = field.sequence(field.neg(lines) if at.op.name == "ArgMin" and not _turned(at) else lines)
     if at.op.name == "Hardmax":
         hot = _places(field, out, tag("hot"), lines.shape[-1])
         return hot.reshape(x.shape) if older else np.moveaxis(hot, -1, axis)
-    out = field.mix(out, tag("ArgMax", at.attr("select_last_index", 0)))
+    out = field.mix(out, tag("ArgMin" if _turned(at) else "ArgMax", at.attr("select_last_index", 0)))
     return np.expand_dims(out, axis) if at.attr("keepdims", 1) else out
 
 
@@ -137,7 +142,7 @@ def top(at: At) -> Residues:
     field, count = at.field, at.attr("k", 0) or int(at.numbers(1).reshape(-1)[0])
     axis = at.attr("axis", -1) % len(at.dims(0)) + 1
     lines, ordered = np.moveaxis(at.res(0), axis, -1), at.term.index == 0 and at.attr("sorted", 1)
-    if count == 1:  # a maximum, or its place
+    if count == 1 and not _turned(at):  # a maximum, or its place
         lines = lines if at.attr("largest", 1) else field.neg(lines)
         if at.term.index:
             return np.expand_dims(field.mix(field.sequence(lines), tag("ArgMax", 0)), axis)

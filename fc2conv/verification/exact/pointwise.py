@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
-from math import inf
 
 import numpy as np
 import onnx
-from onnx import TensorProto
 
+from fc2conv.verification.exact.casts import cast
 from fc2conv.verification.exact.clamps import factors
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
-from fc2conv.verification.exact.terms import ABSENT, CHOOSE, INTEGERS, Term, unmoved
+from fc2conv.verification.exact.terms import ABSENT, Term
 
 MOST_POWER = 8
 _ODD = frozenset("Asin Asinh Atan Atanh Erf Sign Sin Sinh Tan".split())
@@ -72,7 +71,7 @@ def hashed(at: At) -> Residues:
     """An uninterpreted function of each element and of the operands that broadcast to it."""
     operands = [at.res(i) for i in range(len(at.term.inputs)) if at.has(i)]
     named = salt(at.op.name, at.op.attributes)
-    if at.op.name in _ODD and at.evaluator.laws:
+    if at.op.name in _ODD and at.evaluator.laws and not at.term.integer:  # a negative of integers may wrap around
         return mirrored(at.field, at.op.name, operands[0], at.field.neg)
     if len(operands) == 1:
         return at.field.mix(operands[0], named)
@@ -229,58 +228,6 @@ def logical(at: At) -> Residues:
     if at.op.name == "And":
         return product
     return field.sub(field.add(x, y), product if at.op.name == "Or" else field.add(product, product))
-
-
-# ------------------------------------------------------------------ casts
-
-_FLOATS: dict[int, tuple[int, int]] = {
-    TensorProto.FLOAT16: (11, 5),
-    TensorProto.BFLOAT16: (8, 8),
-    TensorProto.FLOAT: (24, 8),
-    TensorProto.DOUBLE: (53, 11),
-}
-"""Bits of the significand and of the exponent."""
-
-
-_FIT = CHOOSE | {"Relu", "Neg", "Abs"}
-"""Operators that a float type has the results of where it has the operand."""
-
-
-def exact_cast(source: Term, result: Term) -> bool:
-    """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
-    origin = unmoved(source, _FIT)
-    while origin.op.name == "Cast" and kept(origin.inputs[0], origin):
-        origin = unmoved(origin.inputs[0], _FIT)
-    return kept(source, result) or kept(origin, result)
-
-
-def kept(source: Term, result: Term) -> bool:
-    """Decide whether the type of a result has every number of a source, and none of these can have wrapped around."""
-    if source.kind in INTEGERS:
-        if source.kind == TensorProto.BOOL:
-            return True
-        most = 2.0 ** _FLOATS[result.kind][0] if result.kind in _FLOATS else inf
-        fits = source.bounds is not None and max(map(abs, source.bounds)) <= most
-        return fits and (result.kind in _FLOATS or result.bounds is not None)
-    if source.kind not in _FLOATS or result.kind not in _FLOATS:
-        return False
-    return all(wide >= narrow for wide, narrow in zip(_FLOATS[result.kind], _FLOATS[source.kind], strict=True))
-
-
-def cast(at: At) -> Residues:
-    """Cast: exact to a wider type; else a hash that the type names.
-
-    Integers that fit a type of floats fit it wherever they come again, whatever larger bounds are known of them there.
-    """
-    source, target, x = at.operand(0), at.term.kind, at.res(0)
-    exact = exact_cast(source, at.term)
-    if source.integer:
-        exact = at.field.fits(target, x, known=exact)
-    if exact:
-        return x
-    if not at.attr("saturate", 1) or at.attr("round_mode", b"up") != b"up":
-        raise OpaqueError
-    return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
 
 
 HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos Cosh Elu Erf Floor IsInf IsNaN Log

@@ -1,0 +1,63 @@
+"""What is so of numbers is not so of integers that wrap around."""
+
+from __future__ import annotations
+
+import execute
+import numpy as np
+import pytest
+from exact_models import compared, text
+
+NEGATIVE = "n = Sub(z, x) "
+PAIRS = {
+    "the sign of a negative": ("y = Sign(x)", NEGATIVE + "s = Sign(n) y = Sub(z, s)"),
+    "the least": ("y = ReduceMin<axes = [1]>(x)", NEGATIVE + "s = ReduceMax<axes = [1]>(n) y = Sub(z, s)"),
+    "the place of the least": (
+        "i = ArgMin<axis = 1>(x) y = Cast<to = {kind}>(i)",
+        NEGATIVE + "i = ArgMax<axis = 1>(n) y = Cast<to = {kind}>(i)",
+    ),
+    "the least of a TopK": (
+        "y, i = TopK<axis = 1, largest = 0>(x, one)",
+        NEGATIVE + "w, i = TopK<axis = 1>(n, one) y = Sub(z, w)",
+    ),
+}
+EXTREMES = {"int64": 7, "int8": 3}
+
+
+@pytest.mark.parametrize("kind", EXTREMES)
+@pytest.mark.parametrize("name", PAIRS)
+def test_negatives_of_integers_are_no_mirror(name: str, kind: str) -> None:
+    head = f"graph ({kind}[N,4] x) => ({kind}[A,B] y) <{kind} z = {{0}}, int64[1] one = {{1}}>"
+    one, other = (text(f"{head} {{ {each.format(kind=EXTREMES[kind])} }}") for each in PAIRS[name])
+    least = np.iinfo(kind).min
+    inputs = {"x": np.array([[least, 0, 5, 7], [3, 1, least, 2]], kind)}
+    if not ((kind == "int8" and "place" in name) or "TopK" in name):  # onnxruntime has these of other types
+        assert not np.array_equal(*(execute.run(each, inputs)[0] for each in (one, other)))
+    assert not compared(one, other).proved
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "same"),
+    [("Neg", "int8", False), ("Abs", "int8", False), ("Neg", "float16", True), ("Relu", "int8", True)],
+)
+def test_a_type_of_integers_has_no_negative_of_each(function: str, kind: str, same: bool) -> None:
+    code = {"int8": 3, "float16": 10}[kind]
+    head = f"graph ({kind}[N,4] x) => (float[N,4] y)"
+    one, other = (
+        text(f"{head} {{ f = Cast<to = 1>(x) n = {function}(f) {each} }}")
+        for each in ("y = Identity(n)", f"c = Cast<to = {code}>(n) y = Cast<to = 1>(c)")
+    )
+    inputs = {"x": np.array([[-128, 127, 5, -3]], kind)}
+    assert np.array_equal(*(execute.run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same
+
+
+@pytest.mark.parametrize(("kind", "by", "same"), [("uint8", 3, False), ("int8", 2, False), ("uint8", 5, True)])
+def test_a_type_of_integers_has_not_those_of_another(kind: str, by: int, same: bool) -> None:
+    head = f"graph ({kind}[N,4] x) => (float[N,4] y)"
+    one, other = (
+        text(f"{head} {{ f = Cast<to = 1>(x) {each} }}")
+        for each in ("y = Identity(f)", f"c = Cast<to = {by}>(f) y = Cast<to = 1>(c)")
+    )
+    inputs = {"x": np.array([[-100, 127, 5, 3]]).astype(kind)}
+    assert np.array_equal(*(execute.run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same
