@@ -189,19 +189,20 @@ class _Around:
             {place: self.now[place] + more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
         )
 
-    def turned(self, more: int, groups: Iterable[Sequence[Place]]) -> feeds.Shapes | None:
-        """The shapes where a group of dimensions is the larger, the smaller it is now."""
+    def turned(self, more: int, groups: Iterable[Sequence[Place]], batch: Iterable[Place] = ()) -> feeds.Shapes | None:
+        """The shapes where a group of dimensions is the larger, the smaller it is now, with an item more of a batch."""
         ordered = sorted(groups, key=lambda group: -self.now[group[0]])
         most = self.now[ordered[0][0]]
-        return self.shapes({place: most + more * (1 + i) for i, group in enumerate(ordered) for place in group})
+        sizes = {place: most + more * (1 + i) for i, group in enumerate(ordered) for place in group}
+        return self.shapes({**sizes, **{place: self.now[place] + 1 for place in batch}})
 
 
 def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
     """The shapes of the least of these sizes, and other ones along other open axes, where the model takes them.
 
     The batch is one of them where only some numbers of items suit the model, such as each third. Axes that grow do so
-    together, each alone, and once in the reverse order of sizes: one may be cut at the size of another. One that is
-    broadcast may be 1, or as large as what it meets.
+    together, each alone, and once in the reverse order of sizes: one may be cut at the size of another. The last but
+    those that are broadcast is one with another batch as well. One that is may be 1, or as large as what it meets.
     """
     least = min(sizes)
     every = feeds.open_places(original.model, given)
@@ -222,6 +223,8 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
             lines = [free, *([group] for group in free if len(free) > 1)]
             tried = [{n: around.larger(step * n, line, apart) for n in counts} for line in lines]
             tried += [{1: around.turned(step, free)}] if len(free) > 1 else []
+            batch = [place for group in every if group not in groups for place in group]
+            tried += [{1: around.turned(step, free, batch)}] if batch and len(sizes) > 1 else []
             run = ({least + n: one for n, one in each.items() if one is not None} for each in tried)
             found += [{least: sizes[least]} | each for each in run]
             break

@@ -174,6 +174,10 @@ FAULTS = {
     "a size of tokens that is a number": (
         TOKENS.format("t = Constant<value_floats = [8.0]>() y = Mul(x, t)"),
         TOKENS.format("n = Shape<start = 1, end = 2>(x) t = Cast<to = 1>(n) y = Mul(x, t)")),
+    "a product of items and tokens": tuple(
+        TOKENS.format("n = Shape<end = 1>(x) t = Shape<start = 1, end = 2>(x) e = Constant<value_ints = [8]>() "
+                      f"a = Mul(n, e) b = Add(t, t) {nodes} f = Cast<to = 1>(c) y = Add(x, f)")
+        for nodes in ("c = Mul(n, t)", "d = Add(a, b) h = Add(e, e) c = Sub(d, h)")),
     "rests of two outputs, swapped": (
         RESTS.format(SIZE + REST.format(7, "y") + REST.format(8, "w")),
         RESTS.format(SIZE + REST.format(7, "w") + REST.format(8, "y"))),
@@ -191,6 +195,10 @@ SAME = {
                       "f1 = Sub(d1, e1) g1 = Sub(x, a1) k1 = Constant<value_float = 0.5>() h1 = Add(f1, k1) "
                       "i1 = Sqrt(h1) y = Div(g1, i1)"),
     ),
+    "a product of items and tokens": tuple(
+        TOKENS.format(
+            f"n = Shape<end = 1>(x) t = Shape<start = 1, end = 2>(x) {nodes} f = Cast<to = 1>(c) y = Add(x, f)")
+        for nodes in ("c = Mul(n, t)", "k = Constant<value_ints = [4]>() d = Size(x) c = Div(d, k)")),
     "a factor of both sides": (
         MAPS.format(RESIZE.format('"", r')),
         MAPS.format("k = Constant<value_ints = [1, 1, 2, 2]>() n = Shape(x) e = Mul(n, k) "

@@ -11,11 +11,12 @@ from msgspec.structs import replace as replaced
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
+from fc2conv.verification.exact.evenness import FAR
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.growth import Beyond, Growth, beyond, fewer
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
-from fc2conv.verification.exact.positions import FAR, MOST_ITEMS
+from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.exact.stored import Blobs
@@ -70,11 +71,25 @@ def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
         inputs.update(shown)
         return f"inputs of {_listed([*inputs])}"
 
+    items_matter, matters = found.degree > 0, False
     for others in grown:
-        if found.proved:
+        if found.proved and (not _both(sizes, others) or (items_matter and matters)):
             before = items if len(_inputs(others.values())) > 1 else on
             found, on = _wider(prover, found, others, seed, [*before, ""], said)
+            matters = matters or found.degree > 0
     return found, prover
+
+
+def _both(sizes: Sizes, others: Mapping[int, Shapes]) -> bool:
+    """Whether the batch is another one as well: that shows where a value is a multiple of two sizes alone."""
+    return bool(_growing(sizes)) and _growing(sizes) < _growing(others)
+
+
+def _growing(sizes: Sizes) -> set[tuple[str, int]]:
+    """The dimensions of inputs that the two least sizes do not have in common."""
+    few, *more = (sizes[n] for n in sorted(sizes)[:2])
+    pairs = ((name, zip(few[name], many[name], strict=True)) for many in more for name in few)
+    return {(name, axis) for name, each in pairs for axis, pair in enumerate(each) if pair[0] != pair[1]}
 
 
 def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> Exact | None:
@@ -143,9 +158,10 @@ def _wider(
     if _stopped(prover, wider):
         return replace(found, stopped=True), on
     past = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
-    if found.proved and any(past.opaque):
+    if found.proved and past.hiding is not None:
+        hidden = [known | more for known, more in zip(prover.hidden, past.signed, strict=True)]
         both = zip((least, second), past.opaque, strict=True)
-        runs = (_run(replace(_at(prover, sizes[n]), pinned=terms), seed) for n, terms in both)
+        runs = (_run(replace(_at(prover, sizes[n]), pinned=terms, hidden=hidden), seed) for n, terms in both)
         if not all(each.equal for ran in runs for each in ran.found):
             past = replace(past, position=FAR, node=past.hiding)
     short = past.node if past.position >= max(sizes) else None
@@ -172,7 +188,7 @@ def _wider(
             tried[n] = shapes
             on = [*on[:-1], said(dict(sorted(tried.items())))]
             found = _result(ran, on)
-    return replace(found, position=past.position), on
+    return replace(found, position=past.position, degree=past.degree), on
 
 
 def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:

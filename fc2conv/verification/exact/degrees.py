@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from onnx import NodeProto
 
-from fc2conv.verification.exact.positions import STRAIGHT, depends
+from fc2conv.verification.exact.evenness import STRAIGHT, depends
 from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.nodes import integer
 
@@ -99,9 +99,9 @@ class Degrees:
         if degree > self.degree:
             self.degree, self.node = degree, node
 
-    def note_numbers(self, node: NodeProto, place: Place, names: Iterable[str], scales: list[int]) -> None:
-        """Note how often an open size is a factor of the numbers that a node gives."""
-        degree = (max if node.op_type in STRAIGHT else sum)([0, *scales])
+    def note_numbers(self, node: NodeProto, place: Place, names: Iterable[str], scales: list[int], more: bool) -> None:
+        """Note how often an open size is a factor of the numbers that a node gives; it may read `more` of them then."""
+        degree = (max if node.op_type in STRAIGHT else sum)([0, *scales]) + (more and node.op_type in _SUMS)
         self._numbers |= {(place, name): degree for name in names if degree > 1}
 
 

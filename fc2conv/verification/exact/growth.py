@@ -15,7 +15,8 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Degrees, Place, Values, in_result
-from fc2conv.verification.exact.positions import FAR, bent, content, filled, item_of, positions
+from fc2conv.verification.exact.evenness import FAR, bent, content, depends, longer
+from fc2conv.verification.exact.positions import crossed, filled, item_of, passing, positions, signed
 from fc2conv.verification.exact.shapes import carried
 from fc2conv.verification.exact.terms import Array, Shape, Term, digest
 from fc2conv.verification.exact.unrolled import passed
@@ -40,15 +41,20 @@ Last comes whether the number is the same one at both sizes, so that neither sho
 class Beyond:
     """The last position behind two sizes that matters, its node, and at how many sizes two models must be the same.
 
+    A size is a factor of a value as often as the `degree` says.
+
     They must be so with the numbers of items `before` those as well, where a model does something else there. What has
-    the same numbers at both sizes, and others elsewhere, is a variable, as `opaque` says of each; a node is `hiding` it
+    the same numbers at both sizes, and others elsewhere, is a variable, as `opaque` says of each; no law may ask for
+    the numbers of each that are `signed`. One node of these is `hiding` something.
     """
 
     position: int = 0
     node: NodeProto | None = None
     sizes: int = 2
+    degree: int = 0
     before: frozenset[float] = frozenset()
     opaque: Sequence[Mapping[bytes, bytes]] = ({}, {})
+    signed: Sequence[frozenset[tuple[Place, str]]] = (frozenset(), frozenset())
     hiding: NodeProto | None = None
 
 
@@ -57,7 +63,8 @@ class Growth:
 
     `uses` are those of numbers that may be others at other sizes, `places` the positions that are named by the sizes of
     their axis, from the end below 0, each with its node. `hidden` are those behind which there are elements, where at
-    both sizes there are none, and `opaque` are the values that have other numbers there than at both sizes.
+    both sizes there are none, and `opaque` are the values that have other numbers there than at both sizes. The sign or
+    order of numbers that are `signed`, of which laws ask, may be another one there.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
@@ -67,6 +74,7 @@ class Growth:
         self.hidden: list[tuple[int, NodeProto]] = []
         self.opaque: dict[bytes, tuple[set[bytes], set[bytes]]] = {}
         self.hiding: dict[bytes, NodeProto] = {}
+        self.signed: dict[tuple[Place, str], NodeProto] = {}
         self._side, self._sizes, self._bodies = few.side, sizes, few.bodies
         self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
         self._filled: dict[bytes, int] = {}
@@ -90,8 +98,9 @@ class Growth:
             for n, pair in positions(node, values, others):
                 self.places.setdefault(pair, {}).setdefault(n, node)
         names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
+        gives = {name: values[name] for name in node.output if name in values and values[name].value is not None}
         hollow = self._empty(scope, node, names, others)
-        if hollow and alone:
+        if hollow and alone and not gives:
             self.hidden.append((hollow, node))
         elif hollow:
             for name in node.output:
@@ -100,10 +109,9 @@ class Growth:
         numbers = [(one.value, other.value) for one, other in pairs]
         grown = [self.degrees.of(place, name, *pair) for name, pair in zip(names, pairs, strict=True)]
         scales = [each for name, each in zip(names, grown, strict=True) if in_result(node, name)]
-        gives = {name: values[name] for name in node.output if name in values and values[name].value is not None}
         behind = [self._bent[place, name] for name in names if (place, name) in self._bent]
         if gives:
-            self.degrees.note_numbers(node, place, gives, scales)
+            self.degrees.note_numbers(node, place, gives, scales, longer(numbers))
         else:
             version, both = scope.opsets.get("", 0), [values[n] for n in node.output if n in values and n in others]
             self.degrees.note(node, version, both, others, pairs, scales)
@@ -111,8 +119,12 @@ class Growth:
         grows = sum(map(bool, grown)) if gives else 0
         named = self._bodies.get((place, node.output[0]), b"")
         steps = FAR if named and not self._fixed(scope, node) else 0
-        items = bent(node, numbers, made, self._sizes, grows, bool(behind)), *(item for item, _ in behind), steps
-        worst = _worst(items)
+        crossing = [] if gives else crossed(node, values, others, self._sizes)
+        if not gives:
+            self.signed |= {(place, name): node for name in signed(node, values, others, self._sizes)}
+        ends = [hollow, *passing(node, values, others, self._sizes)] if gives else crossing
+        own = bent(node, numbers, made, self._sizes, grows, bool(behind))
+        worst = _worst([own, *(item for item, _ in behind), steps, *ends])
         if not worst:
             return
         if node.op_type in _LAYOUT and gives and (place, node.input[0]) in self._bent:
@@ -127,8 +139,10 @@ class Growth:
             if not named or name in node.input or (place, name) in self._bent
         ]
         how = digest(node.op_type, attributes, read, named)
-        changing = (pair for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent)
-        hides = any(_same_numbers(*pair) for pair in changing)
+        changing = ((name, *pair) for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent)
+        hides = any(crossing) or any(
+            (_hiding if in_result(node, name) else _same_numbers)(*pair) for name, *pair in changing
+        )
         for i, name in enumerate(node.output):
             if name in gives:
                 self._bent[place, name] = worst, digest(how, i)
@@ -180,7 +194,7 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     found = [
         use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
     ] + [*one.hidden, *other.hidden]
-    before = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
+    fewer_items = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
     for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
         known = other.places.get(pair, {}) | one.places.get(pair, {})
         last = [max(each, key=abs) for back in (False, True) if (each := [n for n in known if (n < 0) == back])]
@@ -188,19 +202,22 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
         found.append((item_of(whole, pair, (ends[0], ends[1])), known[max(last, key=abs)]))
         items = (pair[1] - pair[0]) / (ends[1] - ends[0])
         edges = {size for n in {whole, *map(abs, known)} for size in (n - 1, n)} if items > 0 else ()
-        before |= {ends[0] - (pair[0] - size) / items for size in edges}
+        fewer_items |= {ends[0] - (pair[0] - size) / items for size in edges}
     position, node = max(found, key=lambda use: use[0], default=(0, None))
     steep = max((one.degrees, other.degrees), key=lambda each: each.degree)
     if position < ends[1]:
         position, node = 0, None
     node = node or (steep.node if steep.degree > 1 else None)
     most = _SIZES if one.degrees.steps == other.degrees.steps else steep.degree + 1  # both multiply as often
-    few = sorted(n for n in before if least <= n < ends[0])
+    few = sorted(n for n in fewer_items if least <= n < ends[0])
     most = max(2, min(most, steep.degree + 1))
     both = one.opaque.keys() & other.opaque.keys()
     opaque = [{each: key for key in both for of in (one, other) for each in of.opaque[key][i]} for i in (0, 1)]
-    hiding = next((one.hiding[key] for key in one.hiding if key in both), None)
-    return Beyond(position, node, most, frozenset(few[-_MOST_BEFORE:]), opaque, hiding)
+    hiding = [*(one.hiding[key] for key in one.hiding if key in both), *one.signed.values(), *other.signed.values()]
+    numbers = frozenset(one.signed), frozenset(other.signed)
+    return Beyond(
+        position, node, most, steep.degree, frozenset(few[-_MOST_BEFORE:]), opaque, numbers, next(iter(hiding), None)
+    )
 
 
 def _worst(items: Sequence[int]) -> int:
@@ -224,6 +241,13 @@ def _none(values: Values, name: str) -> bool:
 
 def _same_numbers(one: Array | None, other: Array | None) -> bool:
     return one is not None and other is not None and np.array_equal(one, other)
+
+
+def _hiding(one: Array | None, other: Array | None) -> bool:
+    """Whether some of the numbers are the same at both sizes, in as many places or in more."""
+    if one is None or other is None or one.shape != other.shape:
+        return not depends(one, other)
+    return bool((one == other).any())
 
 
 def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:

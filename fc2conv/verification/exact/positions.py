@@ -1,28 +1,31 @@
-"""What a node does with open sizes that a proof at two of them may not show.
+"""The positions along open axes that nodes name, by numbers that they hold or that are computed from sizes.
 
-It names a position along an open axis, of which nothing is known behind it. Or it computes a number from sizes that
-does not grow evenly with them.
+Nothing is known of what lies behind a position that two sizes do not have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
-from math import ceil, gcd
+from collections.abc import Iterable, Iterator, Mapping
+from math import ceil
 
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.verification.exact.terms import ABSENT, Array, Term, digest
+from fc2conv.verification.exact.evenness import BENT, FAR, Numbers, crossing, depends
+from fc2conv.verification.exact.terms import ABSENT, Term
 
 MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
-FAR = 10**9
-"""No axis is so long. A Slice that ends there has no end; tf2onnx writes this very number."""
 
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
 
+_PICKING = frozenset("Gather GatherND GatherElements ScatterND ScatterElements Slice Split Compress Trilu".split())
+"""Operators whose further operands say where elements of the first one are, or are put."""
+_SHAPED = frozenset(
+    "Reshape Expand Tile Resize Upsample ConstantOfShape CenterCropPad Split TopK Pad Unsqueeze".split()
+)
+"""Operators that read sizes alone besides what they give."""
 _INDEXED = frozenset(
     """Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize
 Squeeze""".split()
@@ -134,112 +137,57 @@ def filled(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, 
             (start, dims),
             ([np.zeros(1)] * 2, end),
         )  # the first is the lesser one if there are elements
-        found += [_crossing("Less", [(a[0], a[1]), (b[0], b[1])], sizes) for a, b in asked if a[1] >= b[1]]
+        found += [crossing("Less", [(a[0], a[1]), (b[0], b[1])], sizes) for a, b in asked if a[1] >= b[1]]
     return max(found, key=abs) if found and all(found) else 0
 
 
-# ------------------------------------------------------------------ numbers that are computed from sizes
-
-_ROUNDS = 1e-5
-_WIDE = 4
-"""Bytes of a type that holds all sizes that there may be."""
-
-Numbers = tuple[Array | None, Array | None]
-"""The numbers that a value holds with few and with many items, None where it is no constant."""
-
-_BENT = frozenset("Min Max Clip Relu".split())
-_COMPARED = _BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".split())
-"""Operators that do one thing below a number and another above it; at the number those that are bent do both."""
-STRAIGHT = _COMPARED | frozenset(
-    """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
-Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum""".split()
-)
-"""Operators that give numbers which grow evenly with the sizes that they are computed from."""
-_SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean".split())
-"""Operators that give a polynomial of the sizes, a quotient or a root: a third size shows that two are not the same."""
+def passing(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+    """The numbers of items at which the open axes of a node's numbers pass the positions that it names."""
+    found = positions(node, few, many)
+    return [crossing("Less", [_pair(*pair), _pair(abs(n), abs(n))], sizes) for n, pair in found]
 
 
-def bent(
-    node: NodeProto,
-    numbers: Sequence[Numbers],
-    made: Sequence[Array | None],
-    sizes: tuple[float, int, int],
-    grows: int,
-    behind: bool,
-) -> int:
-    """The number of items from which a node, which reads sizes, may give another result; 0 if it never does.
+def crossed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+    """The numbers of items at which numbers that say where a value has its elements pass 0, or a side of what they cut.
 
-    A number below 0 says that the result changes with fewer items than `sizes` have, with 0 fewer where it is -1. So
-    many of its operands grow. What lies `behind` a number that may be another one already may do so anywhere.
+    What is below 0 is counted from the end. What is picked of numbers of the model may be any of these elsewhere.
     """
-    if not grows or not made:
-        return 0
-    if node.op_type in _COMPARED or (node.op_type == "Cast" and made[0] is not None and made[0].dtype.kind == "b"):
-        return FAR if behind else _crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
-    whole = node.op_type != "Cast" or all(each is None or np.array_equal(each, np.floor(each)) for each in numbers[0])
-    whole = whole and (node.op_type != "Cast" or all(each is None or each.dtype.itemsize >= _WIDE for each in made))
-    steps = node.op_type == "Range" and not all(
-        np.array_equal(1, each) for pair in numbers[2:3] for each in pair if each is not None
-    )
-    if (node.op_type in STRAIGHT and whole and not steps) or (node.op_type == "Mul" and grows == 1):
-        return 0
-    smooth = node.op_type in _SMOOTH or (node.op_type == "Div" and len(numbers) == 2 and _divides(*numbers))
-    return sizes[2] if smooth and not behind else FAR
+    first = next(iter(_pairs(node.input[:1], few, many)), None)
+    read = [(one.value, other.value) for one, other in _pairs(node.input[1:], few, many)]
+    grown = [pair for pair in read if depends(*pair)] if node.op_type in _PICKING else []
+    if first is None or not grown:
+        return []
+    if first[0].foldable:
+        return [FAR]
+    if node.op_type == "Slice":
+        return _cutting(node, first, few, many, sizes)
+    sides = [_pair(0, 0)]
+    if node.op_type == "Trilu":
+        shapes = [term.shape or (0, 0) for term in first]
+        sides += [_pair(*(sign * shape[axis] for shape in shapes)) for axis in (-2, -1) for sign in (1, -1)]
+    return [crossing("Less", [pair, side], sizes) for pair in grown for side in sides]
 
 
-def _divides(one: Numbers, other: Numbers) -> bool:
-    """Whether a quotient has no rest at two sizes that are one item apart, and so at all sizes, or is not rounded."""
-    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
-    return all(a.dtype.kind not in "iu" or not np.any(a % np.where(b == 0, 1, b)) for a, b in pairs)
+def signed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[str]:
+    """The numbers that a value is computed of which pass 0, or may pass others: a law may hold above these alone."""
+    names = () if node.op_type in _PICKING or node.op_type in _SHAPED else node.input
+    found = {name: (few[name].value, many[name].value) for name in names if name in few and name in many}
+    grown = {name: pair for name, pair in found.items() if depends(*pair)}
+    every = node.op_type in BENT
+    return [name for name, pair in grown.items() if every or crossing("Less", [pair, _pair(0, 0)], sizes)]
 
 
-def content(one: Array | None, other: Array | None) -> bytes:
-    return digest(*(None if each is None else (each.shape, each.tolist()) for each in (one, other)))
+def _cutting(node: NodeProto, first: Pair, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+    """Where the starts and ends of a Slice that grow pass 0 or a side."""
+    shapes = [term.shape or () for term in first]
+    cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
+    found = []
+    for (axis, *one), (_, *other) in zip(*cuts, strict=False):
+        sides = [_pair(*(sign * shape[axis] for shape in shapes)) for sign in (0, 1, -1)]
+        grown = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        found += [crossing("Less", [_pair(*pair), side], sizes) for pair in grown for side in sides]
+    return found
 
 
-def depends(one: Array | None, other: Array | None) -> bool:
-    """Whether known numbers are others with more items, and not the same ones more often."""
-    if one is None or other is None or one.ndim != other.ndim:
-        return one is not None
-    if not one.size or not other.size:
-        return one.shape != other.shape
-    if one.shape != other.shape:  # in whatever order, as tokens of all items may be cut in other places
-        whole = gcd(one.size, other.size)
-        ordered = (np.sort(each, axis=None) for each in (one, other))
-        one, other = map(np.repeat, ordered, (other.size // whole, one.size // whole))
-    return not _close(one, other)
-
-
-def _close(one: Array, other: Array) -> bool:
-    """Whether numbers are the same, apart from what sums of floats round in another order."""
-    if one.dtype.kind != "f" or not one.size:
-        return np.array_equal(one, other)
-    return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * float(np.abs(one).max()), equal_nan=True)
-
-
-def _crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
-    """The number of items at which one operand passes another, if each grows as it does between the two sizes."""
-    (least, few, many), found, changes = sizes, 0, set[int]()
-    zero = np.zeros(1)
-    for one, other in combinations(numbers if len(numbers) > 1 else [*numbers, (zero, zero)], 2):
-        arrays = [np.asarray(each, np.float64) for each in (*one, *other) if each is not None]
-        if len(arrays) < 4:
-            return FAR
-        longer = arrays[0].shape != arrays[1].shape or arrays[2].shape != arrays[3].shape
-        if longer:
-            arrays = [_extremes(each) for each in arrays[:2]] + [_extremes(each)[:, None] for each in arrays[2:]]
-        start, end = arrays[0] - arrays[2], arrays[1] - arrays[3]
-        growth = (end - start) / (many - few)
-        at = (few - start[growth != 0] / growth[growth != 0]).ravel()
-        once = name in ("Equal", "Cast")  # it does something else at the number alone
-        if not longer:
-            early = at[(at > least if name in _BENT else at >= least) & (at <= few)]
-            changes |= {few - ceil(each) for each in early}
-            if once and (at > many).any():
-                return FAR
-        found = max([found, *(ceil(each) for each in at if each >= many)])
-    return found if not changes else FAR if found or len(changes) > 1 else -1 - changes.pop()
-
-
-def _extremes(numbers: Array) -> Array:
-    return np.array([numbers.min(), numbers.max()] if numbers.size else [0.0, 0.0])
+def _pair(one: int, other: int) -> Numbers:
+    return np.array([one]), np.array([other])

@@ -15,7 +15,8 @@ class Exact:
 
     The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
     in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names. `stopped`:
-    the original takes no second number of items of those that are tried first.
+    the original takes no second number of items of those that are tried first. The last size that grew is a factor of
+    values as often as the `degree` says.
     """
 
     check: Check
@@ -24,6 +25,7 @@ class Exact:
     parting: Parting | None = None
     unseen: bool = False
     position: int = 0
+    degree: int = 0
     stopped: bool = False
     primes: Sequence[int] = ()
     residues: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,166 @@
+"""Numbers that are computed from sizes, and whether they grow evenly with these: then two sizes show all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from math import ceil, gcd
+
+import numpy as np
+from onnx import NodeProto
+
+from fc2conv.verification.exact.terms import Array, digest
+
+FAR = 10**9
+"""No axis is so long. A Slice that ends there has no end; tf2onnx writes this very number."""
+_ROUNDS = 1e-5
+_WIDE = 4
+"""Bytes of a type that holds all sizes that there may be."""
+
+Numbers = tuple[Array | None, Array | None]
+"""The numbers that a value holds with few and with many items, None where it is no constant."""
+
+BENT = frozenset("Min Max Clip Relu".split())
+_COMPARED = BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".split())
+"""Operators that do one thing below a number and another above it; at the number those that are bent do both."""
+STRAIGHT = _COMPARED | frozenset(
+    """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
+Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum""".split()
+)
+"""Operators that give numbers which grow evenly with the sizes that they are computed from."""
+_SAYS_WHERE = {
+    **dict.fromkeys("Gather GatherND Slice Split".split(), slice(1, None)),
+    "OneHot": slice(2),
+    "ScatterND": slice(1, 2),
+}
+"""The operands of those that say which elements are picked, or where: what grows may come to any element."""
+_SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean ReduceSum".split())
+"""Operators that give a polynomial of the sizes, a quotient or a root: a third size shows that two are not the same."""
+_ROUNDED = frozenset("Reciprocal Sqrt ReduceMean".split())
+"""Those that round what they give of integers."""
+
+
+def bent(
+    node: NodeProto,
+    numbers: Sequence[Numbers],
+    made: Sequence[Array | None],
+    sizes: tuple[float, int, int],
+    grows: int,
+    behind: bool,
+) -> int:
+    """The number of items from which a node, which reads sizes, may give another result; 0 if it never does.
+
+    A number below 0 says that the result changes with fewer items than `sizes` have, with 0 fewer where it is -1. So
+    many of its operands grow. What lies `behind` a number that may be another one already may do so anywhere.
+    """
+    if not grows or not made:
+        return 0
+    if node.op_type in _COMPARED or (node.op_type == "Cast" and made[0] is not None and made[0].dtype.kind == "b"):
+        return FAR if behind else crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
+    if node.op_type in STRAIGHT and _even(node, numbers, made, behind):
+        return 0
+    if node.op_type == "Mul" and grows == 1 and not _unsigned(made):
+        return 0
+    return sizes[2] if not behind and _smooth(node, numbers, made) else FAR
+
+
+def _even(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], behind: bool) -> bool:
+    """Whether an operator that is straight gives numbers that grow evenly with those which it reads."""
+    kind = node.op_type
+    if kind in ("Cast", "Range") and not all(
+        each is None or np.array_equal(each, np.floor(each)) for pair in numbers for each in pair
+    ):
+        return False
+    if kind == "Cast":
+        fraction = behind and numbers[0][0] is not None and numbers[0][0].dtype.kind == "f"
+        return (
+            not fraction and not _unsigned(made) and all(each is None or each.dtype.itemsize >= _WIDE for each in made)
+        )
+    if kind == "Range" and not all(
+        np.array_equal(1, each) for pair in numbers[2:3] for each in pair if each is not None
+    ):
+        return False
+    picks = any(depends(*pair) for pair in numbers[_SAYS_WHERE[kind]]) if kind in _SAYS_WHERE else False
+    return not picks and not _unsigned(made) and not (kind == "ReduceSum" and longer(numbers))
+
+
+def _unsigned(made: Sequence[Array | None]) -> bool:
+    """Whether numbers have a type in which a difference wraps around."""
+    return any(each is not None and each.dtype.kind == "u" for each in made)
+
+
+def longer(numbers: Sequence[Numbers]) -> bool:
+    """Whether some numbers are more with more items."""
+    return any(one is not None and other is not None and one.shape != other.shape for one, other in numbers)
+
+
+def _smooth(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None]) -> bool:
+    """Whether a node gives a polynomial of the sizes, a quotient or a root, and does not round it."""
+    whole = made[0] is None or made[0].dtype.kind in "iu"
+    if _unsigned(made) or (node.op_type == "ReduceProd" and longer(numbers)):
+        return False
+    if node.op_type == "Pow" and whole:
+        powers = [each for each in numbers[-1] if each is not None]
+        return all(bool((each >= 0).all()) and np.array_equal(each, np.floor(each)) for each in powers)
+    if node.op_type == "Div" and len(numbers) == 2:
+        return _divides(*numbers)
+    return node.op_type in _SMOOTH and not (whole and node.op_type in _ROUNDED)
+
+
+def _divides(one: Numbers, other: Numbers) -> bool:
+    """Whether a quotient has no rest at two sizes that are one item apart, and so at all sizes, or is not rounded."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    exact = all(a.dtype.kind not in "iu" for a, _ in pairs)
+    return exact or (not depends(*other) and not any(np.any(a % np.where(b == 0, 1, b)) for a, b in pairs))
+
+
+def content(one: Array | None, other: Array | None) -> bytes:
+    return digest(*(None if each is None else (each.shape, each.tolist()) for each in (one, other)))
+
+
+def depends(one: Array | None, other: Array | None) -> bool:
+    """Whether known numbers are others with more items, and not the same ones more often."""
+    if one is None or other is None or one.ndim != other.ndim:
+        return one is not None
+    if not one.size or not other.size:
+        return one.shape != other.shape
+    if one.shape != other.shape:  # in whatever order, as tokens of all items may be cut in other places
+        whole = gcd(one.size, other.size)
+        ordered = (np.sort(each, axis=None) for each in (one, other))
+        one, other = map(np.repeat, ordered, (other.size // whole, one.size // whole))
+    return not _close(one, other)
+
+
+def _close(one: Array, other: Array) -> bool:
+    """Whether numbers are the same, apart from what sums of floats round in another order."""
+    if one.dtype.kind != "f" or not one.size:
+        return np.array_equal(one, other)
+    return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * float(np.abs(one).max()), equal_nan=True)
+
+
+def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
+    """Return the number of items at which an operand passes another, if each grows as it does between the two sizes."""
+    (least, few, many), found, changes = sizes, 0, set[int]()
+    zero = np.zeros(1)
+    for one, other in combinations(numbers if len(numbers) > 1 else [*numbers, (zero, zero)], 2):
+        arrays = [np.asarray(each, np.float64) for each in (*one, *other) if each is not None]
+        if len(arrays) < 4:
+            return FAR
+        longer = arrays[0].shape != arrays[1].shape or arrays[2].shape != arrays[3].shape
+        if longer:
+            arrays = [_extremes(each) for each in arrays[:2]] + [_extremes(each)[:, None] for each in arrays[2:]]
+        start, end = arrays[0] - arrays[2], arrays[1] - arrays[3]
+        growth = (end - start) / (many - few)
+        at = (few - start[growth != 0] / growth[growth != 0]).ravel()
+        once = name in ("Equal", "Cast")  # it does something else at the number alone
+        if not longer:
+            early = at[(at > least if name in BENT else at >= least) & (at <= few)]
+            changes |= {few - ceil(each) for each in early}
+            if once and (at > many).any():
+                return FAR
+        found = max([found, *(ceil(each) for each in at if each >= many)])
+    return found if not changes else FAR if found or len(changes) > 1 else -1 - changes.pop()
+
+
+def _extremes(numbers: Array) -> Array:
+    return np.array([numbers.min(), numbers.max()] if numbers.size else [0.0, 0.0])
