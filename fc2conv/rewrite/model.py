@@ -44,26 +44,40 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 
 
 def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a model and the forms of it in which a layer may see more of a map.
+    """Plans a model and the forms of it in which a layer may see more of a map, each made of the one before.
 
-    A form stays where more is converted, or with fewer layout nodes.
+    A form stays where more is converted, or with fewer layout nodes. Why a layer is kept says the last one, which hides
+    least.
     """
     plans, made = _as_requested(file, options)
-    base = file
+    base, last, seen = file, file, plans
     for form in (written_out, functions.opened, taken_apart, settled, _spread):
-        other = form(base, plans, options)
+        other = form(last, seen, options)
         if other is None:
             continue
-        others, new = _as_requested(other, options)
-        more, less = _converted(others) - _converted(plans), _converted(plans) - _converted(others)
-        cheaper = not less and form is not settled and sum(p.dearer for p in others) < sum(p.dearer for p in plans)
+        last, (seen, new) = other, _as_requested(other, options)
+        more, less = _converted(seen) - _converted(plans), _converted(plans) - _converted(seen)
+        cheaper = not less and form is not settled and sum(p.dearer for p in seen) < sum(p.dearer for p in plans)
         if new is not None and (more or cheaper):
-            plans, made, base = others, new, other
+            plans, made, base = seen, new, other
+    if seen is not plans:
+        plans = _beside(plans, _reasons(seen))
     if made is None or base is file:
         return plans, made
     if made.unchanged is not None:
         return plans, replace(made, unchanged=file)
     return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+
+def _beside(plans: Sequence[Plan], reasons: Mapping[tuple[str, str], Reason]) -> list[Plan]:
+    """Replace the reasons of layers that are kept by those that are given for them."""
+    return [
+        replace(plan, decisions=tuple(
+            each if each.reason is None else replace(each, reason=reasons.get(_name(plan, each), each.reason))
+            for each in plan.decisions
+        ))
+        for plan in plans
+    ]  # fmt: skip
 
 
 def _spread(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:

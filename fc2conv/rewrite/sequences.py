@@ -24,6 +24,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, label, new_node, op
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
+from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.swap import exchanged, pooled, swap
 
@@ -35,7 +36,7 @@ def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> Mod
     kept = not all(each.converts for plan in plans for each in plan.decisions)
     if not kept or not any(op(node) in _READS for plan in plans for node in plan.graph.nodes):
         return None
-    copy, changed = replace(file, model=deepcopy(file.model)), False
+    copy, changed = replace(file, model=functions.inlined(file.model) or deepcopy(file.model)), False
     for graph, constants, pool in pooled(copy, freeze=options.freeze_initializers):
         made = {i: _taken(graph, constants, pool, node) for i, node in enumerate(graph.nodes) if op(node) in _READS}
         replaced = {i: new for i, new in made.items() if new}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 import pytest
 from execute import difference, feeds, run
@@ -29,6 +30,15 @@ FUNCTIONS = f"""
    r = If (c) <then_branch = then () => (p) {{ p = Gemm <transB: int = @turn> (v, u) }},
                else_branch = otherwise () => (q) {{ q = own.plain (v, u) }}> }}
 {_FUNCTION} plain <turn: int = 1> (v, u) => (r) {{ r = Gemm <transB: int = @turn> (v, u) }}
+{_FUNCTION} scalar (v) => (r) {{ n = Shape (v)  s = Size (n)  z = Constant <value_int = 0> ()  r = Equal (s, z) }}
+{_FUNCTION} scores (v) => (r)
+{{ t = own.scalar (v)
+   r = If (t) <then_branch = then () => (p) {{ p = Identity (v) }},
+               else_branch = otherwise () => (q) {{ q = Softmax <axis = 1> (v) }}> }}
+{_FUNCTION} split (v) => (r) {{ n = Constant <value_int = 4> ()  r = SplitToSequence <axis = 1> (v, n) }}
+{_FUNCTION} item (v) => (r) {{ i = Constant <value_int = 0> ()  r = SequenceAt (v, i) }}
+{_FUNCTION} picked (v, u) => (r) {{ s = SequenceConstruct (u, v)  w = own.item (s)  r = Gemm <transB = 1> (v, w) }}
+{_FUNCTION} transposed (v, u) => (r) {{ t = own.turned (u)  r = MatMul (v, t) }}
 """
 CASES = {
     "flat": "m = Conv (x, k)  f = own.flat (m)  [fc] y = Gemm <transB = 1> (f, w)",
@@ -36,7 +46,12 @@ CASES = {
     "map": "m = own.convolved (x, k)  s = own.swish (m)  f = Flatten (s)  [fc] y = Gemm <transB = 1> (f, w)",
     "target": "m = Conv (x, k)  t = own.shape (m)  f = Reshape (m, t)  [fc] y = Gemm <transB = 1> (f, w)",
     "weight": "m = Conv (x, k)  f = Flatten (m)  t = own.turned (w)  [fc] y = Gemm (f, t)",
+    "item within": "m = Conv (x, k)  f = Flatten (m)  y = own.picked (f, w)",
     "between": "m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  s = own.swish (g)  y = MatMul (s, v)",
+}
+HIDING = {
+    "choice": "m = Conv (x, k)  s = own.scores (m)  f = Flatten (s)  y = own.transposed (f, w)",
+    "item": "m = Conv (x, k)  s = own.split (m)  i = own.item (s)  f = Flatten (i)  y = own.transposed (f, w)",
 }
 
 
@@ -45,16 +60,21 @@ def model(nodes: str) -> ModelProto:
     return parse(text + FUNCTIONS, opset=18, domains={"own": 1})
 
 
-@pytest.mark.parametrize("scope", ["spatial", "all"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "scope"), [*product(CASES, ["spatial", "all"]), *product(HIDING, ["spatial"])])
 def test_what_a_layer_reads_is_seen_through_functions(name: str, scope: str) -> None:
-    original = model(CASES[name])
+    original = model({**CASES, **HIDING}[name])
     result, report = proved(original, scope=scope)
     inputs = feeds(original, {"N": 2})
     assert difference(run(original, inputs), run(result, inputs)) < 1e-5
     assert report.converted[0].kernel_shape == [3, 3]
     assert not report.kept
     assert sum(node.op_type in ("Flatten", "Reshape", "Transpose") for node in result.graph.node) == 1
+
+
+def test_a_layer_is_kept_for_what_functions_do_and_not_for_being_within_one() -> None:
+    text = f"graph (float[N,7,5] x) => (float[N,7,5] y) <float[5,5] w> {{ y = own.transposed (x, w) }} {FUNCTIONS}"
+    (layer,) = fc2conv.plan(parse(text, opset=18, domains={"own": 1})).sites
+    assert layer.code == "FC101", "the weight is a constant behind a function, and not FC201"
 
 
 def test_functions_behind_the_layers_stay() -> None:
