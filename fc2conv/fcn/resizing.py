@@ -16,7 +16,7 @@ from math import ceil, floor
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.fcn.forms import BATCH, SPACE, Form
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.slider import RESIZE, Slider, Stuck, handles
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op, text_attribute
@@ -63,6 +63,8 @@ def _resize(slider: Slider, node: NodeProto) -> None:
             slider.forms[node.output[0]] = form
             return
     factors = _factors(slider, node, form, sizes)
+    if factors[CHANNELS] != 1 and text_attribute(node, "mode", "nearest") in _READS:
+        raise Stuck(Code.NOT_SLIDING, node, "it interpolates between channels as well")
     scales = np.array([_scale(factor, form.sizes[axis]) for axis, factor in enumerate(factors)], np.float32)
     values = slider.tensors.value(scales, f"{node.output[0]}_scales")
     if attribute(node, "scales") is not None:

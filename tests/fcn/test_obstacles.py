@@ -181,6 +181,18 @@ def test_a_kernel_of_another_rank_than_its_map_is_an_obstacle() -> None:
         fc2conv.convert(case.model(), options=SLIDING)
 
 
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_channels_between_which_a_resize_interpolates_are_an_obstacle(mode: str) -> None:
+    """The last dimension holds the channels, as the layer says, and onnxruntime interpolates along two axes of a map."""
+    model = parse(
+        f"""g (float[N,6,6,6] x) => (float[N,6,3,5] y) <float[3,5] w, float[4] half = {{1.0, 1.0, 0.5, 0.5}}>
+        {{ [half] r = Resize <mode = "{mode}"> (x, , half)  y = MatMul (r, w) }}"""
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "half")]
+
+
 def test_all_obstacles_are_listed_at_once() -> None:
     model = parse(
         """g (float[N,2,8,8] x) => (float[N,4,6,6] y, float[N,4,6,6] z)
