@@ -73,6 +73,18 @@ def test_what_a_subgraph_reads_comes_first() -> None:
     assert [node.op_type for node in graph.nodes] == ["Relu", "If"]
 
 
+def test_what_a_subgraph_makes_itself_it_does_not_wait_for() -> None:
+    """A name that is made behind a node is not visible in its subgraphs, and may be that of another value there."""
+    graph = parse(
+        """g (float[N,2] x, bool c) => (float[N,2] y)
+        { i = If (c) <then_branch = t () => (float[N,2] v) { h = Relu (x)  v = Neg (h) },
+                      else_branch = e () => (float[N,2] u) { u = Loop (n, , x) <body = b (int64 k, bool d, float[N,2] h)
+                          => (bool o, float[N,2] m) { o = Identity (d)  m = Neg (h) }> }>
+          h = Neg (i)  y = Relu (h)  n = Constant <value = int64 {2}> () }"""
+    ).graph
+    assert [node.op_type for node in Graph(graph, {"": 13}, ir_version=8).nodes] == ["Constant", "If", "Neg", "Relu"]
+
+
 @pytest.mark.parametrize("path", ["", "loop.body"])
 def test_a_cycle_is_refused_by_the_name_of_a_node_in_it(path: str) -> None:
     model = parse(CHAIN)

@@ -93,13 +93,15 @@ def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
             yield from walk(inner, scope_path(path, node, name))
 
 
-def reads(nodes: Iterable[NodeProto]) -> Iterator[str]:
-    """The names that nodes read, those that their subgraphs read among them."""
+def reads(nodes: Iterable[NodeProto], *, within: bool = True) -> Iterator[str]:
+    """The names that nodes read, those that their subgraphs read among them; unless `within`, from outside alone."""
     for node in nodes:
         yield from filter(None, node.input)
         for _, inner in subgraphs(node):
-            yield from reads(inner.node)
-            yield from (value.name for value in inner.output)
+            made = [] if within else [*inner.input, *inner.initializer]
+            own = {each.name for each in made} | {name for each in inner.node if not within for name in each.output}
+            names = (*reads(inner.node, within=within), *(value.name for value in inner.output))
+            yield from (name for name in names if name not in own)
 
 
 def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | None = None) -> list[NodeProto]:
@@ -263,13 +265,12 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
     Raises InputError for a cycle.
     """
     maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    if all(maker.get(name, -1) < i for i, node in enumerate(nodes) for name in reads([node])):
+    if all(maker.get(name, -1) < i for i, node in enumerate(nodes) for name in reads([node], within=False)):
         return nodes
-    needs = [{maker[name] for name in reads([node]) if name in maker} for node in nodes]
+    needs = [{maker[name] for name in reads([node], within=False) if name in maker} for node in nodes]
     done, order = set[int](), list[int]()
     for start in range(len(nodes)):
-        stack = [(start, iter(sorted(needs[start])))] if start not in done else []
-        open_nodes = {start}
+        open_nodes, stack = {start}, [(start, iter(sorted(needs[start])))] if start not in done else []
         while stack:
             i, rest = stack[-1]
             nxt = next((j for j in rest if j not in done), None)
@@ -279,9 +280,8 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
                 done.add(i)
                 order.append(i)
             elif nxt in open_nodes:
-                where = f" in {path}" if path else ""
-                what = f"the graph has a cycle through node {quoted(label(nodes[nxt]))}{where}"
-                raise InputError(what, "export the model again")
+                name = quoted(label(nodes[nxt])) + (f" in {path}" if path else "")
+                raise InputError(f"the graph has a cycle through node {name}", "export the model again")
             else:
                 open_nodes.add(nxt)
                 stack.append((nxt, iter(sorted(needs[nxt]))))

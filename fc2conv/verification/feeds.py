@@ -32,6 +32,8 @@ Larger maps come first, as on a map of 1x1 every layout is the same.
 _PIXELS = {"NominalRange_0_255": (0.0, 255.0), "Normalized_0_1": (0.0, 1.0), "Normalized_1_1": (-1.0, 1.0),
            "NominalRange_16_235": (16.0, 235.0)}  # fmt: skip
 """The ONNX specification's metadata on images (docs/MetadataProps.md), for `Image.NominalPixelRange`."""
+_MOST_STEPS = 3.0
+"""How many steps a Loop takes at most whose number is an input."""
 _WORDS = ("a", "b", "one", "two")
 
 
@@ -249,7 +251,7 @@ def _known(file: ModelFile) -> Iterator[tuple[str, tuple[float, float]]]:
 def _read(
     file: ModelFile, node: NodeProto, name: str, weights: Mapping[str, TensorProto]
 ) -> tuple[float, float] | None:
-    """What one reader says of an input: the range that it quantizes, or the size of the axis that it indexes."""
+    """What one reader says of an input: what it quantizes, the size of the axis that it indexes, or some steps."""
     if node.op_type == "QuantizeLinear" and len(node.input) > 2 and node.input[0] == name:
         scale, zero = (weights.get(node.input[i]) for i in (1, 2))
         if scale is None or zero is None or prod(scale.dims) != 1 or prod(zero.dims) != 1:
@@ -257,6 +259,8 @@ def _read(
         s, z = file.array(scale).item(), file.array(zero).reshape(-1)
         bounds = np.iinfo(z.dtype) if z.dtype.kind in "iu" else None
         return None if bounds is None else ((bounds.min - int(z[0])) * s, (bounds.max - int(z[0])) * s)
+    if node.op_type == "Loop" and node.input[0] == name:
+        return 1.0, _MOST_STEPS
     if node.op_type == "Gather" and len(node.input) > 1 and node.input[1] == name and node.input[0] in weights:
         return 0.0, float(weights[node.input[0]].dims[integer(node, "axis", 0)] - 1)
     return None

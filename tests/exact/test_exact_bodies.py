@@ -44,6 +44,20 @@ def test_a_scan_is_a_function_of_what_it_carries_and_reads() -> None:
     assert compared(one, text(SCAN.format("w = Sub(e, v)"))).parted
 
 
+def test_a_scan_with_a_batch_is_one_as_well() -> None:
+    """Before version 9 a Scan ran over the items of a batch, and its first operand was their lengths."""
+    both = "graph (float[N,5,4] x, float[N,3] s) => (float[N,3] y, float[N,5,3] z) <float[4,3] w> {{ {} }}"
+    scan = (
+        'y, z = Scan("", s, x) <num_scan_inputs = 1, body = b (float[3] v, float[4] e) => (p, o) {{ {} o = Relu(p) }}>'
+    )
+    one, same, other = (
+        text(both.format(scan.format(f"m = MatMul(e, w) {step}")), opset=8)
+        for step in ("p = Add(v, m)", "n = Neg(m) p = Sub(v, n)", "p = Sub(v, m)")
+    )
+    assert compared(one, same).proved
+    assert not compared(one, other).proved
+
+
 def test_a_state_that_grows_is_a_whole() -> None:
     one = text(GROWS.format("w = Concat<axis = 0>(v, x)"))
     assert compared(one, one).proved

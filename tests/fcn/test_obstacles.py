@@ -183,7 +183,7 @@ def test_a_kernel_of_another_rank_than_its_map_is_an_obstacle() -> None:
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
 def test_channels_between_which_a_resize_interpolates_are_an_obstacle(mode: str) -> None:
-    """The last dimension holds the channels, as the layer says, and onnxruntime interpolates along two axes of a map."""
+    """The last dimension holds the channels, as the layer says; onnxruntime interpolates along two axes of a map."""
     model = parse(
         f"""g (float[N,6,6,6] x) => (float[N,6,3,5] y) <float[3,5] w, float[4] half = {{1.0, 1.0, 0.5, 0.5}}>
         {{ [half] r = Resize <mode = "{mode}"> (x, , half)  y = MatMul (r, w) }}"""

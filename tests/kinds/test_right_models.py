@@ -277,3 +277,22 @@ def test_a_norm_across_channels_takes_a_picture_alone() -> None:
     assert kernels(report).keys() == {"fc"}
     feed = {"x": floats((2, 3, 10))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+# ------------------------------------------------------------------ results of so many steps as a caller says
+
+STEPS = """graph (float[N,5] x, int64 n) => (float[K,N,4] y)
+{ last, rows = Loop (n, , x) <body = b (int64 i, bool c, float[N,5] v) => (bool d, float[N,5] w, float[N,5] r)
+      { d = Identity (c)  [step] m = MatMul (v, s)  w = Tanh (m)  r = Identity (m) }>
+  [behind] y = MatMul (rows, u) }"""
+
+
+def test_a_layer_over_the_results_of_a_loop_whose_steps_an_input_counts() -> None:
+    """No number of them is known, so that numbers decide: of loops that take some steps, as one of none is empty."""
+    original = model(STEPS, {"s": floats((5, 5)), "u": floats((5, 4))}, 17)
+    conversion = fc2conv.convert(original, scope="all")
+    assert conversion.report.verification is not None
+    assert conversion.report.verification.verdict.accepted
+    assert len(conversion.report.converted) == 2
+    feed = {"x": floats((2, 5)), "n": np.array(3)}
+    assert difference(run(original, feed), run(conversion.model, feed)) < 1e-5

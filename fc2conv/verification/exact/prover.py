@@ -278,8 +278,9 @@ class Prover:
             for each in (one, other):
                 self.whole.of(each)
             found = alone.unmatched(self.whole, one, other)
-            own = [*alone.own_terms(one, 1), *alone.own_terms(other, 2)]
-            unknown = any(each.shape is None and each.sides == 3 for term in own for each in term.there)
+            own = [*alone.own_terms(one, 1, self.same), *alone.own_terms(other, 2)]
+            both = (each for term in own for each in term.there if each.sides == 3 or each.key in self.same)
+            unknown = any(each.shape is None for each in both)
             if alone.contradicted(self.whole, found) or (not unknown and self._apart_elsewhere(one, other)):
                 return ABSENT, ""
         except BudgetError as error:

@@ -93,10 +93,14 @@ SCANS_ONE = 9
 
 
 def carried(node: NodeProto) -> range:
-    """Return the places of the operands that a Loop or a Scan carries from step to step; of other nodes none."""
+    """Return the places of what a Loop or a Scan carries among the inputs of its body; of other nodes none.
+
+    Those of its operands are the same, but for a Scan that has a batch.
+    """
     if node.op_type not in _CARRYING:
         return range(0)
-    return range(_CARRYING[node.op_type], len(node.input) - integer(node, "num_scan_inputs", 0))
+    inputs = next(len(a.g.input) for a in node.attribute if a.name == "body")
+    return range(_CARRYING[node.op_type], inputs - integer(node, "num_scan_inputs", 0))
 
 
 def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]:
@@ -105,7 +109,7 @@ def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]
     states, found = len(carried(node)), []
     for i, info in enumerate(body.input):
         declared = info.type.tensor_type
-        there = node.op_type in _CARRYING and i < len(operands) and operands[i] is not ABSENT
+        there = node.op_type in _CARRYING and len(operands) == len(body.input) and operands[i] is not ABSENT
         kind, shape = (operands[i].kind, operands[i].shape) if there else (0, None)
         if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
             shape = tuple(d.dim_value for d in declared.shape.dim)
