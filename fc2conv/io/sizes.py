@@ -1,10 +1,10 @@
-"""Declared sizes: exporters write 0 or -1 for a dimension that is open, and libraries compute with such numbers."""
+"""Sizes that libraries compute wrongly: of dimensions that are declared open by 0 or -1, and by a default of onnx's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnx import FunctionProto, GraphProto, ModelProto, TensorShapeProto, TypeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto
 
 
 def declared_size(dim: TensorShapeProto.Dimension) -> int | None:
@@ -17,6 +17,16 @@ def open_sizes(model: ModelProto) -> None:
     for body in (model.graph, *model.functions):
         for kind in _types(body):
             open_type(kind)
+
+
+def explicit(node: NodeProto) -> NodeProto:
+    """Returns a node that says what it is by default where onnx's inference has another default: a one-sided STFT."""
+    if node.op_type != "STFT" or any(each.name == "onesided" for each in node.attribute):
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.attribute.add(name="onesided", type=AttributeProto.INT, i=1)
+    return copy
 
 
 def open_type(kind: TypeProto) -> None:

@@ -30,6 +30,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.custom_ops import ONNX_DOMAINS, stated_shapes
 from fc2conv.io.forms import checkable
+from fc2conv.io.sizes import explicit
 from fc2conv.ir.arithmetic import MOST
 from fc2conv.ir.graph import label, new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
@@ -164,7 +165,7 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         own = node.domain in ONNX_DOMAINS
         schema = schema_of(node.op_type, onnx_opset(seen.opsets), "") if own else None
         if called or (schema is not None and schema.has_type_and_shape_inference_function):
-            out.append(node)
+            out.append(explicit(node))
             continue
         from fc2conv.ir.stand_ins import stand_in
 
@@ -271,7 +272,7 @@ def _as_onnx(
 ) -> list[NodeProto]:
     """The node, or what ONNX's inference knows in its place."""
     if defs.has(node.op_type, _version(node, opsets), node.domain):
-        return [node]
+        return [explicit(node)]
     ranks = {name: len(shape) for name, shape in shapes.items() if shape is not None}
     constants = {name: array.shape for name, array in values.items()}
     from fc2conv.ir.stand_ins import stand_in

@@ -296,3 +296,19 @@ def test_a_layer_over_the_results_of_a_loop_whose_steps_an_input_counts() -> Non
     assert len(conversion.report.converted) == 2
     feed = {"x": floats((2, 5)), "n": np.array(3)}
     assert difference(run(original, feed), run(conversion.model, feed)) < 1e-5
+
+
+# ------------------------------------------------------------------ sizes of which onnx's inference has a wrong default
+
+SPECTRUM = """graph (float[N,64,1] x) => (float[N,5] y)
+{ s = STFT (x, hop, window)  r = ReduceSumSquare <axes = [3], keepdims = 0> (s)  f = Flatten (r)
+  [fc] y = MatMul (f, w) }"""
+
+
+def test_a_spectrum_is_one_sided_where_its_node_does_not_say() -> None:
+    """7 frames of 16 samples have 9 bins each, and of a spectrum of both sides 16."""
+    original = model(SPECTRUM, {"hop": np.array(8), "window": floats((16,)), "w": floats((63, 5))}, 17)
+    result, report = proved(original, scope="all")
+    assert len(report.converted) == 1
+    feed = {"x": floats((2, 64, 1))}
+    assert difference(run(original, feed), run(result, feed)) < 1e-5
