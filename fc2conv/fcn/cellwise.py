@@ -194,7 +194,8 @@ def _layer(slider: Slider, node: NodeProto) -> None:
         return
     why = slider.kept.get(node.output[0])
     if why is None or why.code is Code.WEIGHT_NOT_CONSTANT:
-        why_not = ", a product of two values that are computed" if len(node.input) > 1 else ""
+        computed = len(node.input) > 1 and not any(map(slider.constants.is_constant, node.input))
+        why_not = ", a product of two values that are computed" if computed else ""
         raise Stuck(Code.NOT_SLIDING, node, f"{op(node)}{why_not}")
     at = f" at {why.node}" if why.node != label(node) else ""
     detail = f": {why.detail}" if why.detail else ""

@@ -46,8 +46,8 @@ def find_layer(
     if kind == "Einsum" and len(node.input) != 2:
         return einsum.of_other_operands(constants, node)
     left, right = (constants.is_constant(name) for name in _factors(node))
-    if kind == "Einsum" and left == right:
-        return None  # of activations alone, or of constants
+    if kind == "Einsum" and (left == right or not einsum.sums(node)):
+        return None  # of activations alone, or of constants, or a product of elements
     found = _refused(graph, constants, node) or HANDLERS[kind](graph, constants, index, left)
     if isinstance(found, Reason):
         return found

@@ -32,6 +32,12 @@ def equation(node: NodeProto) -> tuple[list[str], str]:
     return terms.split(","), result
 
 
+def sums(node: NodeProto) -> bool:
+    """Whether an Einsum of two terms sums over a letter of both; else it is a product of elements, and no layer."""
+    terms, result = equation(node)
+    return len(terms) != len(node.input) or bool(set.intersection(*map(set, terms)) - {*result})
+
+
 def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are letters of both operands, m of the weight alone, r of X.
 
@@ -100,8 +106,6 @@ def _obstacle(data: str, weight: str, result: str) -> str:
         return "the constant has an ellipsis"
     if any(ELLIPSIS in term[1:] for term in (data, result)) or (ELLIPSIS in data) != (ELLIPSIS in result):
         return "the ellipsis does not come first in the input and in the result"
-    shared = set(data) & set(weight)
-    if not shared - set(result):
-        return "nothing is summed over"
-    alone = sorted((set(data) | set(weight)) - shared - set(result))
-    return f"{', '.join(alone)} is summed over in one operand alone" if alone else ""
+    alone = sorted((set(data) ^ set(weight)) - set(result))
+    verb = "is" if len(alone) == 1 else "are"
+    return f"{', '.join(alone)} {verb} summed over in one operand alone" if alone else ""

@@ -136,6 +136,13 @@ def test_a_constant_of_more_dimensions_gives_them_to_the_map(body: str, code: st
     assert [(each.code, each.node) for each in report.obstacles] == [(code, "n")]
 
 
+def test_an_einsum_that_sums_over_nothing_is_no_layer_and_no_product_of_two_computed_values() -> None:
+    case = Case('[scale] d = Einsum <equation = "nchw,c->nchw"> (c, g)', "scale", ", float[4] g")
+    report = fc2conv.plan(case.model(), SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.detail) for each in report.obstacles] == [("FC501", "Einsum")]
+
+
 def test_a_batch_that_meets_cells_is_an_obstacle() -> None:
     """[N,3] against [N,4,1,3] broadcasts the batch over the height."""
     model = parse(

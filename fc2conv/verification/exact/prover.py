@@ -279,8 +279,7 @@ class Prover:
                 self.whole.of(each)
             found = alone.unmatched(self.whole, one, other)
             own = [*alone.own_terms(one, 1, self.same), *alone.own_terms(other, 2)]
-            both = (each for term in own for each in term.there if each.sides == 3 or each.key in self.same)
-            unknown = any(each.shape is None for each in both)
+            unknown = any(v.shape is None and (v.sides == 3 or v.key in self.same) for term in own for v in term.there)
             if alone.contradicted(self.whole, found) or (not unknown and self._apart_elsewhere(one, other)):
                 return ABSENT, ""
         except BudgetError as error:
