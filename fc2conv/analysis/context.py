@@ -218,6 +218,8 @@ class Context:
     def _is_tensor(self, name: str) -> bool:
         """Whether a value may be a tensor: no operator makes a sequence, a map or an optional value of it."""
         maker = self.graph.made_by(name)
+        if maker is not None and op(maker) == "Loop" and (i := list(maker.output).index(name) + 2) < len(maker.input):
+            return self._is_tensor(maker.input[i])
         schema = None if maker is None else schema_of(maker.op_type, self.graph.opset, maker.domain)
         return schema is None or any(kind.startswith("tensor(") for kind in schema.outputs[0].types)
 

@@ -20,6 +20,12 @@ def loop(
     return text(GRAPH % (LOOP % (f"first = {first}", count, goes, condition, body)))
 
 
+def behind(end: str) -> ModelProto:
+    body = "z = Constant<value_ints = [0]>() o = Unsqueeze(v, z) t = Tanh(o) r = Squeeze(t, z)"
+    steps = LOOP % ("first = Identity(x)", "size", '""', "Identity(c)", body)
+    return text(GRAPH % f"{steps.replace('y = Loop', 'last = Loop')} {end}")
+
+
 def branch(then: str, other: str) -> ModelProto:
     return text(GRAPH % (BRANCH % (then, other)))
 
@@ -34,6 +40,10 @@ SAME = {
     "while there are items": (
         loop(PRODUCT, '""', condition="Less(i, less)"),
         loop(CONVOLUTION, '""', condition="Less(i, less)"),
+    ),
+    "a layer behind a state that each step gives another shape and back": (
+        behind("y = MatMul(last, w)"),
+        behind(f"{CONVOLUTION.replace('(v', '(last').replace(' r = Tanh(m)', '')} y = Identity(m)"),
     ),
     "a layer in each branch": (
         branch("t = MatMul(x, w)", "m = Neg(x) e = MatMul(m, w)"),

@@ -18,7 +18,7 @@ from fc2conv.verification.exact.degrees import Degrees, Place, Values, in_result
 from fc2conv.verification.exact.evenness import FAR, bent, content, depends, longer
 from fc2conv.verification.exact.positions import crossed, filled, item_of, passing, positions, signed
 from fc2conv.verification.exact.shapes import carried
-from fc2conv.verification.exact.terms import Array, Shape, Term, digest
+from fc2conv.verification.exact.terms import Array, Shape, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import passed
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order
@@ -153,7 +153,8 @@ class Growth:
     def _pin(self, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
         """Note the keys, at both sizes, of a value that is no more than a variable where both models have it."""
         for i, scopes in enumerate(self._scopes):
-            terms = [values[name] for values in (scopes[place].own, scopes[place].values) if name in values]
+            both = (values[name] for values in (scopes[place].own, scopes[place].values) if name in values)
+            terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
             if terms and terms[-1].value is None and 0 not in (terms[-1].shape or ()):
                 key = key or terms[-1].key
                 self.opaque.setdefault(key, (set(), set()))[i].update(term.key for term in terms)
