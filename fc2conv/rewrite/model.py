@@ -17,6 +17,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.dense import written_out
+from fc2conv.rewrite.repeated import once
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
 from fc2conv.rewrite.sequences import taken_apart
 from fc2conv.rewrite.spread import spread
@@ -51,7 +52,7 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
     """
     plans, made = _as_requested(file, options)
     base, last, seen = file, file, plans
-    for form in (written_out, functions.opened, taken_apart, settled, _spread):
+    for form in (written_out, functions.opened, taken_apart, settled, once, _spread):
         other = form(last, seen, options)
         if other is None:
             continue

@@ -192,3 +192,26 @@ def test_random_numbers_of_the_shape_of_a_constant_are_none_beside_a_cut() -> No
     arrays |= {"end": np.array([9]), "none": np.array([0])}
     report = fc2conv.plan(model(text, arrays), fc2conv.Options(scope="all"))
     assert kernels(report) == {"key": [1, 1], "fc": [H, W]}
+
+
+REPEATED = {
+    "one for each item": ("w = Expand (u, t)  [fc] y = MatMul (x, w)", (8, 5), True),
+    "tiled, and on the left": ("w = Tile (u, r)  m = Transpose <perm = [0, 2, 1]> (x)  [fc] z = MatMul (w, m)  "
+                               "y = Transpose <perm = [0, 2, 1]> (z)", (1, 5, 8), True),
+    "rows as well": ("w = Expand (u, t)  [fc] y = MatMul (x, w)", (1, 1, 5), False),
+    "of another batch": ("w = Expand (u, t)  s = ReduceMax <axes = [0]> (x)  [fc] y = MatMul (s, w)", (8, 5), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_a_weight_that_is_repeated_along_the_batch_is_one_weight(name: str) -> None:
+    nodes, shape, is_one = REPEATED[name]
+    sizes = f"n = Shape <end = 1> (x)  t = Concat <axis = 0> (n, k)  r = Concat <axis = 0> (n, o)  {nodes}"
+    arrays = {"u": floats(shape), "k": np.array([8, 5]), "o": np.array([1, 1])}
+    original = model(f"graph (float[N,7,8] x) => (float[N,7,5] y) {{ {sizes} }}", arrays, 17)
+    if not is_one:
+        assert [layer.code for layer in fc2conv.plan(original, scope="all").sites] == ["FC201"]
+        return
+    result, report = proved(original, scope="all")
+    assert len(report.converted) == 1
+    assert_equal(original, result, 1e-5)
