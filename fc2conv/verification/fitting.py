@@ -189,6 +189,19 @@ class _Around:
             {place: self.now[place] + more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
         )
 
+    def moved(self, step: int, groups: Sequence[list[Place]], apart: int, counts: Sequence[int]) -> int:
+        """The least of some counts of steps at which each value has grown that grows at all: some are rounded down."""
+
+        def sizes(n: int) -> Mapping[str, Shape | None]:
+            shapes = self.larger(step * n, groups, apart)
+            terms = {} if shapes is None else Walk(self.model, shapes).run()
+            return {name: term.shape for name, term in terms.items()}
+
+        first, last = sizes(0), sizes(counts[-1])
+        grows = [name for name, shape in last.items() if shape != first.get(name)]
+        every = ((n, sizes(n)) for n in counts)
+        return next((n for n, now in every if all(now.get(name, first[name]) != first[name] for name in grows)), 1)
+
     def turned(self, more: int, groups: Iterable[Sequence[Place]], batch: Iterable[Place] = ()) -> feeds.Shapes | None:
         """The shapes where a group of dimensions is the larger, the smaller it is now, with an item more of a batch."""
         ordered = sorted(groups, key=lambda group: -self.now[group[0]])
@@ -222,6 +235,10 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
         if more and None not in more.values():
             lines = [free, *([group] for group in free if len(free) > 1)]
             tried = [{n: around.larger(step * n, line, apart) for n in counts} for line in lines]
+            more_items = around.moved(step, free, apart, counts)
+            tried += (
+                [{n: around.larger(step * more_items * n, free, apart) for n in (1, 2, 3)}] if more_items > 1 else []
+            )
             tried += [{1: around.turned(step, free)}] if len(free) > 1 else []
             batch = [place for group in every if group not in groups for place in group]
             tried += [{1: around.turned(step, free, batch)}] if batch and len(sizes) > 1 else []

@@ -174,6 +174,22 @@ FAULTS = {
     "a size of tokens that is a number": (
         TOKENS.format("t = Constant<value_floats = [8.0]>() y = Mul(x, t)"),
         TOKENS.format("n = Shape<start = 1, end = 2>(x) t = Cast<to = 1>(n) y = Mul(x, t)")),
+    "the first of each hundred cells": (
+        MAPS.format("y = MaxPool<kernel_shape = [1, 1], strides = [1, 100]>(x)"),
+        MAPS.format(CUT.format(1).replace("a = Constant<value_ints = [1]>", "a = Constant<value_ints = [3]>")
+                    + "y = Slice(x, s, e, a)")),
+    "one of each fourth item": (
+        ROWS.replace("[N,4] y", "[A,4] y").format(CUT.format(9223372036854775807).replace("[1]", "[0]")
+            + "t = Constant<value_ints = [4]>() y = Slice(x, s, e, a, t)"),
+        ROWS.replace("[N,4] y", "[A,4] y").format("s = Constant<value_ints = [0]>() y = Gather(x, s)")),
+    "half of a map of three cells": tuple(
+        MAPS.format("r = Constant<value_floats = [1.0, 1.0, 1.0, 0.5]>() "
+                    f'y = Resize<mode = "linear", coordinate_transformation_mode = "{how}half_pixel">(x, "", r)')
+        for how in ("", "pytorch_")),
+    "a mean behind pools": tuple(
+        MAPS.format("".join(f"m{i + 1} = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>({m}) "
+                            for i, m in enumerate(("x", "m1", "m2"))) + f"y = {mean}(m3)")
+        for mean in ("GlobalAveragePool", "AveragePool<kernel_shape = [8, 8], strides = [8, 8]>")),
     "a product of items and tokens": tuple(
         TOKENS.format("n = Shape<end = 1>(x) t = Shape<start = 1, end = 2>(x) e = Constant<value_ints = [8]>() "
                       f"a = Mul(n, e) b = Add(t, t) {nodes} f = Cast<to = 1>(c) y = Add(x, f)")
@@ -184,6 +200,10 @@ FAULTS = {
     "the last cell of an odd map": (MAPS.format(POOL.format("")), MAPS.format(POOL.format(", ceil_mode = 1"))),
 }  # fmt: skip
 SAME = {
+    "each seventh cell": (
+        MAPS.format("y = MaxPool<kernel_shape = [1, 1], strides = [1, 7]>(x)"),
+        MAPS.format(CUT.format(9223372036854775807).replace("[1]", "[3]")
+                    + "t = Constant<value_ints = [7]>() y = Slice(x, s, e, a, t)")),
     "a mean": (
         TOKENS.format(MEAN.format(1)),
         TOKENS.format("t = Transpose<perm = [0, 2, 1]>(x) m = ReduceMean<axes = [2]>(t) d = Sub(t, m) "

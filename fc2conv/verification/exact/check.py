@@ -117,7 +117,7 @@ def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
     return found
 
 
-def _changing(walks: Sequence[Walk]) -> frozenset[Place]:
+def _changing(walks: Sequence[Walk]) -> dict[Place, bytes]:
     """The truth values that are not the same in several walks of one model."""
     found: dict[Place, set[frozenset[bool]]] = {}
     for scope, node in (each for walk in walks for each in walk.nodes):
@@ -125,7 +125,7 @@ def _changing(walks: Sequence[Walk]) -> frozenset[Place]:
             value = scope.values[name].value if name in scope.values else None
             if value is not None and value.dtype == bool and value.size:
                 found.setdefault((scope.place, name), set()).add(frozenset(map(bool, value.flat)))
-    return frozenset(place for place, values in found.items() if len(values) > 1)
+    return {place: b"" for place, values in found.items() if len(values) > 1}
 
 
 def _inputs(shapes: Iterable[Shapes]) -> dict[str, None]:
@@ -159,7 +159,7 @@ def _wider(
         return replace(found, stopped=True), on
     past = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
     if found.proved and past.hiding is not None:
-        hidden = [known | more for known, more in zip(prover.hidden, past.signed, strict=True)]
+        hidden = [{**known, **more} for known, more in zip(prover.hidden, past.hidden, strict=True)]
         both = zip((least, second), past.opaque, strict=True)
         runs = (_run(replace(_at(prover, sizes[n]), pinned=terms, hidden=hidden), seed) for n, terms in both)
         if not all(each.equal for ran in runs for each in ran.found):

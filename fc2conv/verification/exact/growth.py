@@ -44,8 +44,8 @@ class Beyond:
     A size is a factor of a value as often as the `degree` says.
 
     They must be so with the numbers of items `before` those as well, where a model does something else there. What has
-    the same numbers at both sizes, and others elsewhere, is a variable, as `opaque` says of each; no law may ask for
-    the numbers of each that are `signed`. One node of these is `hiding` something.
+    the same numbers at both sizes, and others elsewhere, is a variable, as `opaque` says of each; so are numbers of
+    each that are `hidden`, or no law may ask for them, if they have no name. One node of these is `hiding` something.
     """
 
     position: int = 0
@@ -54,7 +54,7 @@ class Beyond:
     degree: int = 0
     before: frozenset[float] = frozenset()
     opaque: Sequence[Mapping[bytes, bytes]] = ({}, {})
-    signed: Sequence[frozenset[tuple[Place, str]]] = (frozenset(), frozenset())
+    hidden: Sequence[Mapping[tuple[Place, str], bytes]] = ({}, {})
     hiding: NodeProto | None = None
 
 
@@ -63,8 +63,8 @@ class Growth:
 
     `uses` are those of numbers that may be others at other sizes, `places` the positions that are named by the sizes of
     their axis, from the end below 0, each with its node. `hidden` are those behind which there are elements, where at
-    both sizes there are none, and `opaque` are the values that have other numbers there than at both sizes. The sign or
-    order of numbers that are `signed`, of which laws ask, may be another one there.
+    both sizes there are none, and `opaque` are the values that have other numbers there than at both sizes. Numbers
+    that are `veiled` are others there, and variables of these names, or have another sign or order, if they have none.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
@@ -74,7 +74,7 @@ class Growth:
         self.hidden: list[tuple[int, NodeProto]] = []
         self.opaque: dict[bytes, tuple[set[bytes], set[bytes]]] = {}
         self.hiding: dict[bytes, NodeProto] = {}
-        self.signed: dict[tuple[Place, str], NodeProto] = {}
+        self.veiled: dict[tuple[Place, str], tuple[bytes, NodeProto]] = {}
         self._side, self._sizes, self._bodies = few.side, sizes, few.bodies
         self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
         self._filled: dict[bytes, int] = {}
@@ -121,7 +121,8 @@ class Growth:
         steps = FAR if named and not self._fixed(scope, node) else 0
         crossing = [] if gives else crossed(node, values, others, self._sizes)
         if not gives:
-            self.signed |= {(place, name): node for name in signed(node, values, others, self._sizes)}
+            for name in signed(node, values, others, self._sizes):
+                self.veiled.setdefault((place, name), (b"", node))
         ends = [hollow, *passing(node, values, others, self._sizes)] if gives else crossing
         own = bent(node, numbers, made, self._sizes, grows, bool(behind))
         worst = _worst([own, *(item for item, _ in behind), steps, *ends])
@@ -139,10 +140,11 @@ class Growth:
             if not named or name in node.input or (place, name) in self._bent
         ]
         how = digest(node.op_type, attributes, read, named)
-        changing = ((name, *pair) for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent)
-        hides = any(crossing) or any(
-            (_hiding if in_result(node, name) else _same_numbers)(*pair) for name, *pair in changing
-        )
+        changing = {name: pair for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent}
+        factors = {name for name in changing if not gives and not named and in_result(node, name)}
+        hides = any(crossing) or any(_same_numbers(*changing[name]) for name in changing.keys() - factors)
+        alike = (name for name in factors if _hiding(*changing[name]))
+        self.veiled |= {(place, name): (self._bent[place, name][1], node) for name in alike}
         for i, name in enumerate(node.output):
             if name in gives:
                 self._bent[place, name] = worst, digest(how, i)
@@ -214,11 +216,11 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     most = max(2, min(most, steep.degree + 1))
     both = one.opaque.keys() & other.opaque.keys()
     opaque = [{each: key for key in both for of in (one, other) for each in of.opaque[key][i]} for i in (0, 1)]
-    hiding = [*(one.hiding[key] for key in one.hiding if key in both), *one.signed.values(), *other.signed.values()]
-    numbers = frozenset(one.signed), frozenset(other.signed)
-    return Beyond(
-        position, node, most, steep.degree, frozenset(few[-_MOST_BEFORE:]), opaque, numbers, next(iter(hiding), None)
-    )
+    numbers = [{at: name for at, (name, _) in each.veiled.items()} for each in (one, other)]
+    nodes = [node for each in (one, other) for _, node in each.veiled.values()]
+    hiding = next(iter([*(one.hiding[key] for key in one.hiding if key in both), *nodes]), None)
+    before = frozenset(few[-_MOST_BEFORE:])
+    return Beyond(position, node, most, steep.degree, before, opaque, numbers, hiding)
 
 
 def _worst(items: Sequence[int]) -> int:

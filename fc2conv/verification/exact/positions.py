@@ -26,15 +26,24 @@ _SHAPED = frozenset(
     "Reshape Expand Tile Resize Upsample ConstantOfShape CenterCropPad Split TopK Pad Unsqueeze".split()
 )
 """Operators that read sizes alone besides what they give."""
-_INDEXED = frozenset(
+_WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
+"""Operators whose result has a cell for each step of a window."""
+_INDEXED = _WINDOWS | frozenset(
     """Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize
 Squeeze""".split()
 )
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
-    """Return the largest position along an open axis that lies beyond both sizes, 0 where none does."""
-    return max((abs(n) for n, pair in positions(node, few, many) if abs(n) >= max(pair)), default=0)
+    """Return the largest position along an open axis that lies beyond both sizes, 0 where none does.
+
+    Windows go on behind their second one as they do before it.
+    """
+    return (
+        0
+        if node.op_type in _WINDOWS
+        else max((abs(n) for n, pair in positions(node, few, many) if abs(n) >= max(pair)), default=0)
+    )
 
 
 def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
@@ -82,7 +91,12 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         return _listed(node, values, name, index)
 
     if node.op_type == "Slice":
-        yield from ((axis, n) for axis, *both in _cuts(node, values, rank) for n in both if abs(n) < FAR)
+        cuts, steps = _cuts(node, values, rank), listed("steps", 4)
+        yield from ((axis, n) for axis, *both in cuts for n in both if abs(n) < FAR)
+        for (axis, start, _), step in zip(cuts, steps, strict=False):
+            yield from ((axis, abs(start) + 1 + left) for left in range(abs(step) if abs(step) > 1 else 0))
+    elif node.op_type in _WINDOWS:
+        yield from _second(node, values)
     elif node.op_type == "Pad":
         pads = listed("pads", 1)
         axes = listed("axes", 3) or range(len(pads) // 2)
@@ -98,8 +112,21 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         yield from ((-1, abs(n) + 2) for n in listed("", 1))  # where the diagonal leaves the first row or column
     elif node.op_type == "Resize":
         yield from enumerate(listed("", 3))
+        scales = values.get(node.input[2], ABSENT).value if len(node.input) > 2 else None
+        listed_scales = [] if scales is None else scales.reshape(-1).tolist()
+        yield from ((axis, ceil(2 / n)) for axis, n in enumerate(listed_scales) if 0 < n < 1)  # two cells are left
     else:
         yield from ((-1, n) for n in listed("", 1))
+
+
+def _second(node: NodeProto, values: Values) -> Iterator[tuple[int, int]]:
+    """Where the second window along each axis ends at the latest, if windows leave places out, and those before."""
+    given = {a.name: list(a.ints) for a in node.attribute}
+    kernel = given.get("kernel_shape") or list((values[node.input[1]].shape or ())[2:])
+    ones = [1] * len(kernel)
+    each = zip(kernel, given.get("dilations", ones), given.get("strides", ones), strict=False)
+    for i, (n, hole, step) in enumerate(each, start=2):
+        yield from ((i, 2 + (n - 1) * hole + left) for left in range(step if step > 1 else 0))
 
 
 def _listed(node: NodeProto, values: Values, name: str, index: int) -> list[int]:

@@ -66,8 +66,8 @@ class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
-    `taken` is a value that is taken to be the same, `hidden` are numbers of each that are not looked at, and `pinned`
-    terms are variables of these names. `same` are terms of the first model that the second has as well.
+    `taken` is a value that is taken to be the same, `hidden` are numbers of each that are not looked at, or are
+    variables if they have a name, as `pinned` terms are. `same` are terms of the first that the second has as well.
     """
 
     original: ModelFile
@@ -79,7 +79,7 @@ class Prover:
     files: bytes = b""
     earlier: float = 0.0
     taken: str = ""
-    hidden: Sequence[frozenset[Place]] = (frozenset(), frozenset())
+    hidden: Sequence[Mapping[Place, bytes]] = ({}, {})
     pinned: Mapping[bytes, bytes] = field(default_factory=dict)
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)

@@ -36,7 +36,7 @@ class Walk:
     `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
     results, by name, as are the terms `values`. `nodes` are those of all graphs, as they were walked. Where the shapes
     hold `COUNTS`, those `left` are the next sizes that values decide: in the second model a node has those of the first
-    one's that is the `same`. Numbers that are `hidden` are not known. `bodies` name nodes that are walked without them.
+    one's that is the `same`. Numbers that are `hidden` are not known, or variables. `bodies` name nodes walked without.
     """
 
     file: ModelFile
@@ -51,7 +51,7 @@ class Walk:
     nodes: list[tuple[Scope, NodeProto]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     same: Callable[[Term, Term], bool] = lambda one, other: one.key == other.key
-    hidden: frozenset[Place] = frozenset()
+    hidden: Mapping[Place, bytes] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
     bodies: dict[Place, bytes] = field(default_factory=dict)
 
@@ -106,7 +106,8 @@ class Scope:
         for node in in_order(self.graph.node):
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
-                    self.own[name] = term
+                    drawn = self.walk.hidden.get((self.place, name), b"")
+                    self.own[name] = term = self.add(terms.drawn(term, drawn)) if drawn else term
                     asked = self.runs or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if asked else term
             self.walk.nodes.append((self, node))
@@ -161,7 +162,7 @@ class Scope:
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
         if all(term is not None for term in known):
             return [term for term in known if term is not None]
-        unseen = any((self.place, name) in self.walk.hidden for name in node.output)
+        unseen = any(self.walk.hidden.get((self.place, name)) == b"" for name in node.output)
         if base in self.walk.table.numbers and not unseen:
             return [self.add(term) for term in self.walk.table.numbers[base]]
         constants = self._evaluated(node, op, operands) if not (bodies or once or unseen) else None
