@@ -6,6 +6,7 @@ import execute
 import numpy as np
 import pytest
 from exact_models import compared, text
+from onnx import numpy_helper
 
 NEGATIVE = "n = Sub(z, x) "
 PAIRS = {
@@ -60,4 +61,19 @@ def test_a_type_of_integers_has_not_those_of_another(kind: str, by: int, same: b
     )
     inputs = {"x": np.array([[-100, 127, 5, 3]]).astype(kind)}
     assert np.array_equal(*(execute.run(each, inputs)[0] for each in (one, other))) == same
+    assert compared(one, other).proved == same
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_same_bits_are_other_numbers_in_another_type(same: bool) -> None:
+    """As small integers are small numbers of 16 bits, of another size."""
+    head = "graph (bool[N,65] x) => (float16[N,64] y) {{ u = Cast<to = {}>(x) {} }}"
+    one = text(head.format(2, "i = MatMulInteger(u, w) y = Cast<to = 10>(i)"))
+    other = text(head.format(10, "y = MatMul(u, w)"))
+    whole = np.random.default_rng(0).integers(0, 3, (65, 64)).astype(np.int16)
+    numbers = whole.astype(np.float16) if same else whole.view(np.float16)
+    for model, weight in ((one, whole.astype(np.int8)), (other, numbers)):
+        model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    inputs = {"x": np.ones((2, 65), bool)}
+    assert np.allclose(*(execute.run(each, inputs)[0] for each in (one, other)), rtol=0.01) == same
     assert compared(one, other).proved == same

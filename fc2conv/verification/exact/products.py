@@ -123,7 +123,8 @@ def _hashed(field: Field, array: Array) -> Residues:
     probability of about 2^-32 (D. Lemire, O. Kaser: Strongly universal string hashing is fast, 2014).
     """
     groups, outputs, width = array.shape
-    lead = field.uniform(("columns", groups, outputs), (2, groups, outputs)).astype(np.uint64)
+    named = ("columns", array.dtype.name, groups, outputs)  # of another type the same bits are other numbers
+    lead = field.uniform(named, (2, groups, outputs)).astype(np.uint64)
     factors = lead[:, 0] << np.uint64(34) ^ lead[:, 1] << np.uint64(2) ^ np.uint64(1)
     totals = np.zeros((field.lanes, groups, width), np.uint64)
     for group, rows, columns in _slabs(array):
