@@ -69,3 +69,27 @@ def test_a_value_without_a_shape_explains_no_other_number() -> None:
     same, other = (f"o = Constant<value_float = {value}>() y = Add(g, o)" for value in ("0.5", "0.50000006"))
     assert compared(text(graph.format(same)), text(graph.format(same))).proved
     assert compared(text(graph.format(same)), text(graph.format(other))).parted
+
+
+DRAWN = """graph (float[N,4] x, bool k) => (float[N,4] y) {{ {} y = Add(x, d) }}"""
+BRANCH = """{0} = If(k)<then_branch = a () => (float[1,4] r) {{ {1} r = RandomNormal<shape = [1, 4]>() }},
+    else_branch = b () => (float[1,4] s) {{ s = RandomNormal<shape = [1, 4]>() }}> """
+
+
+def test_branches_of_several_nodes_draw_numbers_of_their_own() -> None:
+    both = BRANCH.format("u", "") + BRANCH.format("v", "o = Constant<value_float = 1.0>()")
+    one, other, same = (
+        text(DRAWN.format(each)) for each in (f"{both} d = Sub(u, v)", "d = Sub(x, x)", f"{both} d = Sub(u, v)")
+    )
+    assert not compared(one, other).proved
+    assert compared(one, same).proved
+
+
+@pytest.mark.parametrize(("factor", "proved"), [(0.25, True), (0.5, False)])
+def test_an_attention_over_heads_is_scaled_by_the_width_of_one(factor: float, proved: bool) -> None:
+    head = "graph (float[2,4,3,16] q, float[2,4,3,16] k, float[2,4,3,16] v) => (float[2,4,3,16] y)"
+    parts = f"""t = Transpose<perm = [0, 1, 3, 2]>(k) s = MatMul(q, t) c = Constant<value_float = {factor}>()
+        m = Mul(s, c) p = Softmax<axis = -1>(m) y = MatMul(p, v)"""
+    attention = "y = Attention<q_num_heads = 4, kv_num_heads = 4>(q, k, v)"
+    one, other = (text(f"{head} {{ {each} }}", opset=23) for each in (attention, parts))
+    assert compared(one, other).proved == proved

@@ -196,8 +196,9 @@ def _heads(given: dict[str, Any]) -> int:
 
 def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
     """The factor of an attention's scores."""
-    width = next((shape[-1] for shape in shapes if shape), 1)
-    return float(given.get("scale", 0.0) or 1 / sqrt(max(1, width // max(1, _heads(given)))))
+    first = next((shape for shape in shapes if shape), (1,))
+    heads = 1 if len(first) > 3 else max(1, _heads(given))  # what has a dimension of heads is as wide as one of them
+    return float(given.get("scale", 0.0) or 1 / sqrt(max(1, first[-1] // heads)))
 
 
 def _scaled(alpha: float, operands: Sequence[Term]) -> str:

@@ -75,7 +75,7 @@ class Scope:
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
-    model does, and what is no body of a Loop does so `once`. It walks Loops if it `unrolls`.
+    model does, and what is no body of a Loop does so `once`. It walks Loops if it `unrolls`, and is `within` nodes.
     """
 
     walk: Walk
@@ -89,6 +89,7 @@ class Scope:
     depth: int = 0
     part_of: str = ""
     path: str = ""
+    within: str = ""
     place: tuple[str, int] = ("", 0)
     own: dict[str, Term] = field(default_factory=dict)
     values: dict[str, Term] = field(default_factory=dict)
@@ -156,7 +157,7 @@ class Scope:
         bodies = self.bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
-        once = f"{self.path}/{node.output[0]}" if op.name in RANDOM or trains(op, operands) else ""
+        once = f"{self.within}{self.path}/{node.output[0]}" if op.name in RANDOM or trains(op, operands) else ""
         base = digest(op.digest, once, [term.key for term in inputs])
         keys = [digest(base, i) for i in range(len(node.output))]
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
@@ -181,8 +182,7 @@ class Scope:
             kinds = sized(kinds, partly, open_sizes, op.name == "TopK")
         found: list[Term] = []
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
-            value = None if constants is None else constants[i]
-            shape = shape if value is None else value.shape
+            value, shape = (None, shape) if constants is None else (constants[i], constants[i].shape)
             first = next(iter(operands), ABSENT)
             if shape is not None and op.name in terms.RESHAPES and first is not ABSENT and first.shape is not None:
                 if first.size == prod(shape):
@@ -190,8 +190,8 @@ class Scope:
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
             drawn = ("random", op.digest, once) if once else None
-            term = Term(key, op.label, shape, kind, op, inputs, i, value=value, leaf=drawn)
-            found.append(self.add(written(described(term))))
+            term = described(Term(key, op.label, shape, kind, op, inputs, i, value, leaf=drawn))
+            found.append(self.add(written(term)))
         if open_sizes and self.walk.side == 1 and None not in (term.shape for term in found):
             self.walk.table.counted.append(found)
         return found
@@ -268,16 +268,17 @@ class Scope:
         inner = replace(self._inside(graph, given), opsets=versions, unrolls=self.unrolls, part_of=part_of)
         return replace(inner, path=f"{self.path}/{node.output[0]}", depth=self.depth + 1).outputs()
 
-    def _inside(self, graph: GraphProto, known: dict[str, Term]) -> Scope:
+    def _inside(self, graph: GraphProto, known: dict[str, Term], within: str = "") -> Scope:
         """A graph that is run where this one is."""
         inner = Scope(self.walk, graph, self.opsets, known, runs=self.runs, once=self.once, depth=self.depth)
-        return replace(inner, path=self.path)
+        return replace(inner, path=self.path, within=f"{self.within}{within}:")
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         if self.runs:
             unrolled.name_bodies(self, node, ())
         name = "then_branch" if condition else "else_branch"
-        return self._inside(next(a.g for a in node.attribute if a.name == name), dict(self.known)).outputs()
+        body = next(a.g for a in node.attribute if a.name == name)
+        return self._inside(body, dict(self.known), node.output[0]).outputs()
 
     def step(self, node: NodeProto, body: GraphProto, i: int, read: Sequence[Term]) -> list[Term]:
         """Return what one step of a Loop or a Scan gives."""
@@ -309,8 +310,8 @@ class Scope:
                         given[info.name] = operands[i]
                         continue
                     given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
-                inner = replace(self._inside(attribute.g, given), runs=False, once=once, depth=self.depth + 1)
-                results = inner.outputs()
+                inner = self._inside(attribute.g, given, node.output[0])
+                results = replace(inner, runs=False, once=once, depth=self.depth + 1).outputs()
                 kept = shape_rules.stay(node, kinds, results)
                 if kept == kinds:
                     break
