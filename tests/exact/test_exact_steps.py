@@ -33,7 +33,11 @@ def branch(then: str, other: str) -> ModelProto:
 PRODUCT = "m = MatMul(v, w) r = Tanh(m)"
 CONVOLUTION = """k = Transpose(w) a = Constant<value_ints = [2, 3]>() l = Unsqueeze(k, a) u = Unsqueeze(v, a)
     n = Conv(u, l) m = Squeeze(n, a) r = Tanh(m)"""
+PARTS = "a, b = Split<axis = 1>(w) g = MatMul(v, a) h = MatMul(v, b) m = Concat<axis = 1>(g, h) r = Tanh(m)"
+COPIES = " ".join(f"copy{i} = Identity(v)" for i in range(30))
 SAME = {
+    "the outputs of a layer in two parts": (loop(PRODUCT), loop(PARTS)),
+    "more nodes in each of many steps": (loop(PRODUCT, "most"), loop(f"{COPIES} {PRODUCT}", "most")),
     "a layer in each step": (loop(PRODUCT), loop(CONVOLUTION)),
     "steps from seventy items on": (loop(PRODUCT, "less"), loop(CONVOLUTION, "less")),
     "below seventy items": (loop(PRODUCT, "most", goes="small"), loop(CONVOLUTION, "most", goes="small")),

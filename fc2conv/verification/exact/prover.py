@@ -132,7 +132,7 @@ class Prover:
             for side, file, hidden in zip((1, 2), (self.original, self.converted), self.hidden, strict=True)
         )  # fmt: skip
         if settled:
-            first.settle, second.settle, second.same = self._fit, self._settle, self._alike
+            first.settle, second.settle, second.same = self._fit, self._settle, partial(self._alike, by_numbers=True)
         self.old = first.run()
         self.new = second.run()
         self.walks = first, second
@@ -194,10 +194,10 @@ class Prover:
             return term
         return other if self._alike(other, term) else term
 
-    def _alike(self, one: Term, other: Term) -> bool:
-        """Whether two terms of one type and shape are the same by little arithmetic."""
-        kept = (one.shape, one.kind) == (other.shape, other.kind)
-        return kept and any(self._equal(each, each, one, other) for each in (self.symbols, self.cuts))
+    def _alike(self, one: Term, other: Term, by_numbers: bool = False) -> bool:
+        """Whether two terms of one type and shape are the same by little arithmetic, or else by numbers."""
+        ways = (self.symbols, self.cuts, self.numbers)[: 2 + by_numbers]
+        return (one.shape, one.kind) == (other.shape, other.kind) and any(self._equal(e, e, one, other) for e in ways)
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
         """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""

@@ -169,7 +169,8 @@ class Table:
 
     `numbers` are the results of nodes that give whole numbers of the model, by what they compute. `kinds` are the types
     and shapes that were inferred, by operator and operands. `counted` are the results of nodes of which values decide
-    sizes, in the order of the first model. `bodies` are operands of nodes and what their subgraphs give.
+    sizes, in the order of the first model. `bodies` are operands of nodes and what their subgraphs give;
+    `walked` says of so many steps of a Loop in the first model whether they are walked.
     """
 
     terms: dict[bytes, Term] = field(default_factory=dict)
@@ -178,6 +179,7 @@ class Table:
     kinds: dict[tuple[object, ...], list[tuple[int, Shape | None]]] = field(default_factory=dict)
     counted: list[list[Term]] = field(default_factory=list)
     bodies: dict[bytes, tuple[tuple[str, int], list[Term]]] = field(default_factory=dict)
+    walked: dict[int | None, bool] = field(default_factory=dict)
 
     def known(self, key: bytes, side: int) -> Term | None:
         """Return the term of a key, and note that a model computes it."""

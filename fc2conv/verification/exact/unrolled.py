@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _UNROLLED = 2048
 """Nodes of the steps that are walked one after the other."""
+_PARTS = 16
+"""So many times the nodes may those of the second model be, if the first one's are walked: a layer may become a sum."""
 
 
 def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
@@ -55,8 +57,12 @@ def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
     if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
         return None
     count, go = operands[:2]
+    walked, wanted, first = scope.walk.table.walked, _one(count) if count is not ABSENT else None, scope.walk.side == 1
+    most = _UNROLLED if first or wanted not in walked else _UNROLLED * _PARTS * walked[wanted]
     while count is ABSENT or len(rows) < (_one(count) or 0):
-        if (go is not ABSENT and _one(go) is None) or len(rows) * (1 + len(body.node)) > _UNROLLED:
+        many = len(rows) * (1 + len(body.node)) > most
+        if many or (go is not ABSENT and _one(go) is None):
+            walked |= {wanted: False} if many and first else {}
             return None
         if go is not ABSENT and not _one(go):
             if operands[1] is ABSENT:
@@ -66,6 +72,7 @@ def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
         go, *made = scope.step(node, body, len(rows), [scope.add(step), scope.add(goes), *states])
         rows.append(made[len(states) :])
         states = made[: len(states)]
+    walked |= {wanted: True} if first else {}
     return [*states, *(_stacked(scope, node, each) for each in zip(*rows, strict=True))]
 
 
