@@ -287,10 +287,11 @@ STEPS = """graph (float[N,5] x, int64 n) => (float[K,N,4] y)
   [behind] y = MatMul (rows, u) }"""
 
 
-def test_a_layer_over_the_results_of_a_loop_whose_steps_an_input_counts() -> None:
+@pytest.mark.parametrize("parts", [{}, {"max_channels": 3, "channel_multiple": 2}])
+def test_a_layer_over_the_results_of_a_loop_whose_steps_an_input_counts(parts: dict[str, int]) -> None:
     """No number of them is known, so that numbers decide: of loops that take some steps, as one of none is empty."""
     original = model(STEPS, {"s": floats((5, 5)), "u": floats((5, 4))}, 17)
-    conversion = fc2conv.convert(original, scope="all")
+    conversion = fc2conv.convert(original, scope="all", **parts)
     assert conversion.report.verification is not None
     assert conversion.report.verification.verdict.accepted
     assert len(conversion.report.converted) == 2

@@ -139,6 +139,12 @@ def constants(terms: Iterable[Term], side: int) -> set[tuple[int, int]]:
     return {content(each.numbers()) for each in read if each.constant and each.sides & side and not each.integer}
 
 
+def total(contents: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Return what constants hold together, which is the same where one of them is cut into parts."""
+    counts, sums = zip((0, 0), *contents, strict=True)
+    return sum(counts), sum(sums) & MASK
+
+
 def content(values: Array) -> tuple[int, int]:
     """How many numbers are not 0, and a sum of their hashes, which does not depend on their order."""
     flat, count, total = values.reshape(-1), 0, 0

@@ -297,7 +297,7 @@ class Prover:
     def _apart_elsewhere(self, one: Term, other: Term) -> bool:
         """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
         ways = [list(alone.own_terms(top, side)) for side, top in ((1, one), (2, other))]
-        numbers = [{each for each in alone.constants(ways[side - 1], side) if each[0]} for side in (1, 2)]
+        numbers = [alone.total(alone.constants(ways[side - 1], side)) for side in (1, 2)]
         applied = [{each for term in way for each in alone.named(term, term.key in self.whole.opaque)} for way in ways]
         return numbers[0] != numbers[1] or applied[0] != applied[1]
 
