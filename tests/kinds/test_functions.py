@@ -77,6 +77,16 @@ def test_a_layer_is_kept_for_what_functions_do_and_not_for_being_within_one() ->
     assert layer.code == "FC101", "the weight is a constant behind a function, and not FC201"
 
 
+def test_a_loop_within_a_function_is_the_same_in_place_of_the_call() -> None:
+    steps = f"""{_FUNCTION} steps (v, u, n) => (r)
+    {{ r = Loop (n, , v) <body = b (int64 i, bool c, float[N,5] s) => (bool d, float[N,5] t)
+          {{ d = Identity (c)  m = MatMul (s, u)  t = Tanh (m) }}> }}"""
+    text = f"graph (float[N,5] x, int64 n) => (float[N,5] y) <float[5,5] w> {{ y = own.steps (x, w, n) }} {steps}"
+    original = parse(text, opset=18, domains={"own": 1})
+    _, report = proved(original, scope="all")
+    assert len(report.converted) == 1
+
+
 def test_functions_behind_the_layers_stay() -> None:
     original = model("m = Conv (x, k)  f = Flatten (m)  g = Gemm <transB = 1> (f, w)  y = own.swish (g)")
     result, _ = proved(original)

@@ -76,6 +76,7 @@ class Scope:
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
     model does, and what is no body of a Loop does so `once`. It walks Loops if it `unrolls`, and is `within` nodes.
+    `depth` bodies and `calls` are around it.
     """
 
     walk: Walk
@@ -87,6 +88,7 @@ class Scope:
     unrolls: bool = False
     once: bool = False
     depth: int = 0
+    calls: int = 0
     part_of: str = ""
     path: str = ""
     within: str = ""
@@ -250,7 +252,7 @@ class Scope:
     # ------------------------------------------------------------------ functions and subgraphs
 
     def _function(self, node: NodeProto) -> onnx.FunctionProto | None:
-        if not self.walk.file.model.functions or self.depth >= MAX_DEPTH:
+        if not self.walk.file.model.functions or self.calls >= MAX_DEPTH:
             return None
         wanted = (node.domain, node.op_type, node.overload)
         return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
@@ -266,12 +268,12 @@ class Scope:
         given = dict.fromkeys((info.name for info in graph.input), ABSENT)
         given.update(zip(given, operands, strict=False))
         inner = replace(self._inside(graph, given), opsets=versions, unrolls=self.unrolls, part_of=part_of)
-        return replace(inner, path=f"{self.path}/{node.output[0]}", depth=self.depth + 1).outputs()
+        return replace(inner, path=f"{self.path}/{node.output[0]}", calls=self.calls + 1).outputs()
 
     def _inside(self, graph: GraphProto, known: dict[str, Term], within: str = "") -> Scope:
         """A graph that is run where this one is."""
         inner = Scope(self.walk, graph, self.opsets, known, runs=self.runs, once=self.once, depth=self.depth)
-        return replace(inner, path=self.path, within=f"{self.within}{within}:")
+        return replace(inner, path=self.path, calls=self.calls, within=f"{self.within}{within}:")
 
     def _branch(self, node: NodeProto, condition: bool) -> list[Term]:
         if self.runs:
