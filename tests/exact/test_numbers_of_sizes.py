@@ -75,6 +75,9 @@ SAME = {
     ),
     "a factor that is one": (
         "e = Cast<to = 1>(s) m = Mul(x, e) y = Relu(m)", "e = Cast<to = 1>(s) m = Relu(x) y = Mul(m, e)"),
+    "as many windows of each image": (
+        "c = Mul(s, five) q = Div(c, s) r = Cast<to = 1>(q) y = Mul(x, r)",
+        "k = Constant<value_float = 5.0>() y = Mul(k, x)"),
     "a factor in another order": ("y = Mul(x, f)", "n = Neg(f) m = Mul(n, x) y = Neg(m)"),
     "a bound": (
         "e = Cast<to = 1>(s) y = Max(x, e)", "e = Cast<to = 1>(s) n = Neg(x) o = Neg(e) m = Min(n, o) y = Neg(m)"),

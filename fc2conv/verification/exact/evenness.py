@@ -61,6 +61,8 @@ def bent(
         return 0
     if node.op_type == "Mul" and grows == 1 and not _unsigned(made):
         return 0
+    if node.op_type == "Div" and len(numbers) == 2 and not behind and _ratio(*numbers):
+        return 0
     return sizes[2] if not behind and _smooth(node, numbers, made) else FAR
 
 
@@ -108,10 +110,22 @@ def _smooth(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | 
 
 
 def _divides(one: Numbers, other: Numbers) -> bool:
-    """Whether a quotient has no rest at two sizes that are one item apart, and so at all sizes, or is not rounded."""
+    """Whether a quotient by what does not grow has no rest at two sizes, and so at all sizes, or is not rounded."""
+    exact = all(a is None or a.dtype.kind not in "iu" for a in one)
+    return exact or (not depends(*other) and not any(rest.any() for _, rest in _quotients(one, other)))
+
+
+def _ratio(one: Numbers, other: Numbers) -> bool:
+    """Whether two numbers that grow evenly have the same quotient at both sizes, without a rest: then at all sizes."""
+    found = _quotients(one, other)
+    same = len(found) > 1 and np.array_equal(found[0][0], found[1][0])
+    return same and not any(rest.any() for _, rest in found)
+
+
+def _quotients(one: Numbers, other: Numbers) -> list[tuple[Array, Array]]:
+    """The quotients and the rests at both sizes."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
-    exact = all(a.dtype.kind not in "iu" for a, _ in pairs)
-    return exact or (not depends(*other) and not any(np.any(a % np.where(b == 0, 1, b)) for a, b in pairs))
+    return [np.divmod(a, np.where(b == 0, 1, b)) for a, b in pairs]
 
 
 def content(one: Array | None, other: Array | None) -> bytes:

@@ -75,8 +75,7 @@ class Scope:
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
-    model does, and what is no body of a Loop does so `once`. It walks Loops if it `unrolls`, and is `within` nodes.
-    `depth` bodies and `calls` are around it.
+    model does, and what is no body of a Loop `once`. It `unrolls` Loops, `within` nodes, `depth` bodies and `calls`.
     """
 
     walk: Walk
