@@ -29,7 +29,23 @@ PART = {
     "a factor of 0": (FACTOR + "y = Add(x, k)", FACTOR + "y = Sub(x, k)"),
     "a choice": ("a = Neg(x) c = Where(large, a, x) y = Sub(c, x)", "a = Neg(x) c = Where(large, a, x) y = Sub(x, c)"),
 }
+PICKED = """u = Constant<value_int = 0>() v = Constant<value_int = 1>() n = Squeeze(s) r = Range(u, n, v) c = Less(r, h)
+    b = Add(r, n) i = Where(c, r, b) """
+PART |= {
+    f"picked by {operator}": tuple(
+        f"{PICKED} a = {other}(x) d = Concat<axis = 0>(x, a) {made}" for other in ("Neg", "Abs")
+    )
+    for operator, made in {
+        "Gather": "y = Gather(d, i)",
+        "GatherND": "o = Unsqueeze(i, one) y = GatherND(d, o)",
+        "Slice": "g = Add(s, more) e = Slice(d, z, g, z) y = Neg(e)",
+    }.items()
+}
 SAME = {
+    "picked": (
+        f"{PICKED} a = Neg(x) d = Concat<axis = 0>(x, a) y = Gather(d, i)",
+        f"{PICKED} m = Constant<value_float = -1.0>() a = Mul(m, x) d = Concat<axis = 0>(x, a) y = Gather(d, i)",
+    ),
     "a factor of 0": (FACTOR + "y = Add(x, k)", FACTOR + "n = Neg(x) d = Sub(n, k) y = Neg(d)"),
     "a choice": (
         "a = Neg(x) c = Where(large, a, x) y = Sub(c, x)",

@@ -15,8 +15,8 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Degrees, Place, Values, in_result
-from fc2conv.verification.exact.evenness import FAR, bent, content, depends, longer
-from fc2conv.verification.exact.positions import crossed, filled, item_of, passing, positions, signed
+from fc2conv.verification.exact.evenness import FAR, Numbers, bent, content, depends, longer
+from fc2conv.verification.exact.positions import PICKING, crossed, filled, item_of, passing, positions, signed
 from fc2conv.verification.exact.shapes import carried
 from fc2conv.verification.exact.terms import Array, Shape, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import passed
@@ -58,6 +58,43 @@ class Beyond:
     hiding: NodeProto | None = None
 
 
+@dataclass(frozen=True)
+class _At:
+    """A node at both sizes: the values that it reads, their `numbers`, and those of its results that are numbers."""
+
+    scope: Scope
+    node: NodeProto
+    others: Values
+    names: Sequence[str]
+    numbers: Sequence[Numbers]
+    gives: Sequence[str]
+
+    def of(self, name: str) -> Numbers:
+        """Return the numbers of a value that it reads."""
+        return self.numbers[self.names.index(name)]
+
+
+def _at(scope: Scope, node: NodeProto, others: Values) -> _At:
+    values = scope.values
+    names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
+    numbers = [(values[name].value, others[name].value) for name in names]
+    gives = [name for name in node.output if name in values and values[name].value is not None]
+    return _At(scope, node, others, names, numbers, gives)
+
+
+def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> bytes:
+    """Name what a node does with the numbers that it reads: operator, attributes, and how they were made."""
+    attributes = [
+        a.SerializeToString(deterministic=True) for a in at.node.attribute if not a.HasField("g") or not named
+    ]
+    read = [
+        behind[name][1] if name in behind else content(*each)
+        for name, each in zip(at.names, at.numbers, strict=True)
+        if not named or name in at.node.input or name in behind
+    ]
+    return digest(at.node.op_type, attributes, read, named)
+
+
 class Growth:
     """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
 
@@ -81,7 +118,7 @@ class Growth:
         self._scopes = [{scope.place: scope for scope, _ in walk.nodes} for walk in (few, many)]
         others, ways = self._scopes[1], dict[Place, dict[str, frozenset[str]]]()
         for scope, node in few.nodes:
-            taken = self._taken(scope, node, others[scope.place].values) if scope.place in others else ()
+            taken = self._taken(_at(scope, node, others[scope.place].values)) if scope.place in others else ()
             for name, how, key, item, hides in taken:
                 if scope.place not in ways:
                     ways[scope.place] = _outputs_of(scope)
@@ -90,67 +127,81 @@ class Growth:
                 if hides:
                     self._pin(node, name, scope.place, key)
 
-    def _taken(self, scope: Scope, node: NodeProto, others: Values) -> Iterator[tuple[str, bytes, bytes, int, bool]]:
+    def _taken(self, at: _At) -> Iterator[tuple[str, bytes, bytes, int, bool]]:
         """Take one node in, and yield its results that use a number which may be another one."""
-        values, place = scope.values, scope.place
-        alone = any(name in scope.own and scope.own[name].sides == self._side for name in node.output)
-        if alone or node.op_type == "Squeeze":
-            for n, pair in positions(node, values, others):
-                self.places.setdefault(pair, {}).setdefault(n, node)
-        names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
-        gives = {name: values[name] for name in node.output if name in values and values[name].value is not None}
-        hollow = self._empty(scope, node, names, others)
-        if hollow and alone and not gives:
-            self.hidden.append((hollow, node))
-        elif hollow:
-            for name in node.output:
-                self._pin(node, name, place)
-        pairs = [(values[name], others[name]) for name in names]
-        numbers = [(one.value, other.value) for one, other in pairs]
-        grown = [self.degrees.of(place, name, *pair) for name, pair in zip(names, pairs, strict=True)]
-        scales = [each for name, each in zip(names, grown, strict=True) if in_result(node, name)]
-        behind = [self._bent[place, name] for name in names if (place, name) in self._bent]
-        if gives:
-            self.degrees.note_numbers(node, place, gives, scales, longer(numbers))
-        else:
-            version, both = scope.opsets.get("", 0), [values[n] for n in node.output if n in values and n in others]
-            self.degrees.note(node, version, both, others, pairs, scales)
-        made = [term.value for term in gives.values()]
-        grows = sum(map(bool, grown)) if gives else 0
-        named = self._bodies.get((place, node.output[0]), b"")
-        steps = FAR if named and not self._fixed(scope, node) else 0
-        crossing = [] if gives else crossed(node, values, others, self._sizes)
-        if not gives:
-            for name in signed(node, values, others, self._sizes):
+        node, place = at.node, at.scope.place
+        self._note_positions(at)
+        hollow = self._note_empty(at)
+        grown = self._note_degrees(at)
+        crossing: list[int] = []
+        if not at.gives:
+            crossing = crossed(node, at.scope.values, at.others, self._sizes)
+            for name in signed(node, at.scope.values, at.others, self._sizes):
                 self.veiled.setdefault((place, name), (b"", node))
-        ends = [hollow, *passing(node, values, others, self._sizes)] if gives else crossing
-        own = bent(node, numbers, made, self._sizes, grows, bool(behind))
-        worst = _worst([own, *(item for item, _ in behind), steps, *ends])
+        behind = {name: self._bent[place, name] for name in at.names if (place, name) in self._bent}
+        named = self._bodies.get((place, node.output[0]), b"")
+        steps = FAR if named and not self._fixed(at.scope, node) else 0
+        ends = [hollow, *passing(node, at.scope.values, at.others, self._sizes)] if at.gives else crossing
+        made = [at.scope.values[name].value for name in at.gives]
+        own = bent(node, at.numbers, made, self._sizes, grown if at.gives else 0, bool(behind))
+        worst = _worst([own, *(item for item, _ in behind.values()), steps, *ends])
         if not worst:
             return
-        if node.op_type in _LAYOUT and gives and (place, node.input[0]) in self._bent:
-            self._bent |= {(place, name): self._bent[place, node.input[0]] for name in gives}
+        if node.op_type in _LAYOUT and at.gives and node.input[0] in behind:
+            self._bent |= {(place, name): behind[node.input[0]] for name in at.gives}
             return
-        attributes = [
-            a.SerializeToString(deterministic=True) for a in node.attribute if not a.HasField("g") or not named
-        ]
-        read = [
-            self._bent[place, name][1] if (place, name) in self._bent else content(*each)
-            for name, each in zip(names, numbers, strict=True)
-            if not named or name in node.input or (place, name) in self._bent
-        ]
-        how = digest(node.op_type, attributes, read, named)
-        changing = {name: pair for name, pair in zip(names, numbers, strict=True) if (place, name) in self._bent}
-        factors = {name for name in changing if not gives and not named and in_result(node, name)}
-        hides = any(crossing) or any(_same_numbers(*changing[name]) for name in changing.keys() - factors)
-        alike = (name for name in factors if _hiding(*changing[name]))
-        self.veiled |= {(place, name): (self._bent[place, name][1], node) for name in alike}
+        how = _how(at, behind, named)
+        factors = {name for name in behind if not at.gives and not named and in_result(node, name)}
+        picked = bool(behind) and node.op_type in PICKING
+        hides = any(crossing) or picked or any(_same_numbers(*at.of(name)) for name in behind.keys() - factors)
+        alike = (name for name in factors if _hiding(*at.of(name)))
+        self.veiled |= {(place, name): (behind[name][1], node) for name in alike}
         for i, name in enumerate(node.output):
-            if name in gives:
+            if name in at.gives:
                 self._bent[place, name] = worst, digest(how, i)
             elif name and node.op_type != "Reshape":
-                key = digest(named, i) if named else scope.own[name].key
+                key = digest(named, i) if named else at.scope.own[name].key
                 yield name, how, key, worst, hides or bool(named)
+
+    def _note_positions(self, at: _At) -> None:
+        """Note the positions that a node of this model alone names."""
+        own = (at.scope.own[name] for name in at.node.output if name in at.scope.own)
+        if at.node.op_type == "Squeeze" or any(term.sides == self._side for term in own):
+            for n, pair in positions(at.node, at.scope.values, at.others):
+                self.places.setdefault(pair, {}).setdefault(n, at.node)
+
+    def _note_degrees(self, at: _At) -> int:
+        """Note how often an open size is a factor of what a node gives, and return how many operands grow."""
+        place = at.scope.place
+        pairs = [(at.scope.values[name], at.others[name]) for name in at.names]
+        grown = [self.degrees.of(place, name, *pair) for name, pair in zip(at.names, pairs, strict=True)]
+        scales = [each for name, each in zip(at.names, grown, strict=True) if in_result(at.node, name)]
+        if at.gives:
+            self.degrees.note_numbers(at.node, place, at.gives, scales, longer(at.numbers))
+        else:
+            both = [at.scope.values[name] for name in at.node.output if name in at.scope.values and name in at.others]
+            self.degrees.note(at.node, at.scope.opsets.get("", 0), both, at.others, pairs, scales)
+        return sum(map(bool, grown))
+
+    def _note_empty(self, at: _At) -> int:
+        """Note what may hold elements at other sizes, and return the item from which it does.
+
+        At both sizes there are none, so that nothing of them is compared.
+        """
+        values, place = at.scope.values, at.scope.place
+        made = [values[name].key for name in at.node.output if _none(values, name) and _none(at.others, name)]
+        item = max((self._filled.get(values[name].key, 0) for name in at.names), default=0, key=abs)
+        if made and not item:
+            changing = any((place, name) in self._bent for name in at.names)
+            item = FAR if changing else filled(at.node, values, at.others, self._sizes)
+        self._filled |= dict.fromkeys(made if item else (), item)
+        alone = any(at.scope.own[name].sides == self._side for name in at.node.output if name in at.scope.own)
+        if item and alone and not at.gives:
+            self.hidden.append((item, at.node))
+        elif item:
+            for name in at.node.output:
+                self._pin(at.node, name, place)
+        return item
 
     def _pin(self, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
         """Note the keys, at both sizes, of a value that is no more than a variable where both models have it."""
@@ -161,17 +212,6 @@ class Growth:
                 key = key or terms[-1].key
                 self.opaque.setdefault(key, (set(), set()))[i].update(term.key for term in terms)
                 self.hiding[key] = node
-
-    def _empty(self, scope: Scope, node: NodeProto, names: Sequence[str], others: Values) -> int:
-        """The item from which there may be elements where at both sizes there are none: nothing of them is compared."""
-        values = scope.values
-        made = [values[name].key for name in node.output if _none(values, name) and _none(others, name)]
-        item = max((self._filled.get(values[name].key, 0) for name in names), default=0, key=abs)
-        if made and not item:
-            changing = any((scope.place, name) in self._bent for name in names)
-            item = FAR if changing else filled(node, values, others, self._sizes)
-        self._filled |= dict.fromkeys(made if item else (), item)
-        return item
 
     def _fixed(self, scope: Scope, node: NodeProto) -> bool:
         """Whether a node takes the same steps at both sizes, or is an If: what it reads says which branch is taken."""

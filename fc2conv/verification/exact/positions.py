@@ -20,7 +20,7 @@ MOST_ITEMS = 64
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
 
-_PICKING = frozenset("Gather GatherND GatherElements ScatterND ScatterElements Slice Split Compress Trilu".split())
+PICKING = frozenset("Gather GatherND GatherElements ScatterND ScatterElements Slice Split Compress Trilu".split())
 """Operators whose further operands say where elements of the first one are, or are put."""
 _SHAPED = frozenset(
     "Reshape Expand Tile Resize Upsample ConstantOfShape CenterCropPad Split TopK Pad Unsqueeze".split()
@@ -181,7 +181,7 @@ def crossed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int,
     """
     first = next(iter(_pairs(node.input[:1], few, many)), None)
     read = [(one.value, other.value) for one, other in _pairs(node.input[1:], few, many)]
-    grown = [pair for pair in read if depends(*pair)] if node.op_type in _PICKING else []
+    grown = [pair for pair in read if depends(*pair)] if node.op_type in PICKING else []
     if first is None or not grown:
         return []
     if first[0].foldable:
@@ -197,7 +197,7 @@ def crossed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int,
 
 def signed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[str]:
     """The numbers that a value is computed of which pass 0, or may pass others: a law may hold above these alone."""
-    names = () if node.op_type in _PICKING or node.op_type in _SHAPED else node.input
+    names = () if node.op_type in PICKING or node.op_type in _SHAPED else node.input
     found = {name: (few[name].value, many[name].value) for name in names if name in few and name in many}
     grown = {name: pair for name, pair in found.items() if depends(*pair)}
     every = node.op_type in BENT
