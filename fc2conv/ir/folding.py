@@ -15,7 +15,7 @@ LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "U
 _EXACT = frozenset(
     (
         "Cast Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil "
-        "Clip CastLike Sign Trilu EyeLike Dropout"
+        "Clip CastLike Sign Trilu EyeLike Dropout BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot"
     ).split()
 )
 EXACT = _EXACT | LAYOUT | {"Constant", "ConstantOfShape"}
@@ -25,7 +25,7 @@ PRODUCTS = frozenset("MatMul Gemm Einsum".split())
 FOLDED = (_EXACT | PRODUCTS).union(
     (
         "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
-        "ReduceMax Size Range Not And Or Mod Log Round Tanh Sigmoid GatherND"
+        "ReduceMax Size Range Not And Or Mod Log Round Tanh Sigmoid GatherND CumSum"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""

@@ -129,6 +129,11 @@ def test_two_layers_share_quantized_weights(scope: str) -> None:
         ("float", "t = Tanh (w)  a = Abs (t)  m = ReduceMax <keepdims = 0> (a)  d = Div (t, m)"),
         ("float", "d = GatherND (w, p)"),
         ("float", "q, u, v = DynamicQuantizeLinear (w)  d = DequantizeLinear (q, u, v)"),
+        (
+            "uint8",
+            """h = BitShift <direction = "RIGHT"> (w, four)  l = BitwiseAnd (w, mask)  o = BitwiseOr (h, l)
+            c = Cast <to = 1> (o)  d = Mul (c, s)""",
+        ),
     ],
 )
 def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
@@ -138,8 +143,9 @@ def test_a_weight_that_arithmetic_decodes(stored: str, made: str) -> None:
     weight = floats(shape) if stored == "float" else integers(shape, WEIGHTS[stored])
     arrays = {"w": weight, "s": scales(outputs), "z": integers((outputs,), np.uint8)}
     arrays |= {"low": np.float32(-8), "high": np.float32(7), "p": np.arange(K)[::-1, None].copy()}
+    arrays |= {"four": np.uint8(4), "mask": np.uint8(3)}
     text = f"graph (float[{MAP}] x) => (float[N,{outputs}] y) {{ f = Flatten (x)  {made}  [fc] y = MatMul (f, d) }}"
-    original = model(text, arrays)
+    original = model(text, arrays, 18 if "Bitwise" in made else 13)
     result, report = proved(original)
     assert kernels(report) == {"fc": [H, W]}
     assert_equal(original, result, 1e-6)
