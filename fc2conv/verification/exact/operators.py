@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import inf, isnan, prod
 
@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, helper
 
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact.terms import ABSENT, Array, Op, Term, digest, limits
+from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Term, digest, limits
 from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, evaluate, label
 
 Bounds = tuple[float, float] | None
@@ -112,6 +113,19 @@ def described(term: Term) -> Term:
     if term.integer:
         term.bounds = _bounds(term, there)
     return term
+
+
+def evaluated(node: NodeProto, versions: Mapping[str, int], operands: Sequence[Term]) -> list[Array] | None:
+    """Compute the results of a node whose operands are small known numbers; None where they are not."""
+    there = [each for each in operands if each is not ABSENT]
+    known = there and all(each.value is not None and each.size <= SMALL for each in there)
+    if not known or node.domain not in ONNX_DOMAINS:
+        return None
+    try:
+        found = evaluate(node, versions[""], [each.value for each in operands])
+    except UnmodelledError:
+        return None
+    return found if all(isinstance(each, np.ndarray) and each.size <= SMALL for each in found) else None
 
 
 def folded(term: Term, operands: Sequence[Array | None]) -> Array | None:

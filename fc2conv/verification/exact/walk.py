@@ -12,15 +12,15 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
+from fc2conv.io.custom_ops import is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
-from fc2conv.verification.exact.operators import RESHAPE, described, operator, opsets, trains
-from fc2conv.verification.exact.terms import ABSENT, COUNTS, SMALL, Array, Op, Shape, Table, Term, digest, fresh, number
-from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, UnmodelledError, body_of, evaluate, in_order, integer, label
+from fc2conv.verification.exact.operators import RESHAPE, described, evaluated, operator, opsets, trains
+from fc2conv.verification.exact.terms import ABSENT, COUNTS, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, in_order, integer, label
 
 Settle = Callable[[str, Term], Term]
 """What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
@@ -167,7 +167,7 @@ class Scope:
         unseen = any(self.walk.hidden.get((self.place, name)) == b"" for name in node.output)
         if base in self.walk.table.numbers and not unseen:
             return [self.add(term) for term in self.walk.table.numbers[base]]
-        constants = self._evaluated(node, op, operands) if not (bodies or once or unseen) else None
+        constants = None if bodies or once or unseen else evaluated(node, self.opsets, operands)
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self.add(term) for term in self.walk.table.numbers[base]]
@@ -235,18 +235,6 @@ class Scope:
         made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         made.value = None if term.value is None else term.value.reshape(shape)
         return self.add(made)
-
-    def _evaluated(self, node: NodeProto, op: Op, operands: Sequence[Term]) -> list[Array] | None:
-        """The results of a node whose operands are small known numbers; None where they are not."""
-        there = [each for each in operands if each is not ABSENT]
-        known = there and all(each.value is not None and each.size <= SMALL for each in there)
-        if not known or op.node.domain not in ONNX_DOMAINS:
-            return None
-        try:
-            found = evaluate(node, self.opsets[""], [term.value for term in operands])
-        except UnmodelledError:
-            return None
-        return found if all(isinstance(each, np.ndarray) and each.size <= SMALL for each in found) else None
 
     # ------------------------------------------------------------------ functions and subgraphs
 
