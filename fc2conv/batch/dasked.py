@@ -96,15 +96,21 @@ class DaskEngine:
         key = f"fc2conv-{self._name}-{task.item.name}"  # two runs may share a cluster
         future = self._client.submit(remotely, line(_anywhere(task)), key=key, pure=False, retries=0)
         self._flying[task.item.name] = future
+        self._wait_for(task, future)
+
+    def _wait_for(self, task: Task, future: Any) -> None:
         future.add_done_callback(lambda done: self._done.put((task, done)))
 
     def finished(self, patience: float) -> Sequence[Answer]:
         found = []
         with suppress(queue.Empty):
             task, future = self._done.get(timeout=patience)
-            found.append(self._answer(task, future))
             while True:
-                found.append(self._answer(*self._done.get_nowait()))
+                if future.done():
+                    found.append(self._answer(task, future))
+                else:  # the worker that held the answer is lost, and another one makes it again
+                    self._wait_for(task, future)
+                task, future = self._done.get_nowait()
         return found
 
     def close(self) -> None:

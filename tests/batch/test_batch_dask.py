@@ -16,7 +16,9 @@ from batches import batch, files_of, outcomes_of, save, wait_for
 
 from fc2conv.batch import dasked
 from fc2conv.batch.journal import journals
+from fc2conv.batch.tasks import Item, Task
 from fc2conv.errors import ExitCode
+from fc2conv.options import Options
 
 if TYPE_CHECKING:
     from distributed import LocalCluster  # which loads for a second, in every process that collects this file
@@ -89,3 +91,20 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFix
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         assert batch(tmp_path / "zoo", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9") == ExitCode.OUTPUT
     assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_lost_with_its_worker_is_made_again(cluster: LocalCluster, tmp_path: Path) -> None:
+    from distributed import Client
+
+    save(tmp_path / "a.onnx")
+    item = Item(name="a.onnx", location=str(tmp_path / "a.onnx"), kind="file")
+    engine = dasked.DaskEngine(cluster.scheduler_address)
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        engine.submit(Task(item=item, destination=str(tmp_path / "out"), options=Options(verify=False)))
+        holders = wait_for(lambda: next((at for key, at in client.who_has().items() if at and "a.onnx" in key), None))
+        at = {worker.worker_address: worker for worker in cluster.workers.values()}
+        os.kill(at[holders[0]].process.pid, signal.SIGKILL)
+        wait_for(lambda: None if holders[0] in client.scheduler_info()["workers"] else True)
+        answers = wait_for(lambda: [*engine.finished(1.0)] or None)
+    engine.close()
+    assert [(each.name, each.row.outcome) for each in answers if each.row is not None] == [("a.onnx", "converted")]
