@@ -224,34 +224,44 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
         return []
     around = _Around(original, given, {(name, i): sizes[least][name][i] for group in every for name, i in group})
     found: list[Sizes] = []
-    free: list[list[Place]] = []
     own = sorted({around.now[group[0]] for group in groups})
     some = len(sizes) == 1 and any(axis == 0 for group in groups for _, axis in group)
     steps = dict.fromkeys((*own, *_STEPS) if some else (*_STEPS, *own))
-    for step, apart in product(steps, (1, 0)):  # a difference of two is to grow as well
-        free = [group for group in groups if around.larger(step, [group]) is not None]
-        counts = [n - least for n in ITEMS if n > least]
-        more = {n: around.larger(step * n, free, apart) for n in (1, counts[-1])} if free else {}
-        if more and None not in more.values():
-            lines = [free, *([group] for group in free if len(free) > 1)]
-            tried = [{n: around.larger(step * n, line, apart) for n in counts} for line in lines]
-            more_items = around.moved(step, free, apart, counts)
-            tried += (
-                [{n: around.larger(step * more_items * n, free, apart) for n in (1, 2, 3)}] if more_items > 1 else []
-            )
-            tried += [{1: around.turned(step, free)}] if len(free) > 1 else []
-            batch = [place for group in every if group not in groups for place in group]
-            tried += [{1: around.turned(step, free, batch)}] if batch and len(sizes) > 1 else []
-            run = ({least + n: one for n, one in each.items() if one is not None} for each in tried)
-            found += [{least: sizes[least]} | each for each in run]
-            break
-        free = []
+    counts = [n - least for n in ITEMS if n > least]
+    step, apart, free = _growing(around, groups, steps, counts[-1])
+    if free:
+        lines = [free, *([group] for group in free if len(free) > 1)]
+        tried = [{n: around.larger(step * n, line, apart) for n in counts} for line in lines]
+        more_items = around.moved(step, free, apart, counts)
+        tried += [{n: around.larger(step * more_items * n, free, apart) for n in (1, 2, 3)}] if more_items > 1 else []
+        tried += [{1: around.turned(step, free)}] if len(free) > 1 else []
+        batch = [place for group in every if group not in groups for place in group]
+        tried += [{1: around.turned(step, free, batch)}] if batch and len(sizes) > 1 else []
+        run = ({least + n: one for n, one in each.items() if one is not None} for each in tried)
+        found += [{least: sizes[least]} | each for each in run if each]
     if len(free) < len(groups):
         found += [
             {least: sizes[least], least + 1: other}
             for group in every
             if group not in free and (other := _broadcast(around, group, sizes[least])) is not None
         ]
+    return found
+
+
+def _growing(
+    around: _Around, groups: Sequence[list[Place]], steps: Iterable[int], most: int
+) -> tuple[int, int, list[list[Place]]]:
+    """The step by which dimensions grow, whether by unlike ones, and which do: best one that may be taken so often.
+
+    A model may take no image, or no text, that is larger than its table of positions.
+    """
+    found: tuple[int, int, list[list[Place]]] = 0, 0, []
+    for step, apart in product(steps, (1, 0)):  # a difference of two is to grow as well
+        free = [group for group in groups if around.larger(step, [group]) is not None]
+        if free and around.larger(step, free, apart) is not None:
+            if around.larger(step * most, free, apart) is not None:
+                return step, apart, free
+            found = found if found[-1] else (step, apart, free)
     return found
 
 
