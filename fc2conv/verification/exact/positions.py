@@ -159,12 +159,8 @@ def filled(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, 
         dims = [np.array([shape[axis]]) for shape in shapes]
         both = zip(one, other, strict=True)
         start, end = ([n + size * (n < 0) for n, size in zip(pair, dims, strict=True)] for pair in both)
-        asked = (
-            (start, end),
-            (start, dims),
-            ([np.zeros(1)] * 2, end),
-        )  # the first is the lesser one if there are elements
-        found += [crossing("Less", [(a[0], a[1]), (b[0], b[1])], sizes) for a, b in asked if a[1] >= b[1]]
+        ordered = (start, end), (start, dims), ([np.zeros(1)] * 2, end)  # so that there are elements
+        found += [crossing("Less", [(a[0], a[1]), (b[0], b[1])], sizes) for a, b in ordered if a[1] >= b[1]]
     return max(found, key=abs) if found and all(found) else 0
 
 
