@@ -71,3 +71,17 @@ def test_what_is_the_same_behind_it_is(name: str) -> None:
     assert all(agree(one, other, items) for items in (2, 3, 80))
     found = compared(one, other)
     assert found.proved, found.check
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "e = Constant<value = float[0] {}>() c = Concat<axis = 0>(e, e) r = ReduceSum(c) y = Add(x, r)",
+        "n = NonZero(x) p = Slice(n, z, less, one) c = Cast<to = 1>(p) r = ReduceSum(c) y = Add(x, r)",
+    ],
+)
+def test_nodes_that_read_nothing_or_a_value_without_a_shape_are_followed(nodes: str) -> None:
+    one, other = (text(GRAPH % each) for each in (nodes, nodes.replace("Add(x, r)", "Add(r, x)")))
+    assert agree(one, other, 3)
+    found = compared(one, other)
+    assert found.proved, found.check

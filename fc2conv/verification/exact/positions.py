@@ -122,7 +122,7 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 def _second(node: NodeProto, values: Values) -> Iterator[tuple[int, int]]:
     """Where the second window along each axis ends at the latest, if windows leave places out, and those before."""
     given = {a.name: list(a.ints) for a in node.attribute}
-    kernel = given.get("kernel_shape") or list((values[node.input[1]].shape or ())[2:])
+    kernel = given.get("kernel_shape") or list((values.get(node.input[1], ABSENT).shape or ())[2:])
     ones = [1] * len(kernel)
     each = zip(kernel, given.get("dilations", ones), given.get("strides", ones), strict=False)
     for i, (n, hole, step) in enumerate(each, start=2):
@@ -149,8 +149,9 @@ def filled(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, 
 
     A number below 0 says that it may with fewer items.
     """
-    shapes = [values[node.input[0]].shape or () for values in (few, many)]
-    if node.op_type != "Slice" or any(step < 0 for step in _listed(node, few, "steps", 4)):
+    first = next(iter(node.input), "")
+    shapes = [values.get(first, ABSENT).shape or () for values in (few, many)]
+    if node.op_type != "Slice" or not all(shapes) or any(step < 0 for step in _listed(node, few, "steps", 4)):
         read = _pairs(node.input[1:] or node.input, few, many)
         return FAR if any(depends(one.value, other.value) for one, other in read) else 0
     found: list[int] = []
@@ -203,6 +204,8 @@ def signed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, 
 def _cutting(node: NodeProto, first: Pair, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
     """Where the starts and ends of a Slice that grow pass 0 or a side."""
     shapes = [term.shape or () for term in first]
+    if not all(shapes):
+        return [FAR]
     cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
     found = []
     for (axis, *one), (_, *other) in zip(*cuts, strict=False):
