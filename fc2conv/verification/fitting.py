@@ -189,8 +189,8 @@ class _Around:
             {place: self.now[place] + more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
         )
 
-    def moved(self, step: int, groups: Sequence[list[Place]], apart: int, counts: Sequence[int]) -> int:
-        """The least of some counts of steps at which each value has grown that grows at all: some are rounded down."""
+    def steps_to_grow(self, step: int, groups: Sequence[list[Place]], apart: int, counts: Sequence[int]) -> int:
+        """The least of some counts of steps at which every value is larger that grows at all: some are rounded down."""
 
         def sizes(n: int) -> Mapping[str, Shape | None]:
             shapes = self.larger(step * n, groups, apart)
@@ -232,7 +232,7 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
     if free:
         lines = [free, *([group] for group in free if len(free) > 1)]
         tried = [{n: around.larger(step * n, line, apart) for n in counts} for line in lines]
-        more_items = around.moved(step, free, apart, counts)
+        more_items = around.steps_to_grow(step, free, apart, counts)
         tried += [{n: around.larger(step * more_items * n, free, apart) for n in (1, 2, 3)}] if more_items > 1 else []
         tried += [{1: around.turned(step, free)}] if len(free) > 1 else []
         batch = [place for group in every if group not in groups for place in group]
@@ -251,9 +251,10 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
 def _growing(
     around: _Around, groups: Sequence[list[Place]], steps: Iterable[int], most: int
 ) -> tuple[int, int, list[list[Place]]]:
-    """The step by which dimensions grow, whether by unlike ones, and which do: best one that may be taken so often.
+    """The step by which dimensions grow, 1 where each grows by another multiple of it, and the dimensions.
 
-    A model may take no image, or no text, that is larger than its table of positions.
+    The first step is taken of which the model takes `most`. Where it takes so many of none, as its table of positions
+    ends, that is the first step of which it takes one.
     """
     found: tuple[int, int, list[list[Place]]] = 0, 0, []
     for step, apart in product(steps, (1, 0)):  # a difference of two is to grow as well

@@ -13,7 +13,7 @@ from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
 from fc2conv.verification.exact.evenness import FAR
 from fc2conv.verification.exact.field import ZeroDivisorError
-from fc2conv.verification.exact.growth import Beyond, Growth, beyond, fewer
+from fc2conv.verification.exact.growth import Beyond, Growth, beyond
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import at_term, parted
 from fc2conv.verification.exact.positions import MOST_ITEMS
@@ -196,7 +196,15 @@ def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:
     ordered, position = sorted(sizes), past.position
     more = {*ordered[2 : min(past.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
     least: dict[float, Shapes] = {n: sizes[n] for n in ordered[:2]}
-    return {n: sizes[n] for n in sorted(more)} | {n: fewer(least, n) for n in sorted(past.before)}
+    return {n: sizes[n] for n in sorted(more)} | {n: _fewer(least, n) for n in sorted(past.before)}
+
+
+def _fewer(sizes: Mapping[float, Shapes], items: float) -> dict[str, Shape]:
+    """The shapes of inputs for fewer items than two sizes have; a part of an item is one of the steps of an axis."""
+    (few, one), (many, other) = sizes.items()
+    dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
+    less = (few - items) / (many - few)
+    return {name: tuple(round(a - less * (b - a)) for a, b in pairs) for name, pairs in dims.items()}
 
 
 def _at(prover: Prover, shapes: Shapes) -> Prover:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from onnx import NodeProto
 
 from fc2conv.verification.exact.evenness import STRAIGHT, depends
+from fc2conv.verification.exact.positions import Values
 from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.nodes import integer
 
-Values = Mapping[str, Term]
 Place = tuple[str, int]
 
 _ELEMENTS = {

@@ -14,11 +14,20 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.verification.exact.degrees import Degrees, Place, Values, in_result
+from fc2conv.verification.exact.degrees import Degrees, Place, in_result
 from fc2conv.verification.exact.evenness import FAR, Numbers, bent, content, depends, longer
-from fc2conv.verification.exact.positions import PICKING, crossed, filled, item_of, passing, positions, signed
+from fc2conv.verification.exact.positions import (
+    PICKING,
+    Values,
+    index_crossings,
+    item_of,
+    length_crossings,
+    nonempty_from,
+    positions,
+    sign_changes,
+)
 from fc2conv.verification.exact.shapes import carried
-from fc2conv.verification.exact.terms import Array, Shape, Term, digest, unmoved
+from fc2conv.verification.exact.terms import Array, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import passed
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import captured, in_order
@@ -39,13 +48,13 @@ Last comes whether the number is the same one at both sizes, so that neither sho
 
 @dataclass(frozen=True)
 class Beyond:
-    """The last position behind two sizes that matters, its node, and at how many sizes two models must be the same.
+    """What two sizes do not show of two models.
 
-    A size is a factor of a value as often as the `degree` says.
-
-    They must be so with the numbers of items `before` those as well, where a model does something else there. What has
-    the same numbers at both sizes, and others elsewhere, is a variable, as `opaque` says of each; so are numbers of
-    each that are `hidden`, or no law may ask for them, if they have no name. One node of these is `hiding` something.
+    `position` is the last one behind both sizes that matters, and `node` names it. The models must be the same at so
+    many `sizes`, and with the numbers of items `before` those as well. A size is a factor of a value as often as the
+    `degree` says. What has the same numbers at both sizes, and others elsewhere, must be compared as a variable: terms
+    by the names that `opaque` gives them at each size, numbers of each model by those of `hidden`. A number without a
+    name there stays what it is, but no law may ask for its sign. One node that reads such a thing is `hiding`.
     """
 
     position: int = 0
@@ -60,11 +69,15 @@ class Beyond:
 
 @dataclass(frozen=True)
 class _At:
-    """A node at both sizes: the values that it reads, their `numbers`, and those of its results that are numbers."""
+    """A node at both sizes: the values that it reads, their `numbers`, and those of its results that are numbers.
+
+    It is `alone` if the other model has no such node.
+    """
 
     scope: Scope
     node: NodeProto
     others: Values
+    alone: bool
     names: Sequence[str]
     numbers: Sequence[Numbers]
     gives: Sequence[str]
@@ -74,12 +87,13 @@ class _At:
         return self.numbers[self.names.index(name)]
 
 
-def _at(scope: Scope, node: NodeProto, others: Values) -> _At:
+def _at(scope: Scope, node: NodeProto, others: Values, side: int) -> _At:
     values = scope.values
+    alone = any(scope.own[name].sides == side for name in node.output if name in scope.own)
     names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
     numbers = [(values[name].value, others[name].value) for name in names]
     gives = [name for name in node.output if name in values and values[name].value is not None]
-    return _At(scope, node, others, names, numbers, gives)
+    return _At(scope, node, others, alone, names, numbers, gives)
 
 
 def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> bytes:
@@ -99,27 +113,29 @@ class Growth:
     """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
 
     `uses` are those of numbers that may be others at other sizes, `places` the positions that are named by the sizes of
-    their axis, from the end below 0, each with its node. `hidden` are those behind which there are elements, where at
-    both sizes there are none, and `opaque` are the values that have other numbers there than at both sizes. Numbers
-    that are `veiled` are others there, and variables of these names, or have another sign or order, if they have none.
+    their axis, from the end below 0, each with its node. `empty` are the items behind which there are elements, while
+    both sizes have none. `opaque` are the keys, at both sizes, of values that are other ones at other sizes, and
+    `hiding` their nodes; `numbers` are such as well, with a name, or without one if only their sign is another.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
         self.uses: dict[object, Uses] = {}
         self.places: dict[tuple[int, int], dict[int, NodeProto]] = {}
         self.degrees = Degrees(cut)
-        self.hidden: list[tuple[int, NodeProto]] = []
+        self.empty: list[tuple[int, NodeProto]] = []
         self.opaque: dict[bytes, tuple[set[bytes], set[bytes]]] = {}
         self.hiding: dict[bytes, NodeProto] = {}
-        self.veiled: dict[tuple[Place, str], tuple[bytes, NodeProto]] = {}
-        self._side, self._sizes, self._bodies = few.side, sizes, few.bodies
+        self.numbers: dict[tuple[Place, str], tuple[bytes, NodeProto]] = {}
+        self._sizes, self._bodies = sizes, few.bodies
         self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
         self._filled: dict[bytes, int] = {}
         self._scopes = [{scope.place: scope for scope, _ in walk.nodes} for walk in (few, many)]
         others, ways = self._scopes[1], dict[Place, dict[str, frozenset[str]]]()
         for scope, node in few.nodes:
-            taken = self._taken(_at(scope, node, others[scope.place].values)) if scope.place in others else ()
-            for name, how, key, item, hides in taken:
+            if scope.place not in others:
+                continue
+            at = _at(scope, node, others[scope.place].values, few.side)
+            for name, how, key, item, hides in self._taken(at):
                 if scope.place not in ways:
                     ways[scope.place] = _outputs_of(scope)
                 what = how, ways[scope.place].get(name)
@@ -135,13 +151,13 @@ class Growth:
         grown = self._note_degrees(at)
         crossing: list[int] = []
         if not at.gives:
-            crossing = crossed(node, at.scope.values, at.others, self._sizes)
-            for name in signed(node, at.scope.values, at.others, self._sizes):
-                self.veiled.setdefault((place, name), (b"", node))
+            crossing = index_crossings(node, at.scope.values, at.others, self._sizes)
+            for name in sign_changes(node, at.scope.values, at.others, self._sizes):
+                self.numbers.setdefault((place, name), (b"", node))
         behind = {name: self._bent[place, name] for name in at.names if (place, name) in self._bent}
         named = self._bodies.get((place, node.output[0]), b"")
         steps = FAR if named and not self._fixed(at.scope, node) else 0
-        ends = [hollow, *passing(node, at.scope.values, at.others, self._sizes)] if at.gives else crossing
+        ends = [hollow, *length_crossings(node, at.scope.values, at.others, self._sizes)] if at.gives else crossing
         made = [at.scope.values[name].value for name in at.gives]
         own = bent(node, at.numbers, made, self._sizes, grown if at.gives else 0, bool(behind))
         worst = _worst([own, *(item for item, _ in behind.values()), steps, *ends])
@@ -154,8 +170,9 @@ class Growth:
         factors = {name for name in behind if not at.gives and not named and in_result(node, name)}
         picked = bool(behind) and node.op_type in PICKING
         hides = any(crossing) or picked or any(_same_numbers(*at.of(name)) for name in behind.keys() - factors)
-        alike = (name for name in factors if _hiding(*at.of(name)))
-        self.veiled |= {(place, name): (behind[name][1], node) for name in alike}
+        for name in factors:
+            if _partly_same(*at.of(name)):
+                self.numbers[place, name] = behind[name][1], node
         for i, name in enumerate(node.output):
             if name in at.gives:
                 self._bent[place, name] = worst, digest(how, i)
@@ -165,8 +182,7 @@ class Growth:
 
     def _note_positions(self, at: _At) -> None:
         """Note the positions that a node of this model alone names."""
-        own = (at.scope.own[name] for name in at.node.output if name in at.scope.own)
-        if at.node.op_type == "Squeeze" or any(term.sides == self._side for term in own):
+        if at.alone or at.node.op_type == "Squeeze":
             for n, pair in positions(at.node, at.scope.values, at.others):
                 self.places.setdefault(pair, {}).setdefault(n, at.node)
 
@@ -193,11 +209,10 @@ class Growth:
         item = max((self._filled.get(values[name].key, 0) for name in at.names), default=0, key=abs)
         if made and not item:
             changing = any((place, name) in self._bent for name in at.names)
-            item = FAR if changing else filled(at.node, values, at.others, self._sizes)
+            item = FAR if changing else nonempty_from(at.node, values, at.others, self._sizes)
         self._filled |= dict.fromkeys(made if item else (), item)
-        alone = any(at.scope.own[name].sides == self._side for name in at.node.output if name in at.scope.own)
-        if item and alone and not at.gives:
-            self.hidden.append((item, at.node))
+        if item and at.alone and not at.gives:
+            self.empty.append((item, at.node))
         elif item:
             for name in at.node.output:
                 self._pin(at.node, name, place)
@@ -236,7 +251,7 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     least, *ends = sizes
     found = [
         use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
-    ] + [*one.hidden, *other.hidden]
+    ] + [*one.empty, *other.empty]
     fewer_items = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
     for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
         known = other.places.get(pair, {}) | one.places.get(pair, {})
@@ -256,8 +271,8 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
     most = max(2, min(most, steep.degree + 1))
     both = one.opaque.keys() & other.opaque.keys()
     opaque = [{each: key for key in both for of in (one, other) for each in of.opaque[key][i]} for i in (0, 1)]
-    numbers = [{at: name for at, (name, _) in each.veiled.items()} for each in (one, other)]
-    nodes = [node for each in (one, other) for _, node in each.veiled.values()]
+    numbers = [{at: name for at, (name, _) in each.numbers.items()} for each in (one, other)]
+    nodes = [node for each in (one, other) for _, node in each.numbers.values()]
     hiding = next(iter([*(one.hiding[key] for key in one.hiding if key in both), *nodes]), None)
     before = frozenset(few[-_MOST_BEFORE:])
     return Beyond(position, node, most, steep.degree, before, opaque, numbers, hiding)
@@ -286,7 +301,7 @@ def _same_numbers(one: Array | None, other: Array | None) -> bool:
     return one is not None and other is not None and np.array_equal(one, other)
 
 
-def _hiding(one: Array | None, other: Array | None) -> bool:
+def _partly_same(one: Array | None, other: Array | None) -> bool:
     """Whether some of the numbers are the same at both sizes, in as many places or in more."""
     if one is None or other is None or one.shape != other.shape:
         return not depends(one, other)
@@ -301,11 +316,3 @@ def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:
         for name in (*node.input, *captured(node)):
             found[name] = found.get(name, frozenset()) | there
     return found
-
-
-def fewer(sizes: Mapping[float, Mapping[str, Shape]], items: float) -> dict[str, Shape]:
-    """The shapes of inputs for fewer items than two sizes have; a part of an item is one of the steps of an axis."""
-    (few, one), (many, other) = sizes.items()
-    dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
-    less = (few - items) / (many - few)
-    return {name: tuple(round(a - less * (b - a)) for a, b in pairs) for name, pairs in dims.items()}

@@ -5,14 +5,14 @@ Nothing is known of what lies behind a position that two sizes do not have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 import numpy as np
 from onnx import NodeProto
 
 from fc2conv.verification.exact.evenness import BENT, FAR, Numbers, crossing, depends
-from fc2conv.verification.exact.terms import ABSENT, Term
+from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 
 MOST_ITEMS = 64
 """Up to this many items a network is run to see what lies behind a number."""
@@ -39,11 +39,8 @@ def unseen(node: NodeProto, few: Values, many: Values) -> int:
 
     Windows go on behind their second one as they do before it.
     """
-    return (
-        0
-        if node.op_type in _WINDOWS
-        else max((abs(n) for n, pair in positions(node, few, many) if abs(n) >= max(pair)), default=0)
-    )
+    named = () if node.op_type in _WINDOWS else positions(node, few, many)
+    return max((abs(n) for n, pair in named if abs(n) >= max(pair)), default=0)
 
 
 def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
@@ -144,7 +141,17 @@ def _cuts(node: NodeProto, values: Values, rank: int) -> list[tuple[int, int, in
     return [(axis % rank, start, end) for axis, start, end in zip(axes, starts, ends, strict=False)]
 
 
-def filled(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> int:
+def _cuts_at_both(
+    node: NodeProto, shapes: Sequence[Shape], few: Values, many: Values
+) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
+    """Yield each axis that a Slice cuts, with its start at both sizes, and its end."""
+    cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
+    for (axis, *one), (_, *other) in zip(*cuts, strict=False):
+        starts, ends = zip(one, other, strict=True)
+        yield axis, starts, ends
+
+
+def nonempty_from(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> int:
     """Return the number of items behind which a result that is empty at both sizes may hold elements; 0 if never.
 
     A number below 0 says that it may with fewer items.
@@ -155,26 +162,24 @@ def filled(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, 
         read = _pairs(node.input[1:] or node.input, few, many)
         return FAR if any(depends(one.value, other.value) for one, other in read) else 0
     found: list[int] = []
-    cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
-    for (axis, *one), (_, *other) in zip(*cuts, strict=False):
+    for axis, *both in _cuts_at_both(node, shapes, few, many):
         dims = [np.array([shape[axis]]) for shape in shapes]
-        both = zip(one, other, strict=True)
         start, end = ([n + size * (n < 0) for n, size in zip(pair, dims, strict=True)] for pair in both)
         ordered = (start, end), (start, dims), ([np.zeros(1)] * 2, end)  # so that there are elements
         found += [crossing("Less", [(a[0], a[1]), (b[0], b[1])], sizes) for a, b in ordered if a[1] >= b[1]]
     return max(found, key=abs) if found and all(found) else 0
 
 
-def passing(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
-    """The numbers of items at which the open axes of a node's numbers pass the positions that it names."""
+def length_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+    """Return the numbers of items at which the open axes of a node's numbers pass the positions that it names."""
     found = positions(node, few, many)
     return [crossing("Less", [_pair(*pair), _pair(abs(n), abs(n))], sizes) for n, pair in found]
 
 
-def crossed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
-    """The numbers of items at which numbers that say where a value has its elements pass 0, or a side of what they cut.
+def index_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+    """Return the numbers of items at which indices that are made of sizes pass 0, or a side of what they index.
 
-    What is below 0 is counted from the end. What is picked of numbers of the model may be any of these elsewhere.
+    An index below 0 is counted from the end. Those into a constant may come to any of its elements.
     """
     first = next(iter(_pairs(node.input[:1], few, many)), None)
     read = [(one.value, other.value) for one, other in _pairs(node.input[1:], few, many)]
@@ -184,7 +189,7 @@ def crossed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int,
     if first[0].foldable:
         return [FAR]
     if node.op_type == "Slice":
-        return _cutting(node, first, few, many, sizes)
+        return _slice_crossings(node, first, few, many, sizes)
     sides = [_pair(0, 0)]
     if node.op_type == "Trilu":
         shapes = [term.shape or (0, 0) for term in first]
@@ -192,8 +197,11 @@ def crossed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int,
     return [crossing("Less", [pair, side], sizes) for pair in grown for side in sides]
 
 
-def signed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[str]:
-    """The numbers that a value is computed of which pass 0, or may pass others: a law may hold above these alone."""
+def sign_changes(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[str]:
+    """Return the names of the numbers that a node computes with and that change their sign, or may pass others.
+
+    A law of functions may hold for one sign alone.
+    """
     names = () if node.op_type in PICKING or node.op_type in _SHAPED else node.input
     found = {name: (few[name].value, many[name].value) for name in names if name in few and name in many}
     grown = {name: pair for name, pair in found.items() if depends(*pair)}
@@ -201,16 +209,17 @@ def signed(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, 
     return [name for name, pair in grown.items() if every or crossing("Less", [pair, _pair(0, 0)], sizes)]
 
 
-def _cutting(node: NodeProto, first: Pair, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
-    """Where the starts and ends of a Slice that grow pass 0 or a side."""
+def _slice_crossings(
+    node: NodeProto, first: Pair, few: Values, many: Values, sizes: tuple[float, int, int]
+) -> list[int]:
+    """The numbers of items at which starts and ends of a Slice pass 0 or a side, of those that grow."""
     shapes = [term.shape or () for term in first]
     if not all(shapes):
         return [FAR]
-    cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
     found = []
-    for (axis, *one), (_, *other) in zip(*cuts, strict=False):
+    for axis, *both in _cuts_at_both(node, shapes, few, many):
         sides = [_pair(*(sign * shape[axis] for shape in shapes)) for sign in (0, 1, -1)]
-        grown = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        grown = [pair for pair in both if pair[0] != pair[1]]
         found += [crossing("Less", [_pair(*pair), side], sizes) for pair in grown for side in sides]
     return found
 

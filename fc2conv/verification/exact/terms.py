@@ -212,7 +212,7 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
-def drawn(term: Term, name: bytes) -> Term:
+def number_variable(term: Term, name: bytes) -> Term:
     """Return the variable of a name in the place of a number."""
     return fresh(("number", name), term.label, term.shape, term.kind)
 

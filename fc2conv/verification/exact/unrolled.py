@@ -40,12 +40,12 @@ def name_bodies(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> None
     walk = scope.walk
     made = [*operands, *replace(scope, once=False, runs=False).bodies(node, operands)]
     kind = node.op_type, len(operands)
-    alike = (
+    equal = (
         name
         for name, (of, others) in walk.table.bodies.items()
         if of == kind and len(others) == len(made) and all(map(walk.same, others, made))
     )
-    name = next(alike, digest("bodies", len(walk.table.bodies)))
+    name = next(equal, digest("bodies", len(walk.table.bodies)))
     walk.table.bodies.setdefault(name, (kind, made))
     walk.bodies[scope.place, node.output[0]] = name
 

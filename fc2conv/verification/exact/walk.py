@@ -109,7 +109,7 @@ class Scope:
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
                     drawn = self.walk.hidden.get((self.place, name), b"")
-                    self.own[name] = term = self.add(terms.drawn(term, drawn)) if drawn else term
+                    self.own[name] = term = self.add(terms.number_variable(term, drawn)) if drawn else term
                     asked = self.runs or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if asked else term
             self.walk.nodes.append((self, node))
