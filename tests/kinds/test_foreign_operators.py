@@ -190,19 +190,6 @@ def test_a_shape_that_is_lost_in_a_sequence_is_given_of_the_tensor_taken_from_it
     assert [(layer.decision, layer.kernel_shape) for layer in made.report.sites] == [("convert", [1, 1])]
 
 
-def test_a_shape_that_is_lost_in_the_list_that_a_loop_makes_is_given_of_what_is_joined() -> None:
-    text = """graph (float[N,6] x, int64 n) => (float[N,5] y) <float[6,5] w>
-    { e = SequenceEmpty ()
-      s = Loop (n, , e) <body = b (int64 i, bool c, seq(float[N,6]) v) => (bool d, seq(float[N,6]) r)
-          { d = Identity (c)  h = Relu (x)  r = SequenceInsert (v, h) }>
-      [join] a = ConcatFromSequence <axis = 0> (s)  [fc] y = MatMul (a, w) }"""
-    (layer,) = fc2conv.plan(model(text), ALL).sites
-    assert layer.reason is not None
-    assert (layer.reason.code, layer.reason.node, layer.reason.detail[-1]) == ("FC105", "join", "a")
-    (layer,) = fc2conv.plan(model(text), fc2conv.Options(scope="all", input_shapes={"a": (0, 6)})).sites
-    assert layer.decision == "convert"
-
-
 def test_a_shape_that_is_known_is_not_given() -> None:
     options = fc2conv.Options(input_shapes={"c": (1, 4, 3, 2)})
     with pytest.raises(UsageError, match="'c', which is no input and has a shape already"):
