@@ -45,7 +45,8 @@ def known(model: ModelProto) -> Propagated:
 def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
     """The shape of `y`, which nodes make of x."""
     constants = """int64 i0 = {0}, int64 i1 = {1}, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2},
-        int64[1] four = {4}, int64[1] minus = {-1}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c"""
+        int64[1] four = {4}, int64[1] minus = {-1}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
+        float[5,3] table, float unit = {1.0}, int8 half = {0}, int8[6,3] w, bool[1] yes = {1}"""
     found = known(parse(f"g (float[{x}] x) => (float[?] y) <{constants}> {{ {nodes} }}", opset=opset))
     return ",".join(str(size) for size in found.shapes["y"])
 
@@ -70,6 +71,15 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
             "N,2,3,H",
         ),
         ("s = Shape (x)  b = Slice (s, one, two)  a = Shape (b)  i = NonZero (s)  y = Cast <to = 1> (b)", "1"),
+        # What is not floating-point has its own types: indices, conditions, quantized values.
+        ("s = Shape (x)  b = Slice (s, z, two)  a = Abs (b)  i = Expand (z, a)  y = Gather (table, i)", "N,4,3"),
+        ("s = Shape (x)  a = Abs (s)  b = Expand (yes, a)  m = Expand (ones, a)  y = Where (b, m, ones)", "N,4,6,H"),
+        (
+            """s = Shape (x)  k = Slice (s, z, two)  a = Abs (k)  f = Slice (s, two, minus)
+            t = Concat <axis = 0> (a, f)  v = Expand (ones, t)  q = QuantizeLinear (v, unit, half)
+            p = QLinearMatMul (q, unit, half, w, unit, half, unit, half)  y = DequantizeLinear (p, unit, half)""",
+            "N,4,3",
+        ),
     ],
 )
 def test_shapes_follow_from_sizes(nodes: str, wanted: str) -> None:

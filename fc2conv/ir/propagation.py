@@ -21,7 +21,7 @@ from fc2conv.ir.arithmetic.amount import Amount, of_size
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
-from fc2conv.ir.shapes import at_node
+from fc2conv.ir.node_shapes import at_node
 from fc2conv.layout.axes import ONE, Size, cached, nameless, product
 
 Shape = tuple[Size, ...]

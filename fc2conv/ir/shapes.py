@@ -11,18 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from math import prod
 
-import numpy as np
 import onnx
 from onnx import (
     GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
-    TypeProto,
     ValueInfoProto,
-    defs,
     helper,
-    numpy_helper,
     shape_inference,
 )
 
@@ -32,10 +28,9 @@ from fc2conv.io.custom_ops import ONNX_DOMAINS, stated_shapes
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import explicit
 from fc2conv.ir.arithmetic import MOST
-from fc2conv.ir.graph import label, new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
+from fc2conv.ir.graph import new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
-from fc2conv.ir.subgraph_shapes import Corrections, Shapes, declared_in, misread, sizes_of
-from fc2conv.layout.axes import Size
+from fc2conv.ir.subgraph_shapes import Corrections, Shapes, declared_in, sizes_of
 from fc2conv.sandbox import note
 
 
@@ -238,78 +233,3 @@ def as_input(tensor: TensorProto) -> ValueInfoProto:
     for size in tensor.dims:
         value.type.tensor_type.shape.dim.add(dim_value=size)
     return value
-
-
-def at_node(
-    node: NodeProto,
-    opsets: Mapping[str, int],
-    shapes: Mapping[str, Sequence[Size] | None],
-    values: Mapping[str, np.ndarray],
-) -> Shapes:
-    """What inference says of one node's results, given the shapes of its operands and the values of some."""
-    sizes: dict[str, Size] = {}
-    types = {name: _type(shapes.get(name), values.get(name), sizes) for name in node.input if name}
-    found: dict[str, TypeProto] = {}
-    for each in _as_onnx(node, opsets, shapes, values):
-        clear = all(shapes.get(name) is not None or name in values for i in misread(each) if (name := each.input[i]))
-        made = _inferred(each, opsets, types | found, values) if clear else {}
-        if not made:
-            return {}
-        found |= made
-    out: Shapes = {}
-    for name in node.output:
-        shape = sizes_of(ValueInfoProto(name=name, type=found[name])) if name in found else None
-        if shape is not None:
-            out[name] = tuple(sizes.get(str(size), size) for size in shape)
-    return out
-
-
-def _as_onnx(
-    node: NodeProto,
-    opsets: Mapping[str, int],
-    shapes: Mapping[str, Sequence[Size] | None],
-    values: Mapping[str, np.ndarray],
-) -> list[NodeProto]:
-    """The node, or what ONNX's inference knows in its place."""
-    if defs.has(node.op_type, _version(node, opsets), node.domain):
-        return [explicit(node)]
-    ranks = {name: len(shape) for name, shape in shapes.items() if shape is not None}
-    constants = {name: array.shape for name, array in values.items()}
-    from fc2conv.ir.stand_ins import stand_in
-
-    return stand_in(node, constants, ranks, {}) or [node]
-
-
-def _version(node: NodeProto, opsets: Mapping[str, int]) -> int:
-    return opsets.get(node.domain) or opsets.get("" if node.domain else "ai.onnx", 1)
-
-
-def _inferred(
-    node: NodeProto, opsets: Mapping[str, int], types: Mapping[str, TypeProto], values: Mapping[str, np.ndarray]
-) -> dict[str, TypeProto]:
-    version = _version(node, opsets)
-    if not defs.has(node.op_type, version, node.domain) or any(True for _ in subgraphs(node)):
-        return {}
-    known = {name: types[name] for name in node.input if name in types}
-    data = {name: numpy_helper.from_array(values[name]) for name in known if name in values}
-    imports = [helper.make_opsetid(domain, n) for domain, n in opsets.items()]
-    note("onnx.shape_inference", label(node))
-    try:
-        schema = defs.get_schema(node.op_type, version, node.domain)
-        return dict(shape_inference.infer_node_outputs(schema, node, known, data, opset_imports=imports))
-    except REFUSALS:
-        return {}  # the node contradicts itself
-
-
-def _type(shape: Sequence[Size] | None, values: np.ndarray | None, sizes: dict[str, Size]) -> TypeProto:
-    """The type of an operand, its unknown sizes under names that `sizes` leads back from."""
-    if values is not None:
-        return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
-    dims: list[int | str] = []
-    for size in shape or ():
-        name = f"size {len(sizes)}"
-        known = next((key for key, each in sizes.items() if each == size), name)
-        if not size.known:
-            sizes[known] = size
-        dims.append(size.coefficient if size.known else known)
-    return helper.make_tensor_type_proto(TensorProto.FLOAT, None if shape is None else dims)
