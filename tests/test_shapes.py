@@ -216,3 +216,29 @@ def test_a_state_that_is_one_number_has_a_shape() -> None:
       u = Unsqueeze (e, zero)  t = Concat <axis = 0> (last, u)  y = Reshape (x, t) }"""
     shapes = inferred(parse(text), {})
     assert (shapes[""]["e"], len(shapes[""]["y"])) == ((), 2)
+
+
+@pytest.mark.parametrize(
+    ("back", "wanted"),
+    [
+        ("t = MatMul (r, w)", "N,5"),
+        ("t = Concat <axis = 1> (r, r)", "N,?"),  # a state that grows
+        ("t = Unsqueeze (r, axes)", ""),  # and one whose rank does
+    ],
+)
+@pytest.mark.parametrize("said", ["s", "float[N,5] s"])
+def test_a_state_keeps_the_shape_that_every_iteration_gives_back(back: str, wanted: str, said: str) -> None:
+    """Also where the body does not declare it, and around a Loop in a Loop."""
+    inner = said.replace("s", "r")
+    text = f"""graph (float[N,5] x, int64 n) => (float y) <float[5,5] w, int64[1] axes = {{0}}>
+    {{ z = Loop (n, , x) <body = b (int64 i, bool g, {said}) => (bool h, u)
+        {{ h = Identity (g)  u = Loop (n, , s) <body = c (int64 j, bool k, {inner}) => (bool l, q)
+            {{ l = Identity (k)  q = Relu (r) }}> }}>
+      y = Loop (n, , z) <body = d (int64 i, bool g, {said}) => (bool h, v)
+        {{ h = Identity (g)  v = Loop (n, , s) <body = e (int64 j, bool k, {inner}) => (bool l, t)
+            {{ l = Identity (k)  {back} }}> }}> }}"""
+    shapes = inferred(parse(text), {})
+    assert shapes["z.body"]["u"] == shapes[""]["z"] == (N, Size(5))
+    for scope, name in (("y.body/v.body", "r"), ("y.body", "v"), ("", "y")):
+        found = shapes.get(scope, {}).get(name, ())
+        assert ",".join("?" if str(size).startswith(("?", "unk")) else str(size) for size in found) == wanted

@@ -169,10 +169,20 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
 
 
 def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]:
-    out = _collected(_run(model))
-    while corrections.made(out):
-        out = _collected(_run(model))
-    return out
+    while True:
+        found = _run(model)
+        out = _collected(found)
+        _take_types(model.graph, found.graph)
+        if not corrections.made(out):
+            return out
+
+
+def _take_types(graph: GraphProto, inferred: GraphProto) -> None:
+    """Writes the types of inputs of bodies that have none, as inference finds them."""
+    for (_, here), (_, there) in zip(walk(graph), walk(inferred), strict=True):
+        for value, found in zip(here.input, there.input, strict=True):
+            if value.type.WhichOneof("value") is None:
+                value.type.CopyFrom(found.type)
 
 
 def inner_values(model: ModelProto) -> set[str]:

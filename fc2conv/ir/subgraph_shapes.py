@@ -14,7 +14,7 @@ from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs
+from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs, walk
 from fc2conv.layout.axes import Size, nameless, product
 
 Shapes = dict[str, tuple[Size, ...]]
@@ -81,6 +81,9 @@ class _Operand:
 _MISREAD = {"Slice": (3, 4), "Pad": (3,)}
 """Operands without which a node would mean something else, and of which inference asks by their shape."""
 
+_RANK = -1
+"""In place of a dimension: a body says nothing of an input's shape, and what is given is tried."""
+
 _UNKNOWN = "Unknown"
 """No operator of ONNX's own, of which inference then knows nothing."""
 
@@ -91,6 +94,7 @@ class Corrections:
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
         self._corrected: set[tuple[str, str, int]] = set()
+        self._stated: set[tuple[str, str]] = set()
 
     def made(self, shapes: Mapping[str, Shapes]) -> bool:
         """Whether the graph was changed, after which the shapes that were inferred of it are no longer its own.
@@ -112,19 +116,26 @@ class Corrections:
             for name, body in subgraphs(node):
                 inner = scope_path(path, node, name)
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))
-                for operand in _operands(node, body):
-                    changed |= self._operand(operand, inner, seen, within)
+                if self._scope(body, inner, seen, shapes):
+                    changed = True
+                    continue  # what a body gives back may hang on the loops within
+                corrected = [self._operand(operand, inner, seen, within) for operand in _operands(node, body)]
+                if any(corrected):
+                    changed = True
+                    self._forget(body, inner)
                 if op(node) == "Loop" and not changed:
-                    changed = _state_results(graph, node, body, seen, within)
-                changed |= self._scope(body, inner, seen, shapes)
+                    changed = self._state_results(graph, path, node, body, seen, within)
         return changed
 
     def _operand(self, operand: _Operand, path: str, seen: Known, within: Known) -> bool:
         shape = operand.value.type.tensor_type.shape
         declared = sizes_of(operand.value)
-        if declared is None:
-            return False
         given = _without(seen.get(operand.given), operand.axis)
+        if declared is None:
+            if given is None or operand.value.name in within or not self._first(path, operand, _RANK):
+                return False
+            _declare(operand.value, given)
+            return True
         back = within.get(operand.back) if operand.back else given
         if given is None or back is None or not len(given) == len(back) == len(declared):
             # The file goes on declaring the rank: a Conv behind it would be refused by inference.
@@ -144,6 +155,44 @@ class Corrections:
         known = key in self._corrected
         self._corrected.add(key)
         return not known
+
+    def _state_results(
+        self, graph: GraphProto, path: str, node: NodeProto, body: GraphProto, seen: Known, within: Known
+    ) -> bool:
+        """Declares the results of a Loop's states that have a rank throughout, with the sizes that stay; if any is new.
+
+        Inference knows none of them, as the states of an iteration may have any shape.
+        """
+        found, declared = False, {value.name for value in graph.value_info}
+        for i, value in enumerate(body.input[2:]):
+            result, back = _at(node.output, i), _at([each.name for each in body.output], i + 1)
+            first, last, body_sizes = seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)
+            if (
+                not result
+                or result in declared
+                or result in seen
+                or first is None
+                or last is None
+                or body_sizes is None
+            ):
+                continue
+            if not len(first) == len(last) == len(body_sizes):
+                continue
+            info = graph.value_info.add(name=result)
+            info.type.tensor_type.elem_type = value.type.tensor_type.elem_type
+            _declare(
+                info,
+                [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(first, last, body_sizes, strict=True)],
+            )
+            self._stated.add((path, result))
+            found = True
+        return found
+
+    def _forget(self, body: GraphProto, path: str) -> None:
+        """Drops what was declared of the results of Loops, where what their body is given has become another."""
+        for inner, graph in walk(body, path):
+            for value in [value for value in graph.value_info if (inner, value.name) in self._stated]:
+                graph.value_info.remove(value)
 
 
 def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, ...]]:
@@ -172,29 +221,6 @@ def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
         yield from map(_Operand, inputs)
 
 
-def _state_results(graph: GraphProto, node: NodeProto, body: GraphProto, seen: Known, within: Known) -> bool:
-    """Declares the results of a Loop's states that have a rank throughout, with the sizes that stay; if any is new.
-
-    Inference knows none of them, as the states of an iteration may have any shape.
-    """
-    found, declared = False, {value.name for value in graph.value_info}
-    for i, value in enumerate(body.input[2:]):
-        result, back = _at(node.output, i), _at([each.name for each in body.output], i + 1)
-        first, last, body_sizes = seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)
-        if not result or result in declared or result in seen or first is None or last is None or body_sizes is None:
-            continue
-        if not len(first) == len(last) == len(body_sizes):
-            continue
-        info = graph.value_info.add(name=result)
-        kind = info.type.tensor_type
-        kind.elem_type = value.type.tensor_type.elem_type
-        kind.shape.SetInParent()  # a scalar has no dimension to say
-        for sizes in zip(first, last, body_sizes, strict=True):
-            _write(kind.shape.dim.add(), sizes[0] if len(set(sizes)) == 1 else None)
-        found = True
-    return found
-
-
 def _at(names: Sequence[str], i: int) -> str:
     return names[i] if i < len(names) else ""
 
@@ -204,6 +230,13 @@ def _without(shape: tuple[Size, ...] | None, axis: int | None) -> tuple[Size, ..
         return shape
     axis %= len(shape) or 1
     return (*shape[:axis], *shape[axis + 1 :])
+
+
+def _declare(value: ValueInfoProto, sizes: Sequence[Size | None]) -> None:
+    shape = value.type.tensor_type.shape
+    shape.SetInParent()  # a scalar has no dimension to say
+    for size in sizes:
+        _write(shape.dim.add(), size)
 
 
 def _write(dim: TensorShapeProto.Dimension, size: Size | None) -> None:
