@@ -54,16 +54,20 @@ def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:
 
 
 def state_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
-    """Return a copy that states shapes of values that nodes make; a size below 1 is open."""
+    """Return a copy that states shapes of values that nodes make; a size below 1 is open.
+
+    A value that is in no graph is one of a function, and the main graph's once that is inlined.
+    """
     copy = ModelProto()
     copy.CopyFrom(model)
-    for graph in _graphs(copy.graph):
-        for name in (name for node in graph.node for name in node.output if name in shapes):
+    made = [(graph, {name for node in graph.node for name in node.output}) for graph in _graphs(copy.graph)]
+    for name, shape in shapes.items():
+        sizes = [size if size > 0 else None for size in shape]
+        for graph in [graph for graph, names in made if name in names] or [copy.graph]:
             said = next((value for value in graph.value_info if value.name == name), None)
             kind = said.type.tensor_type.elem_type if said is not None else TensorProto.FLOAT
             if said is not None:
                 graph.value_info.remove(said)
-            sizes = [size if size > 0 else None for size in shapes[name]]
             graph.value_info.append(helper.make_tensor_value_info(name, kind or TensorProto.FLOAT, sizes))
     return copy
 

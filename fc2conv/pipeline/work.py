@@ -91,13 +91,16 @@ def named(file: ModelFile) -> Iterator[None]:
 def worked(file: ModelFile, options: Options) -> Work:
     with named(file):
         declared = declared_shapes(file.model)
-        check_shapes(options.input_shapes, declared, inner_values(file.model))
+        values, called = inner_values(file.model), bool(file.model.functions)
+        check_shapes(options.input_shapes, declared, {*values, *(options.input_shapes if called else ())})
         inner = {name: shape for name, shape in options.input_shapes.items() if name not in declared}
         file = replace(file, model=state_shapes(file.model, inner)) if inner else file
         own = options.verification.input_shapes.items() - options.input_shapes.items()
         check_shapes(dict(own), declared)
         check_outputs(options.verification.per_output, [each.name for each in file.model.graph.output])
         read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
+        if called:  # a function's values have names of their own where its nodes stand in the call's place
+            check_shapes(options.input_shapes, declared, values.union(*(plan.graph.producer for plan in plans)))
         check_patterns(options, *named_layers(plans))
         if options.sliding is None:
             return Work(file, plans, rewritten, read=read)

@@ -12,7 +12,7 @@ from proving_kinds import proved
 from textmodel import parse
 
 import fc2conv
-from fc2conv.errors import InputError, UnprovedError
+from fc2conv.errors import InputError, UnprovedError, UsageError
 from fc2conv.options import SlidingOptions
 from fc2conv.rewrite import functions
 
@@ -163,3 +163,17 @@ def test_a_function_that_calls_one_of_another_operator_set_is_inlined() -> None:
     assert [node.op_type for node in result.graph.node if node.domain == "own"] == ["kept"]
     inputs = feeds(original, {})
     assert difference(run(original, inputs), run(result, inputs)) < 1e-5
+
+
+def test_a_shape_that_is_lost_in_a_function_is_given_by_the_name_that_the_refusal_says() -> None:
+    text = f"""graph (float[N,24] x) => (float[N,5] y) <float[24,5] w> {{ y = own.odd (x, w) }}
+    {_FUNCTION} odd (v, u) => (r) {{ f = my.Mystery (v)  [fc] r = MatMul (f, u) }}"""
+    hidden = parse(text, opset=18, domains={"own": 1, "my": 1})
+    hidden.functions[0].opset_import.add(domain="my", version=1)
+    (kept,) = fc2conv.plan(hidden, fc2conv.Options(scope="all")).sites
+    assert kept.reason is not None
+    name = kept.reason.detail.rsplit(" ", 1)[-1]
+    made = fc2conv.convert(hidden, options=fc2conv.Options(scope="all", input_shapes={name: (0, 24)}))
+    assert [layer.decision for layer in made.report.sites] == ["convert"]
+    with pytest.raises(UsageError, match="names 'unheard', which is no input"):
+        fc2conv.plan(hidden, fc2conv.Options(scope="all", input_shapes={"unheard": (0, 24)}))
