@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import replace as changed
 from onnx import ModelProto
 
+from fc2conv.errors import UsageError
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.choices import of_inputs
 from fc2conv.io.escape import counted
@@ -37,7 +38,21 @@ def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Pr
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = proved_by(work, written, options)
     check_proved(found, options.verification, lambda outcome: tell(outcome, (found, sliding)))
+    _check_sizes(found, work, options)
     return found, sliding
+
+
+def _check_sizes(found: Verification, work: Work, options: Options) -> None:
+    """Raises UsageError where the model runs with its own sizes, and not with those that `--static` writes."""
+    open_ = [check for check in found.checks if check.name == "numeric" and check.verdict is Verdict.INCONCLUSIVE]
+    if options.static is None or work.read is None or not open_:
+        return
+    from fc2conv.verification.pair import verify_pair
+
+    numbers = replace(options.verification, only="numeric", save_failing_inputs=None)
+    if verify_pair(work.read, work.read, False, numbers).verdict.accepted:
+        what = f"--static={options.static} writes sizes with which the model does not run: {open_[0].detail}"
+        raise UsageError(what, "nothing was written; give another number, or other sizes (--overwrite-input-shape)")
 
 
 def proved_by(work: Work, written: ModelFile, options: Options) -> tuple[Verification, SlidingReport | None]:

@@ -142,6 +142,7 @@ def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
     given = {**options.verification.input_shapes, **options.input_shapes}
     batches = {dims[0].dim_param for value in values if (dims := value.type.tensor_type.shape.dim)} - {""}
     out: dict[str, tuple[int, ...]] = {}
+    first: dict[str, int | None] = {}
     for value in values:
         dims = value.type.tensor_type.shape.dim
         shape = [declared_size(dim) for dim in dims]
@@ -154,6 +155,12 @@ def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
             raise UsageError(what, f"give them: --overwrite-input-shape {value.name}:{sizes}, with numbers")
         if shape != [declared_size(dim) for dim in dims]:
             out[value.name] = tuple(size or 1 for size in shape)
+        if shape:
+            first[value.name] = shape[0]
+    if first and options.static not in (1, *first.values()):
+        fixed = ", ".join(f"{name!r} of {size}" for name, size in first.items())
+        what = f"--static={options.static}, and the model has a batch of its own: {fixed}"
+        raise UsageError(what, "export it with an open batch, or leave the number out")
     return out
 
 

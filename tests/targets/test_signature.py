@@ -90,6 +90,24 @@ def test_a_size_that_nothing_says_is_asked_for() -> None:
         fc2conv.plan(parse(CELLS), Options(static=1))
 
 
+def test_a_batch_that_no_input_takes_is_refused() -> None:
+    fixed = parse(HEAD.replace("[N,", "[1,"))
+    with pytest.raises(UsageError, match="--static=2, and the model has a batch of its own: 'x' of 1"):
+        fc2conv.plan(fixed, Options(static=2))
+    assert fc2conv.plan(fixed, Options(static=1)).sites[0].decision == "convert"
+
+
+def test_sizes_with_which_a_model_does_not_run_are_refused(tmp_path: Path) -> None:
+    """An open batch that a constant fixes all the same."""
+    text = """graph (float[N,4,3,3] x) => (float[M,5] y) <float[36,5] w, int64[2] one = {1, 36}>
+    { r = Relu (x)  f = Reshape (r, one)  [fc] y = MatMul (f, w) }"""
+    target = tmp_path / "out.onnx"
+    with pytest.raises(UsageError, match="--static=2 writes sizes with which the model does not run"):
+        fc2conv.convert(parse(text), target, Options(static=2))
+    assert not target.exists()
+    assert fc2conv.convert(parse(text), target, Options(static=1)).report.outcome == "converted"
+
+
 @pytest.mark.parametrize(("opset", "ir_version"), [(7, 3), (13, 8)])
 def test_results_stay_maps(opset: int, ir_version: int) -> None:
     model = made(HEAD, Options(outputs="4d"), opset=opset, ir_version=ir_version)
