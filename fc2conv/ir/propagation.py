@@ -78,7 +78,7 @@ class _Pass:
                 for name, numbers in zip(node.output, found, strict=False):
                     self.numbers[name] = numbers
                     self._learn(name, tuple(map(Size, numbers.cells.shape)))
-            elif self._may_learn(node):
+            elif self._open(node):
                 for name, shape in self._shapes(node).items():
                     self._learn(name, shape)
         return Propagated(self.shapes, self.numbers)
@@ -115,12 +115,14 @@ class _Pass:
         out = tuple(each for each in found if each is not None)
         return out if out and len(out) == len(node.output) else None
 
-    def _may_learn(self, node: NodeProto) -> bool:
-        """Whether inference left a size open, and an operand says more than it was given."""
+    def _open(self, node: NodeProto) -> bool:
+        """Whether inference left a size open."""
         known = [self.shapes.get(name) for name in node.output if name]
-        if all(shape is not None and not any(map(_rank, shape)) for shape in known):
-            return False
-        return op(node) in _RULES or any(name in self._better or self._hidden(name) for name in node.input)
+        return any(shape is None or any(map(_rank, shape)) for shape in known)
+
+    def _says_more(self, node: NodeProto) -> bool:
+        """Whether an operand says more than inference was given."""
+        return any(name in self._better or self._hidden(name) for name in node.input)
 
     def _hidden(self, name: str) -> bool:
         """Whether an operand has values that inference does not see."""
@@ -133,6 +135,8 @@ class _Pass:
         shape = rule(self, node) if rule is not None else None
         if shape is not None:
             return {node.output[0]: shape}
+        if not self._says_more(node):
+            return {}
         numbers = [(name, self.number(name)) for name in node.input[1:] if name and self._decides(node, name)]
         values = {name: found.array() for name, found in numbers if found is not None and found.known}
         return at_node(node, self.graph.opsets, {name: self.shape(name) for name in node.input}, values)
