@@ -4,7 +4,8 @@
 
 Prints a summary (graphs, layers, faults, the reasons of layers that were kept, and how many graphs have each operator
 and opset); saves the models of faulty seeds; exits with 1 if there are any. Faults are wrong and invalid results, and
-every exit code but 0 that the command would have ended with, which is 70 for an exception ("crash").
+every exit code but 0 that the command would have ended with, which is 70 for an exception ("crash"). A graph that
+onnxruntime does not run is counted as unrun.
 
 A long run is done in parts: 0-9999 by `10000`, 10000-19999 by `10000 --start 10000`, and so on, as many at a time as
 there are cores. Ctrl-C or SIGTERM ends a part with the summary of what was done, and says where to go on.
@@ -32,7 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "fixtures")]
 
 import inprocess  # noqa: E402
 from fuzz.graphs import random_graph  # noqa: E402
-from fuzz.judge import FAULTS, SCOPES, judge_seed  # noqa: E402
+from fuzz.judge import FAULTS, SCOPES, UNRUN, judge_seed  # noqa: E402
 
 from fc2conv import api  # noqa: E402
 
@@ -68,7 +69,7 @@ def summary(tallies: dict[str, Tally], operators: collections.Counter[str], opse
         "graphs",
         "converted",
         "kept",
-        *dict.fromkeys(["wrong", "invalid", "crash", "exit 4", "exit 5", *faults]),
+        *dict.fromkeys([UNRUN, "wrong", "invalid", "crash", "exit 4", "exit 5", *faults]),
     ]
     rows = [[s, *(t.totals[column] for column in columns), f"{t.seconds:.1f}"] for s, t in tallies.items()]
     kept = sorted(set().union(*(tally.codes for tally in tallies.values())))
