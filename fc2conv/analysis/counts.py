@@ -28,13 +28,13 @@ def selected(ctx: Context, layout: Layout) -> str:
     return ""
 
 
-def sizes_given(ctx: Context, name: str) -> str:
-    """The input of the model that gives the sizes of a value, or of a value that it is made of; "" for none."""
+def with_known_sizes(ctx: Context, name: str) -> str:
+    """The remedy where an input of the model gives the sizes of a value, or of what that is made of; "" for none."""
     while (node := ctx.graph.made_by(name)) is not None:
         own = SHAPED_BY.get(op(node), len(node.input))
         said = (each for each in node.input[own:] if each and ctx.number(each) is None)
         if given := next((each for each in said if each in ctx.graph.outermost.inputs), ""):
-            return given
+            return f"Make {given} a constant of the model, as its numbers are sizes"
         shapes = ((each, ctx.shape(each)) for each in node.input[:own] if each)
         name = next((each for each, shape in shapes if shape is None or not all(size.known for size in shape[1:])), "")
     return ""

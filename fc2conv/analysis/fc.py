@@ -8,18 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from fc2conv.analysis.branches import find_branches
-from fc2conv.analysis.context import Context, size_remedy
-from fc2conv.analysis.counts import selected, sizes_given
+from fc2conv.analysis.context import Context
+from fc2conv.analysis.contractions import contraction_of
+from fc2conv.analysis.counts import with_known_sizes
 from fc2conv.analysis.elementwise import relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
-from fc2conv.analysis.spatial import sequence_of
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import FCLayer, einsum, output_sizes
-from fc2conv.layers.weights import kernel_of
-from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, normal, product, put, regroup, same_axes, size_of
-from fc2conv.layout.contraction import Contraction, Obstacle, contract, grouped_frame, own_frame
+from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, put, regroup, size_of
+from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
 from fc2conv.reasons import Code, Reason
 
@@ -28,8 +27,6 @@ _ADD_IT = "Export the model with an Add behind the layer in place of its addend,
 _TAKE_TENSORS = "Cut the model behind what takes the input apart, so that its inputs are tensors."
 
 _SQUEEZED = "Give the Squeeze its axes, as it removes each open size that is 1; or write the sizes with --static."
-
-_CONSTANT = "Make {} a constant of the model, as its numbers are sizes"
 
 _SETTLE = (
     "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
@@ -60,7 +57,7 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
         )  # one of them is a map, and what is beside it hides nothing
         result = _result(ctx, layer, view, branches[0].contraction)
         return result, LayerFacts(layer, branches[0].contraction, None, view, branches=branches)
-    found = _contraction(ctx, layer, together, k, refused)
+    found = contraction_of(ctx, layer, together, k, refused)
     result = _result(ctx, layer, view, found)
     if isinstance(found, Reason):
         return result, LayerFacts(layer, None, found, view)
@@ -81,9 +78,9 @@ def _rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
         remedy = _SQUEEZED
     elif chosen or not _is_tensor(ctx, value):
         remedy = _SETTLE if chosen else _TAKE_TENSORS
-    elif given := sizes_given(ctx, value):
+    elif known := with_known_sizes(ctx, value):
         also = remedy[0].lower() + remedy[1:-1]
-        remedy = f"{_CONSTANT.format(given)}; or {also}, and inputs with --load-inputs."
+        remedy = f"{known}; or {also}, and inputs with --load-inputs."
     why = ", so that nothing would be proved" if value == ctx.unsized else ""
     return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}{why}", remedy)
 
@@ -164,81 +161,6 @@ def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | 
             view = replace(view, dims=put(view.dims, k, whole), spatial_form=None, origin=layer.x)
     ctx.views[layer.x] = view
     return view
-
-
-def _contraction(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
-    name = label(layer.node)
-    if refused is not None:
-        return refused
-    if not ctx.every and view.provenance in (Provenance.NONE, Provenance.LOST):
-        lost = view.provenance is Provenance.LOST
-        given = "what its body is given is not taken for a map" if ctx.graph.path else ""
-        return Reason(Code.VIEW_LOST, view.blocked_by) if lost else Reason(Code.NO_FEATURE_MAP, name, given)
-    sequence = sequence_of(ctx, layer.x) if not ctx.every and len(view.dims[k]) < 2 else ""
-    if sequence:
-        return Reason(Code.NO_FEATURE_MAP, name, f"{sequence} has rank 3, and may as well be tokens")
-    spatial_form = view.spatial_form
-    if ctx.lifts and spatial_form is not None and len(spatial_form) > ctx.rank + 2:
-        spatial_form = None  # a volume is no picture: its cells are channels
-    found = _grouped(ctx, layer, view, k) if layer.groups else contract(view.dims, spatial_form, k, ctx.rank)
-    if isinstance(found, Reason):
-        return found
-    if isinstance(found, Contraction) and found.frame != view.spatial_form and found.frame[2:] == found.rest:
-        spatial = ctx.remembered(found.rest)
-        found = replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
-    elif isinstance(found, Contraction) and len(axes_of(found.frame[2:])) == 1:
-        ctx.remember(found.frame)
-    if isinstance(found, Obstacle):
-        if found is Obstacle.BATCH:
-            return Reason(Code.BATCH_CONTRACTED, name, f"input {layer.x}")
-        given = sizes_given(ctx, layer.x)
-        remedy = f"{_CONSTANT.format(given)}." if given else size_remedy(ctx.graph, ctx.view)
-        return Reason(Code.UNKNOWN_SIZE, name, f"of the axis of {layer.x} that it sums over", remedy)
-    if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
-        # Rows of which there may be none are items: a batch may be empty.
-        rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])
-        found = own_frame((rows, *view.dims[1:]), k, ctx.rank)
-    if selector := selected(ctx, found.frame[2:]):
-        return Reason(Code.NO_ELEMENTS, selector, f"input {layer.x} is empty where it selects nothing")
-    if view.spatial_form is None and not layer.groups:
-        _request_form(ctx, view, k, found)
-    if kernel_of(ctx.constants, layer, found) is not None:
-        return found
-    # Scales that run along the features fit the 1x1 kernel of a frame in which all features are channels.
-    whole = own_frame(view.dims, k, ctx.rank)
-    if not layer.groups and kernel_of(ctx.constants, layer, whole) is not None:
-        return whole
-    if kernel_of(ctx.constants, replace(layer, alpha=1.0), found) is not None:
-        detail = f"alpha {layer.alpha:g} is no number of the type of the quantized weight"
-        return Reason(Code.KIND_NOT_SUPPORTED, name, detail)
-    return Reason(Code.QUANTIZED_AXIS, name, f"weight {layer.weight}")
-
-
-def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | Obstacle | Reason:
-    """One matrix for each index of an axis of the view: groups of a convolution."""
-    shape = ctx.constants.shape(layer.weight) or ()
-    rank = len(view.dims) + len(layer.k) - 1
-    gone = [i for i in sorted(i % rank for i in layer.k) if i != k]
-    at = [rank + i - sum(j < rank + i for j in gone) for i in layer.groups]
-    places = [i for i in layer.matrix.groups if shape[i] != 1] or layer.groups
-    fits = all(i >= 0 and size_of(view.dims[i]) == Size(shape[g]) for i, g in zip(at, places, strict=True))
-    if not fits or (rank < len(shape) and not layer.matrix.groups) or k in at:
-        return Reason(Code.WEIGHT_BATCHED, label(layer.node), f"weight of shape {list(shape)}")
-    return grouped_frame(view.dims, k, at, ctx.rank)
-
-
-def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:
-    """Asks for a spatial form where the view's axes were born: the value itself, if it will do, or its transpose."""
-    origin = ctx.views.get(view.origin)
-    if origin is None or view.origin in ctx.requests:
-        return
-    if len(origin.dims) == ctx.rank + 2:
-        direct = contract(view.dims, origin.dims, k, ctx.rank) if same_axes(view.dims, origin.dims) else None
-        if isinstance(direct, Contraction) and direct.frame == origin.dims:
-            ctx.requests[view.origin] = origin.dims
-            return
-    if same_axes(found.frame, origin.dims):
-        ctx.requests[view.origin] = found.frame
 
 
 def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reason) -> View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -51,52 +51,123 @@ _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AverageP
 
 def requirements(term: Term) -> Iterator[Requirement]:
     """Say what the node that makes a value requires of the sizes of what it reads."""
-    op, first, given = term.op.name, term.operand(0), term.op.attributes
+    op, first = term.op.name, term.operand(0)
     if first is ABSENT or first.shape is None:
         return
-    known = [each for each in term.there if each.shape is not None]
-    second = term.operand(1) if term.operand(1).shape is not None else ABSENT
-    if op in _PRODUCTS and second is not ABSENT:
-        turned = [bool(given.get(name, 0)) for name in ("transA", "transB")]
-        rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
-        for (x, i), (weight, j) in (((first, rows[0]), (second, rows[1])), ((second, rows[1]), (first, rows[0]))):
-            i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
-            yield from _pair(x, i, weight, j)
-        yield from _broadcast((first, second), [(each.shape or ())[:-2] for each in (first, second)])
-    elif op in _CHANNELS and len(first.shape) > 1:
-        if op == "GroupNormalization" and term.op.version < _EACH_CHANNEL:
-            return  # it has parameters for each group
-        own = _CHANNELS[op]
-        yield from _pair(first, 1, second, own, int(given.get("group", 1)) if own else 1)
-    elif op in _FEATURES:
-        yield from _pair(first, -1, second, -1, repeats=True)
-    elif op in ("QuantizeLinear", "DequantizeLinear") and len(second.shape or ()) == 1:
-        axis, rank = int(given.get("axis", 1)), len(first.shape)
-        yield from _pair(first, axis, second, 0, repeats=True) if -rank <= axis < rank else ()
-    elif op == "Einsum":
-        yield from _letters(term.inputs, given.get("equation", b"").decode())
-    elif op == "PRelu":
-        pairs = zip(reversed(first.shape), reversed(second.shape or ()), strict=False)
-        yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
-    elif op in _BROADCAST:
-        yield from _broadcast(known, [each.shape or () for each in known])
-    elif op == "Expand" and second.value is not None:
-        yield from _broadcast((first,), [first.shape, tuple(map(int, second.value.reshape(-1)))])
-    elif op == "Reshape" and term.shape is None and second.value is not None:
-        yield _reshape(first.shape, [int(size) for size in second.value.reshape(-1)])
-    elif op == "Squeeze" and term.shape is None:
-        yield from (Requirement(size, 1) for size in _along(first.shape, _listed(given.get("axes"), second)))
-    elif op == "Gather" and second.value is not None and second.value.size:
-        most, axis = max(int(n) + 1 if n >= 0 else -int(n) for n in second.value.flat), int(given.get("axis", 0))
-        yield from (Requirement(size, most) for size in _along(first.shape, [axis]) if size < most)
-    elif op == "Split" and (parts := _listed(given.get("split"), second)):
-        yield from (Requirement(size, sum(parts)) for size in _along(first.shape, [int(given.get("axis", 0))]))
-    elif op == "Scan" and term.op.version >= SCANS_ONE:
-        yield from _scanned(term.op.node, term.inputs)
+    if op in _RULES:
+        yield from _RULES[op](term)
     nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
-    unknown = term.shape is None and op in _INFERRED and len(known) == len(term.there)
+    unknown = term.shape is None and op in _INFERRED and all(each.shape is not None for each in term.there)
     if nothing or unknown:
         yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
+
+
+# ------------------------------------------------------------------ one rule for each kind of operator
+
+
+def _shape(term: Term) -> Shape:
+    """The shape of the first operand."""
+    return term.operand(0).shape or ()
+
+
+def _second(term: Term) -> Term:
+    """The second operand, where its shape is known."""
+    return term.operand(1) if term.operand(1).shape is not None else ABSENT
+
+
+def _product(term: Term) -> Iterator[Requirement]:
+    first, second = term.operand(0), _second(term)
+    if second is ABSENT:
+        return
+    turned = [bool(term.op.attributes.get(name, 0)) for name in ("transA", "transB")]
+    rows = (-2 if turned[0] else -1, -1 if turned[1] else -2)
+    for (x, i), (weight, j) in (((first, rows[0]), (second, rows[1])), ((second, rows[1]), (first, rows[0]))):
+        i, j = (-1 if len(each.shape or ()) == 1 else k for each, k in ((x, i), (weight, j)))
+        yield from _pair(x, i, weight, j)
+    yield from _broadcast((first, second), [(each.shape or ())[:-2] for each in (first, second)])
+
+
+def _over_channels(term: Term) -> Iterator[Requirement]:
+    of_groups = term.op.name == "GroupNormalization" and term.op.version < _EACH_CHANNEL  # a parameter for each group
+    if len(_shape(term)) > 1 and not of_groups:
+        own = _CHANNELS[term.op.name]
+        groups = int(term.op.attributes.get("group", 1)) if own else 1
+        yield from _pair(term.operand(0), 1, _second(term), own, groups)
+
+
+def _over_features(term: Term) -> Iterator[Requirement]:
+    yield from _pair(term.operand(0), -1, _second(term), -1, repeats=True)
+
+
+def _scale(term: Term) -> Iterator[Requirement]:
+    axis, rank, second = int(term.op.attributes.get("axis", 1)), len(_shape(term)), _second(term)
+    if len(second.shape or ()) == 1 and -rank <= axis < rank:
+        yield from _pair(term.operand(0), axis, second, 0, repeats=True)
+
+
+def _slope(term: Term) -> Iterator[Requirement]:
+    pairs = zip(reversed(_shape(term)), reversed(_second(term).shape or ()), strict=False)
+    yield from (Requirement(size, wanted) for size, wanted in pairs if wanted != 1)
+
+
+def _pointwise(term: Term) -> Iterator[Requirement]:
+    known = [each for each in term.there if each.shape is not None]
+    yield from _broadcast(known, [each.shape or () for each in known])
+
+
+def _expand(term: Term) -> Iterator[Requirement]:
+    if _second(term).value is not None:
+        yield from _broadcast(term.inputs[:1], [_shape(term), tuple(_listed(None, _second(term)))])
+
+
+def _reshape(term: Term) -> Iterator[Requirement]:
+    if term.shape is None and _second(term).value is not None:
+        yield _elements(_shape(term), _listed(None, _second(term)))
+
+
+def _squeeze(term: Term) -> Iterator[Requirement]:
+    if term.shape is None:
+        axes = _listed(term.op.attributes.get("axes"), _second(term))
+        yield from (Requirement(size, 1) for size in _along(_shape(term), axes))
+
+
+def _gather(term: Term) -> Iterator[Requirement]:
+    indices = _listed(None, _second(term))
+    if indices:
+        most, axis = max(n + 1 if n >= 0 else -n for n in indices), int(term.op.attributes.get("axis", 0))
+        yield from (Requirement(size, most) for size in _along(_shape(term), [axis]) if size < most)
+
+
+def _split(term: Term) -> Iterator[Requirement]:
+    given = term.op.attributes
+    if parts := _listed(given.get("split"), _second(term)):
+        yield from (Requirement(size, sum(parts)) for size in _along(_shape(term), [int(given.get("axis", 0))]))
+
+
+def _einsum(term: Term) -> Iterator[Requirement]:
+    yield from _letters(term.inputs, term.op.attributes.get("equation", b"").decode())
+
+
+def _scan(term: Term) -> Iterator[Requirement]:
+    if term.op.version >= SCANS_ONE:
+        yield from _scanned(term.op.node, term.inputs)
+
+
+_RULES: dict[str, Callable[[Term], Iterator[Requirement]]] = {
+    **dict.fromkeys(_PRODUCTS, _product),
+    **dict.fromkeys(_CHANNELS, _over_channels),
+    **dict.fromkeys(_FEATURES, _over_features),
+    **dict.fromkeys(_BROADCAST, _pointwise),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _scale),
+    "Einsum": _einsum,
+    "Expand": _expand,
+    "Gather": _gather,
+    "PRelu": _slope,
+    "Reshape": _reshape,
+    "Scan": _scan,
+    "Split": _split,
+    "Squeeze": _squeeze,
+}
 
 
 def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
@@ -153,7 +224,7 @@ def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requi
                     yield Requirement(size, wanted, (1,))
 
 
-def _reshape(shape: Shape, target: Sequence[int]) -> Requirement:
+def _elements(shape: Shape, target: Sequence[int]) -> Requirement:
     """The elements that a target has; where it leaves one size open, those of the dimensions behind that."""
     sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
     if -1 not in sizes:

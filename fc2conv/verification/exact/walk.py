@@ -133,6 +133,11 @@ class Scope:
     def _results(self, node: NodeProto) -> list[Term]:
         operands = tuple(self._named(name) if name else ABSENT for name in node.input)
         domain = "" if node.domain == "ai.onnx" else node.domain
+        found = self._replaced(node, domain, operands)
+        return self._made(node, domain, operands) if found is None else found
+
+    def _replaced(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term] | None:
+        """The results of what stands for a node: a function, its parts, a branch, steps; None where nothing does."""
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
@@ -144,17 +149,21 @@ class Scope:
             graph, versions = made
             graph.initializer.extend(parts.constants(graph, operands[0]))
             return self._called(node, graph, versions, operands, self.part_of or label(node))
-        if domain == "" and (plain := self._plain(node, operands)) is not None:
+        if domain != "":
+            return None
+        if (plain := self._plain(node, operands)) is not None:
             return [plain]
-        reads = domain == "" and node.op_type in ("SequenceAt", "ConcatFromSequence")
+        reads = node.op_type in ("SequenceAt", "ConcatFromSequence")
         if reads and (chosen := sequences.taken(node, operands, self.reshaped)):
             given = {name: self.add(term) for name, term in chosen[1].items()}
             return replace(self, known={**given})._results(chosen[0])
-        if domain == "" and node.op_type == "If" and operands[0].value is not None:
+        if node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
-        loops = domain == "" and node.op_type in ("Loop", "Scan") and self.unrolls
-        if loops and (steps := unrolled.steps(self, node, operands)):
-            return steps
+        loops = node.op_type in ("Loop", "Scan") and self.unrolls
+        return (unrolled.steps(self, node, operands) or None) if loops else None
+
+    def _made(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term]:
+        """The results of a node as values of its operator."""
         bodies = self.bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
@@ -182,15 +191,15 @@ class Scope:
             partly = shape_rules.counted(node, domain, self.opsets, version, operands, bodies)
             kinds = sized(kinds, partly, open_sizes, op.name == "TopK")
         found: list[Term] = []
+        first = next(iter(operands), ABSENT)
+        drawn = ("random", op.digest, once) if once else None
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value, shape = (None, shape) if constants is None else (constants[i], constants[i].shape)
-            first = next(iter(operands), ABSENT)
             if shape is not None and op.name in terms.RESHAPES and first is not ABSENT and first.shape is not None:
                 if first.size == prod(shape):
                     found.append(self.reshaped(first, shape, op.label))
                     continue
                 shape = None  # the target holds another number of elements: the node does not run
-            drawn = ("random", op.digest, once) if once else None
             term = described(Term(key, op.label, shape, kind, op, inputs, i, value, leaf=drawn))
             found.append(self.add(written(term)))
         if open_sizes and self.walk.side == 1 and None not in (term.shape for term in found):
