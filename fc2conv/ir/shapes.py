@@ -172,7 +172,8 @@ def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]
     while True:
         found = _run(model)
         out = _collected(found)
-        _take_types(model.graph, found.graph)
+        if len(out) > 1:
+            _take_types(model.graph, found.graph)
         if not corrections.made(out):
             return out
 
