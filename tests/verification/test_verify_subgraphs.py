@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from byhand import KERNEL, B, W, proved
 from cases import PARTED, model, random, verdicts, verify
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from textmodel import parse
+
+import fc2conv
 
 
 def branch(op_type: str, output: str) -> onnx.GraphProto:
@@ -124,3 +128,27 @@ def test_a_loop_whose_body_is_converted() -> None:
     result = verify(original, wrong, True)
     assert verdicts(result)["exact"] == "differs", result.checks
     assert result.verdict == "differs"
+
+
+SCAN = """g (float[N,3,4,5] x) => (float[A,B,C] y)
+<float[3,2] p, float[6,2] r, float[2,2] s, int64[3] to = {{-1, 10, 6}}>
+{{ m = GlobalMaxPool (x)  z = Flatten (m)  h = MatMul (z, p)  t = Flatten (x)  rows = Reshape (t, to)
+  l, y = Scan <{axes}, num_scan_inputs = 1, body = b (state, row) => (next, seen) {{
+     i = MatMul (row, r)  c = MatMul (state, s)  u = Add (i, c)  next = Tanh (u)  seen = Relu (next) }}> (h, rows) }}"""
+AXES = {
+    "forwards": "scan_input_axes = [1], scan_output_axes = [1]",
+    "backwards": "scan_input_axes = [-2], scan_output_axes = [-1], scan_input_directions = [1]",
+}
+
+
+@pytest.mark.parametrize("axes", AXES.values(), ids=AXES)
+def test_a_scan_over_rows_is_proved_by_what_one_step_does(axes: str) -> None:
+    original = parse(SCAN.format(axes=axes))
+    made = fc2conv.convert(original, options=fc2conv.Options(scope="all"))
+    assert {layer.decision for layer in made.report.sites} == {"convert"}
+    assert made.model is not None
+    assert verdicts(verify(original, made.model, True))["exact"] == "proved"
+    body = next(a for a in made.model.graph.node[-1].attribute if a.name == "body")
+    next(node for node in body.g.node if node.op_type == "Relu").op_type = "Abs"
+    result = verify(original, made.model, True)
+    assert not result.verdict.accepted, result.checks

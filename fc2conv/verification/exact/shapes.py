@@ -57,6 +57,8 @@ def infer(
         for i, (before, after) in enumerate(zip(operands[2:], bodies[1:], strict=False)):
             if i < len(found) and before.shape is not None and before.shape == after.shape:
                 found[i] = (after.kind, before.shape)  # what goes into the body and comes out of it the same
+    if domain == "" and node.op_type == "Scan" and opsets.get("", 0) >= SCANS_ONE:
+        return _scanned(node, operands, bodies)
     return found
 
 
@@ -117,6 +119,21 @@ def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]
             axis = axes[i - states] % len(shape)
             shape = (*shape[:axis], *shape[axis + 1 :])
         found.append((declared.elem_type or kind, shape))
+    return found
+
+
+def _scanned(node: NodeProto, operands: Operands, bodies: Sequence[Term]) -> list[Kind]:
+    """What a Scan gives: its states, and what each step gives along one more axis."""
+    states, given = len(carried(node)), {a.name: list(a.ints) for a in node.attribute}
+    pairs = zip(operands[:states], bodies, strict=False)
+    found = [(after.kind, after.shape if after.shape == before.shape else None) for before, after in pairs]
+    scanned, axis = operands[states].shape, next(iter(given.get("scan_input_axes", [])), 0)
+    axes = given.get("scan_output_axes") or [0] * len(bodies[states:])
+    for term, at in zip(bodies[states:], axes, strict=True):
+        shape = None if term.shape is None or not scanned else list(term.shape)
+        if shape is not None and scanned:
+            shape.insert(at % (len(shape) + 1), scanned[axis])
+        found.append((term.kind, None if shape is None else tuple(shape)))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..builder import Step
+from .bodies import BODIES
 from .elementwise import ELEMENTWISE
 from .forms import FORMS
 from .joins import JOINS
@@ -11,4 +12,4 @@ from .maps import MAPS
 from .moves import MOVES
 from .networks import NETWORKS
 
-STEPS: dict[Step, int] = {**MAPS, **LAYERS, **ELEMENTWISE, **JOINS, **FORMS, **MOVES, **NETWORKS}
+STEPS: dict[Step, int] = {**MAPS, **LAYERS, **ELEMENTWISE, **JOINS, **FORMS, **MOVES, **NETWORKS, **BODIES}

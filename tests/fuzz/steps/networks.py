@@ -1,11 +1,11 @@
-"""Parts of networks: convolutions of every kind, norms, recurrence, attention, bodies, onnxruntime's own layers."""
+"""Parts of networks: convolutions of every kind, norms, recurrence, attention, functions, onnxruntime's own layers."""
 
 from __future__ import annotations
 
 from math import prod
 
 import numpy as np
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, helper, numpy_helper
 
 from ..builder import Builder, Step, Value
 
@@ -161,30 +161,7 @@ def product(b: Builder, x: Value) -> Value | None:
     return b.add("MatMul", [turned.name, other.name], [*shape[:-1], other.shape[-1]])
 
 
-# -- bodies and onnxruntime's own ------------------------------------------------------------------------------------
-def choice(b: Builder, x: Value) -> Value | None:
-    """An If, each of whose bodies has a layer over a captured value; by a constant, or by the size of the batch."""
-    if x.rank < 2 or b.opset < 11:
-        return None
-    outputs, name = 1 + b.below(4), f"n{len(b.nodes)}"
-    bodies = {}
-    for branch in ("then", "else"):
-        weight, made = b.weight([x.shape[-1], outputs], x.shape[-1] ** -0.5), f"{name}_{branch}"
-        node = helper.make_node("MatMul", [x.name, weight], [made], name=f"{made}_fc")
-        nodes = [node]
-        if b.chance(0.5):
-            nodes = [node, helper.make_node("Relu", [made], [f"{made}_relu"])]
-        result = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
-        bodies[f"{branch}_branch"] = helper.make_graph(nodes, made, [], [result])
-    if b.chance(0.5):
-        condition = b.constant(np.array(b.chance(0.5)))
-    else:
-        (shape,) = b.node("Shape", [x.name])
-        (size,) = b.node("Gather", [shape, b.constant(np.array(0, np.int64))])
-        (condition,) = b.node("Greater", [size, b.constant(np.array(1, np.int64))])
-    return b.add("If", [condition], [*x.shape[:-1], outputs], **bodies)
-
-
+# -- functions and onnxruntime's own --------------------------------------------------------------------------------
 def called(b: Builder, x: Value) -> Value | None:
     """A function of the model that holds a layer, and now and then the node in front of it or its weight."""
     if x.rank < 2 or b.opset < 11:
@@ -243,5 +220,5 @@ def skip_norm(b: Builder, x: Value) -> Value | None:
 
 NETWORKS: dict[Step, int] = {
     wide_convolution: 3, transposed_convolution: 1, padded_pool: 1, norm: 2, activation: 2, reduce_more: 1,
-    recurrent: 1, attention: 1, product: 1, choice: 1, called: 1, own_layer: 2, skip_norm: 1,
+    recurrent: 1, attention: 1, product: 1, called: 1, own_layer: 2, skip_norm: 1,
 }  # fmt: skip
