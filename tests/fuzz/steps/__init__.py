@@ -11,5 +11,6 @@ from .layers import LAYERS
 from .maps import MAPS
 from .moves import MOVES
 from .networks import NETWORKS
+from .rare import RARE
 
-STEPS: dict[Step, int] = {**MAPS, **LAYERS, **ELEMENTWISE, **JOINS, **FORMS, **MOVES, **NETWORKS, **BODIES}
+STEPS: dict[Step, int] = {**MAPS, **LAYERS, **ELEMENTWISE, **JOINS, **FORMS, **MOVES, **NETWORKS, **BODIES, **RARE}
