@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS
@@ -184,7 +184,8 @@ class Draft:
     # ------------------------------------------------------------------ the model
 
     def finished(self) -> ModelFile:
-        """Return the model as a file in memory, its weights where they are."""
+        """Return the model as a file in memory, its weights where they are, with what its outputs need alone."""
+        wanted = needed(GraphProto(node=self.nodes), self.outputs)
         model = ModelProto()
         model.CopyFrom(self.base.model)
         model.ir_version = max(4, model.ir_version)  # before that weights are inputs
@@ -199,12 +200,13 @@ class Draft:
                 dim.dim_value = size
         for name in ("node", "input", "output", "value_info", "initializer", "sparse_initializer"):
             model.graph.ClearField(name)
-        model.graph.node.extend(self.nodes)
+        model.graph.node.extend(node for node in self.nodes if wanted.intersection(node.output))
         model.graph.input.extend(given)
         model.graph.output.extend(ValueInfoProto(name=name) for name in self.outputs)
         for name, tensor in self.weights.items():
-            model.graph.initializer.append(tensor)
-            model.graph.initializer[-1].name = name
+            if name in wanted:
+                model.graph.initializer.append(tensor)
+                model.graph.initializer[-1].name = name
         return replace(self.base, model=model, payloads={**self.source.payloads, **self.base.payloads})
 
 
