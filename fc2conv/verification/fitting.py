@@ -227,7 +227,7 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
     own = sorted({around.now[group[0]] for group in groups})
     some = len(sizes) == 1 and any(axis == 0 for group in groups for _, axis in group)
     steps = dict.fromkeys((*own, *_STEPS) if some else (*_STEPS, *own))
-    counts = [n - least for n in ITEMS if n > least]
+    counts = [n - least for n in ITEMS if n > least] or [1]
     step, apart, free = _growing(around, groups, steps, counts[-1])
     if free:
         lines = [free, *([group] for group in free if len(free) > 1)]

@@ -8,9 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from textmodel import parse
 
 import fc2conv
 from fc2conv.errors import LimitError
+from fc2conv.io.reader import model_file_from_proto
+from fc2conv.verification.fitting import ITEMS, grown
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]>'
 BODIES = {
@@ -146,3 +149,12 @@ def test_slopes_that_onnxruntime_repeats_for_one_item() -> None:
     assert len(conversion.report.converted) == 1
     assert conversion.report.verification is not None
     assert conversion.report.verification.verdict == "proved"
+
+
+def test_axes_grow_beside_the_largest_number_of_items_that_is_tried() -> None:
+    """Where all smaller numbers do not run, as behind a Reshape."""
+    file = model_file_from_proto(parse("graph (float[N,6,L] x) => (float[N,6,L] y) { y = Relu (x) }"))
+    least = max(ITEMS)
+    found = grown(file, {least: {"x": (least, 6, 4)}}, {})
+    assert found
+    assert all(one[least] == {"x": (least, 6, 4)} and len({*map(str, one.values())}) > 1 for one in found)
