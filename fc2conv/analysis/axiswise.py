@@ -25,7 +25,7 @@ from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.graph import int_attribute, label
-from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, size_of
+from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, regroup, size_of
 from fc2conv.layout.view import Provenance, View, align, position, without
 
 
@@ -216,6 +216,9 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     axis = dimension_of(node, len(view.dims), 0)
     at = position(view, axis)
     rest = (*view.dims[:axis], *view.dims[axis + 1 :])
+    parts = regroup((view.dims[axis],), indices) if _in_order(ctx, node.input[1], size_of(view.dims[axis])) else None
+    if parts is not None:
+        return same_elements(ctx, node, view, (*view.dims[:axis], *parts, *view.dims[axis + 1 :]))
     if not indices and not view.dims[axis]:  # the only one
         return same_elements(ctx, node, view, rest)
     if at and len(indices) == 1 and ctx.constants.is_constant(node.input[1]):
@@ -236,6 +239,12 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
     whole = replace(inferred.first, spatial_form=spatial_form)
     return Inferred((whole,), Remap(operands, {"axis": found.at}, moved(made, spatial_form)))
+
+
+def _in_order(ctx: Context, name: str, size: Size) -> bool:
+    """Whether indices are all of a dimension in its order, as PyTorch's newer exporter writes a view by strides."""
+    listed = ctx.constants.array(name) if ctx.constants.is_constant(name) and size.known else None
+    return listed is not None and np.array_equal(listed.reshape(-1), np.arange(size.coefficient))
 
 
 @handles("LpNormalization", "CumSum", "CumProd")

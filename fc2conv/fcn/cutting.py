@@ -11,7 +11,7 @@ from onnx import NodeProto
 from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.parts import left, put_together, taken
+from fc2conv.fcn.parts import left, put_together, regroup, taken
 from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck, handles
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
@@ -27,10 +27,15 @@ def _gather(slider: Slider, node: NodeProto) -> None:
         return
     if node.input[1] in slider.forms:
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
-    indices = slider.values(node.input[1])
+    indices, axis = slider.values(node.input[1]), int_attribute(node, "axis", 0)
+    form = slider.form(node, apart=True)
+    if indices is not None and indices.ndim > 1 and np.array_equal(indices.reshape(-1), np.arange(form.shape[axis])):
+        # All of a dimension in its order, as PyTorch's newer exporter writes a view by strides: a Reshape.
+        put_together(slider, node, regroup(slider, node, form, slider.shape(node.output[0], node)))
+        return
     if indices is None or indices.ndim > 1:
         raise Stuck(Code.NOT_SLIDING, node, "its indices have several dimensions, or are computed")
-    _taken(slider, node, int_attribute(node, "axis", 0), indices)
+    _taken(slider, node, axis, indices)
 
 
 @handles("GatherND")

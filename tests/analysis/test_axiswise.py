@@ -8,7 +8,7 @@ from inferring import Seen, look
 from textmodel import parse
 
 import fc2conv
-from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Remap
+from fc2conv.analysis.facts import AsIs, Elide, FormOf, NewInts, Remap
 from fc2conv.layout.view import Provenance
 
 MAP = "x.0 | x.1 | x.2 | x.3"
@@ -138,6 +138,11 @@ def test_gather_of_one_index_removes_the_dimension() -> None:
 def test_gather_of_several_makes_an_axis() -> None:
     seen = along("", "Gather <axis = -1> (x, i)", rank=4, declared="int64[3] i = {0, 1, 0}")
     assert seen.dims("y") == "x.0 | x.1 | x.2 | y.3"
+
+
+def test_gather_of_all_in_their_order_is_a_reshape() -> None:
+    seen = along("", "Gather <axis = 1> (x, i)", rank=4, declared="int64[1,4] i = {0, 1, 2, 3}")
+    assert (seen.dims("y"), seen.recipe("y")) == ("x.0 | 1 | x.1 | x.2 | x.3", Elide("x"))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ WITHIN: dict[str, str] = {
         v = Unsqueeze (b, two)  s = Concat <axis = 2> (u, v)  r = ReduceMax <axes = [2], keepdims = 0> (s)""",
     "groups scaled": """q = Reshape (c, apart)  p = Mul (q, halves)  t = Sigmoid (p)  r = Reshape (t, whole)""",
     "softmax of groups": "q = Reshape (c, apart)  s = Softmax <axis = 2> (q)  r = Reshape (s, whole)",
+    "groups by Gather, as a view by strides": """q = Gather <axis = 1> (c, in_order)  s = Softmax <axis = 2> (q)
+        r = Reshape (s, whole)""",
     "L2 of groups": """q = Reshape (c, apart)  n = ReduceL2 <axes = [2]> (q)  l = Clip (n, scale)  d = Div (q, l)
         r = Reshape (d, whole)""",
     "halves of groups swapped": """q = Reshape (c, apart)  a, b = Split <axis = 2> (q)  d = Concat <axis = 2> (b, a)
@@ -148,7 +150,8 @@ POOLING: dict[str, str] = {
 }
 """Two poolings `a` and `b` of the whole map side by side."""
 
-_WEIGHTS = """int64[4] order = {2, 0, 3, 1}, int64[5] apart = {-1, 2, 2, %(n)d, %(n)d},
+_WEIGHTS = """int64[2,2] in_order = {0, 1, 2, 3}, int64[4] order = {2, 0, 3, 1},
+    int64[5] apart = {-1, 2, 2, %(n)d, %(n)d},
     int64[4] whole = {-1, 4, %(n)d, %(n)d}, int64[6] cube = {-1, 2, 2, 2, %(n)d, %(n)d},
     int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] four = {4}, int64[1] last = {-1},
     int64[10] rim = {0, 0, 1, 0, 0, 0, 0, 1, 0, 0}, float scale = {0.75}, float step = {0.05}, uint8 zp = {128},
