@@ -103,6 +103,16 @@ def test_hardmax_breaks_ties_by_place(opset: int) -> None:
     assert verdicts(verify(one, other, False))["exact"] == "proved"
 
 
+def test_the_places_of_the_greatest_depend_on_the_order() -> None:
+    """Of equal elements the first is named, which is another one where they are read from the far end."""
+    head, pool = "g (float[1,1,6] x) => (int64[1,1,3] y)", "MaxPool <kernel_shape = [2], strides = [2]>"
+    turned = f"t = Gather <axis = 2> (x, back) u, i = {pool} (t) g = Gather <axis = 2> (i, last) y = Sub(five, g)"
+    given = {"back": np.int64([5, 4, 3, 2, 1, 0]), "last": np.int64([2, 1, 0]), "five": np.int64(5)}
+    one = model(f"{head} {{ v, y = {pool} (x) }}", {}, 13)
+    assert not verify(one, model(f"{head} {{ {turned} }}", given, 13), True).verdict.accepted
+    assert verify(one, one, True).verdict.accepted
+
+
 NUMBERED = "g (float[N,4] x) => (float[N,3] y) {{ {} y = Softmax(v9) }}"
 ONE = NUMBERED.format("v1 = Relu(x) v2 = MatMul(v1, W0) v9 = Tanh(v2)")
 OTHER = NUMBERED.format("v0 = Identity(x) v2 = Relu(v0) v1 = MatMul(v2, W0) v9 = Tanh(v1)")

@@ -27,8 +27,8 @@ _LAYOUT = frozenset("axis axes batch_axis time_axis batch_dims perm layout keepd
 _SIZES = frozenset({"Shape", "Size"})
 _FACTORS = frozenset({"BatchNormalization", "com.microsoft::MatMulNBits"})
 """Operators that multiply their constants with each other."""
-_PLACES = frozenset({"NonZero", "NonMaxSuppression"})
-"""Operators that give the places of elements."""
+_PLACES = frozenset({("NonZero", 0), ("NonMaxSuppression", 0), ("MaxPool", 1)})
+"""Results of operators that are the places of elements, which of equal ones the order decides."""
 _WITHIN = dict.fromkeys(("ReduceMax", "ReduceMin"), "MaxPool")
 """Functions that another operator applies as well, under this name."""
 
@@ -106,7 +106,7 @@ def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
 
     They may lie in any layout, but for a node that gives places of elements.
     """
-    places = one.op.name in _PLACES
+    places = (one.op.name, one.index) in _PLACES
     for a, b in zip(one.inputs, other.inputs, strict=False):
         unknown = ABSENT in (a, b) or None in (a.shape, b.shape)
         if unknown or a.key == b.key or a.size != b.size:
