@@ -58,11 +58,14 @@ class _Window:
     steps: Mapping[int, tuple[int, int | Fraction]]
     holes: Mapping[int, int] = field(default_factory=dict)
 
-    def fits(self, axis: int, size: Shape) -> tuple[int, bool]:
-        """Return how many windows lie along an axis on which they move, and whether they end where the value does."""
+    def fits(self, axis: int, size: Shape, every: int = 1) -> tuple[int, bool]:
+        """Return how many windows lie along an axis on which they move, and whether they end where the value does.
+
+        That is asked of those that are compared, `every` so many.
+        """
         dim, step = self.steps[axis]
         room = size[dim] - self.reach(dim)
-        return int(room // step) + 1, room % step == 0
+        return int(room // step) + 1, room % (step * every) == 0
 
     def reach(self, dim: int) -> int:
         """Return how many cells lie from the first to the last one along a dimension."""
@@ -239,7 +242,7 @@ def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window
     found: dict[int, Bounds] = {}
     for axis in range(SPACE, len(size)):
         start, stop, step = places.get(axis, (0, claim.sizes[axis], 1))
-        ends = all(w.fits(axis, sizes[w.name])[1] for w in windows if axis in w.steps)
+        ends = all(w.fits(axis, sizes[w.name], step)[1] for w in windows if axis in w.steps)
         whole = axis in places and ends and not claim.dense
         if step > 1 or not (whole or stop == size[axis]):
             found[axis] = start, size[axis] if whole else stop, step
