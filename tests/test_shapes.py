@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from execute import run
 from onnx import TensorProto, ValueInfoProto, helper
 from textmodel import parse
 
@@ -37,6 +39,19 @@ def test_a_value_info_that_lies_is_not_believed() -> None:
     before = model.SerializeToString()
     assert inferred(model, {})[""]["a"] == TRUTH
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(1, 2, 0), (2, 3, 0), (2, 2, 1), (3, 2, 1), (3, 4, 1)])
+def test_windows_of_ceil_mode_that_begin_behind_the_map_do_not_count(
+    pool: str, kernel: int, stride: int, pad: int
+) -> None:
+    """Two pools in a row, as the sizes of the second are right where those of the first are."""
+    how = f"kernel_shape = [{kernel}], strides = [{stride}], pads = [{pad}, {pad}], ceil_mode = 1"
+    text = f"graph (float[N,1,{{}}] x) => (float[N,1,M] y) {{{{ a = {pool} <{how}> (x)  y = {pool} <{how}> (a) }}}}"
+    for size in range(kernel + stride, 20):
+        (found,) = run(parse(text.format("L")), {"x": np.zeros((1, 1, size), np.float32)})
+        assert inferred(parse(text.format(size)), {})[""]["y"][2] == Size(found.shape[2]), size
 
 
 def test_a_value_info_in_a_subgraph_is_not_believed() -> None:

@@ -1,10 +1,10 @@
-"""Sizes that libraries compute wrongly: of dimensions that are declared open by 0 or -1, and by a default of onnx's."""
+"""Sizes that libraries compute wrongly: of dimensions declared open by 0 or -1, by defaults, and of ceil_mode."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, helper
 
 
 def declared_size(dim: TensorShapeProto.Dimension) -> int | None:
@@ -27,6 +27,35 @@ def explicit(node: NodeProto) -> NodeProto:
     copy.CopyFrom(node)
     copy.attribute.add(name="onesided", type=AttributeProto.INT, i=1)
     return copy
+
+
+_POOLS = ("MaxPool", "AveragePool", "LpPool")
+
+
+def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
+    """Returns a pool with ceil_mode as one with pads for as many windows, where onnx counts one too many.
+
+    That one begins in the padding behind the map, of these `sizes`. Newer definitions and the runtimes leave it out.
+    """
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in _POOLS}
+    kernel, rank = given.get("kernel_shape", ()), len(given.get("kernel_shape", ()))
+    if not given.get("ceil_mode", 0) or len(sizes) != rank + 2 or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return node
+    strides, dilations = (given.get(name) or [1] * rank for name in ("strides", "dilations"))
+    pads = list(given.get("pads") or [0] * rank * 2)
+    beyond = False
+    for i, size in enumerate(sizes[2:]):
+        room = (size or 0) + pads[i] + pads[rank + i] - (kernel[i] - 1) * dilations[i] - 1
+        if size and room >= 0:
+            last = -(-room // strides[i]) * strides[i]
+            over = last >= size + pads[i]
+            pads[rank + i] += max(last - over * strides[i] - room, 0)
+            beyond |= over
+    if not beyond:
+        return node
+    return helper.make_node(
+        node.op_type, node.input, node.output, node.name, domain=node.domain, **given | {"ceil_mode": 0, "pads": pads}
+    )
 
 
 def open_type(kind: TypeProto) -> None:

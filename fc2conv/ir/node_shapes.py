@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, defs, helper, numpy_helper, shape_inference
 
-from fc2conv.io.sizes import explicit
+from fc2conv.io.sizes import explicit, rounded_down
 from fc2conv.ir.graph import label, subgraphs
 from fc2conv.ir.shapes import REFUSALS
-from fc2conv.ir.subgraph_shapes import Shapes, misread, sizes_of
+from fc2conv.ir.subgraph_shapes import Shapes, known_sizes, misread, sizes_of
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
 
@@ -47,7 +47,7 @@ def _as_onnx(
 ) -> list[NodeProto]:
     """The node, or what ONNX's inference knows in its place."""
     if defs.has(node.op_type, _version(node, opsets), node.domain):
-        return [explicit(node)]
+        return [rounded_down(explicit(node), known_sizes(shapes.get(node.input[0])) if node.input else ())]
     ranks = {name: len(shape) for name, shape in shapes.items() if shape is not None}
     constants = {name: array.shape for name, array in values.items()}
     from fc2conv.ir.stand_ins import stand_in

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.io.sizes import declared_size
+from fc2conv.io.sizes import declared_size, rounded_down
 from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs, walk
 from fc2conv.layout.axes import Size, nameless, product
 
@@ -49,6 +49,11 @@ def declared_in(graph: GraphProto) -> Shapes:
             if not any(nameless(symbol) for size in shape for symbol in size.symbols):
                 known[kind] = shape
     return found
+
+
+def known_sizes(shape: Sequence[Size] | None) -> list[int | None]:
+    """The sizes of a shape that are numbers, and None for others."""
+    return [size.coefficient if size.known else None for size in shape or ()]
 
 
 _ZERO = "?0"
@@ -113,6 +118,10 @@ class Corrections:
             if any(node.input[i] and node.input[i] not in seen for i in misread(node)):
                 node.op_type = _UNKNOWN
                 changed = True
+            counted = rounded_down(node, known_sizes(seen.get(_at(node.input, 0))))
+            if counted is not node:
+                node.CopyFrom(counted)
+                return True  # what is behind it has other sizes
             for name, body in subgraphs(node):
                 inner = scope_path(path, node, name)
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))

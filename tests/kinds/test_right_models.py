@@ -12,6 +12,7 @@ from proving_kinds import ints, proved
 from typed import floats, kernels, model
 
 import fc2conv
+from fc2conv import SlidingOptions
 
 Arrays = dict[str, Any]
 
@@ -41,6 +42,26 @@ def test_layers_of_queries_that_no_input_reaches() -> None:
     weight = next(t for t in wrong.graph.initializer if t.name == "wq")
     weight.raw_data = weight.raw_data[:-1] + bytes([weight.raw_data[-1] ^ 1])
     assert {c.name: c.verdict for c in fc2conv.verify(original, wrong).checks}["exact"] in ("differs", "inconclusive")
+
+
+# ------------------------------------------------------------------ windows that do not count
+
+ROUNDED_UP = """graph (float[N,3,8,8] x) => (float[N,5] y)
+{ a = MaxPool <kernel_shape = [2, 2], strides = [3, 3], pads = [0, 0, 1, 1], ceil_mode = 1> (x)  %s
+  [fc] y = Gemm (f, w, b) }"""
+
+
+@pytest.mark.parametrize("sliding", [None, SlidingOptions()], ids=["", "sliding"])
+@pytest.mark.parametrize(("head", "k"), [("f = Flatten (a)", 27), ("g = GlobalAveragePool (a)  f = Flatten (g)", 3)])
+def test_a_last_window_that_begins_behind_the_map(head: str, k: int, sliding: SlidingOptions | None) -> None:
+    """Inference counts it, for 48 features that no runtime makes."""
+    original = model(ROUNDED_UP % head, {"w": floats((k, 5)), "b": floats((5,))}, 11)
+    conversion = fc2conv.convert(original, sliding=sliding)
+    assert len(conversion.report.converted) == 1
+    assert conversion.report.verification.verdict == "proved"
+    feed = {"x": floats((2, 3, 8, 8))}
+    found = [each.reshape(2, 5) for each in run(conversion.model, feed)]
+    assert difference(run(original, feed), found) < 1e-5
 
 
 # ------------------------------------------------------------------ slopes

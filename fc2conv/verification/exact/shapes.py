@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, help
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.io.custom_ops import stated_shapes
-from fc2conv.io.sizes import declared_size, explicit
+from fc2conv.io.sizes import declared_size, explicit, rounded_down
 from fc2conv.verification.exact.terms import ABSENT, RESHAPES, SMALL, Shape, Term
 from fc2conv.verification.nodes import integer
 from fc2conv.verification.runtime import node_kinds
@@ -246,7 +246,8 @@ def _inferred(
         schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
         types, data = _given(node, operands)
         imports = [helper.make_opsetid(d, v) for d, v in opsets.items()]
-        found = infer_node_outputs(schema, explicit(node), types, data, opset_imports=imports, ir_version=ir_version)
+        there = rounded_down(explicit(node), operands[0].shape or () if operands else ())
+        found = infer_node_outputs(schema, there, types, data, opset_imports=imports, ir_version=ir_version)
     except (InferenceError, onnx.defs.SchemaError, onnx.checker.ValidationError, ValueError):
         return unknown
     kinds = (found.get(name) for name in node.output)
