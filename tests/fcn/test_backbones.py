@@ -142,6 +142,18 @@ def test_images_that_grow_by_other_steps_are_refused() -> None:
         fc2conv.convert(model, options=Options(sliding=SlidingOptions()))
 
 
+def test_an_image_may_have_room_for_more_cells_than_windows() -> None:
+    """The last pixel of 12 is read by no cell, so that a larger image has a cell behind the last whole window."""
+    original = parse(
+        f"""g (float[1,2,12,12] x) => (float[1,5] y) <float[4,2,3,3] k, float[4,4,2,2] t2, float[4,4,3,3] k4,
+            float[5,4] w> {{ a = Conv <strides = [2, 2]> (x, k)  u = {_UP}> (a, t2)  c = Conv (u, k4)
+           p = GlobalAveragePool (c)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w) }}"""
+    )
+    conversion = fc2conv.convert(original, sliding=SlidingOptions())
+    assert conversion.report.verification.verdict == "proved"
+    assert [axis.period for axis in conversion.report.sliding.outputs[0].axes] == [2, 2]
+
+
 def test_a_scale_that_drifts_has_no_period() -> None:
     """3 / 0.6 is a little less than 5 in float32: a floor then reads the pixel before."""
     model = parse(
