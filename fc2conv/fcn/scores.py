@@ -22,7 +22,8 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
     """The model with its outputs as they are wanted, by name ("" means all); raises UsageError for no output.
 
     The logits of `y = Softmax(x)` are the output x. Probabilities of an output y are the output `y_probabilities`: its
-    exponential where a LogSoftmax makes y, a Softmax over dimension 1 where y are the scores of a layer or a pooling.
+    exponential where a LogSoftmax makes y (or a Log of a Softmax), a Softmax over dimension 1 where y are the scores of
+    a layer or a pooling.
     Any other output, such as a gate, has neither, and stays.
     """
     if not wanted:
@@ -70,17 +71,26 @@ def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
     return node, name != given
 
 
+def _inner(graph: GraphProto, node: NodeProto | None) -> NodeProto | None:
+    """The Softmax whose Log a node is; any other node as it is."""
+    if node is None or node.op_type != "Log":
+        return node
+    inner, _ = _end(graph, node.input[0])
+    return inner if inner is not None and inner.op_type == "Softmax" else node
+
+
 def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
-    node, laid_out = _end(graph, value.name)
+    end, laid_out = _end(graph, value.name)
+    node = _inner(graph, end)
     if node is None or node.op_type not in ACTIVATIONS:
         return value
-    return _like(value, node.input[0], shaped=not laid_out)
+    return _like(value, node.input[0], shaped=node is end and not laid_out)
 
 
 def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
     node, _ = _end(graph, value.name)
     made = f"{value.name}_probabilities"
-    if node is not None and node.op_type == "LogSoftmax":
+    if node is not None and (node.op_type == "LogSoftmax" or _inner(graph, node) is not node):
         graph.node.append(helper.make_node("Exp", [value.name], [made], name=f"{made}_exp"))
     elif _are_scores(graph, value.name):
         graph.node.append(helper.make_node("Softmax", [value.name], [made], name=f"{made}_softmax", axis=1))

@@ -98,6 +98,7 @@ PROBABILITIES = {
     "a softmax": ("y = Softmax (s)", "y", True),
     "a log": ("y = LogSoftmax (s)", "y_probabilities", True),
     "a log, laid out": ("l = LogSoftmax (s)  y = Reshape (l, shape)", "y_probabilities", True),
+    "a log of a softmax": ("p = Softmax (s)  y = Log (p)", "y_probabilities", True),
     "scores": ("y = Identity (s)", "y_probabilities", True),
     "scores, shifted": ("a = Add (s, b)  y = Div (a, two)", "y_probabilities", True),
     "dropout": ("y = Dropout (s)", "y_probabilities", True),
@@ -116,6 +117,11 @@ def test_probabilities_are_of_what_the_output_is(name: str) -> None:
     (found,) = run(sliding, image(sliding, {2: 12, 3: 13}))
     assert [value.name for value in sliding.graph.output] == [output]
     assert np.allclose(found.sum(1), 1, atol=1e-5) == are
+
+
+def test_logits_in_front_of_a_log_of_a_softmax() -> None:
+    sliding = slid(network("p = Softmax (s)  y = Log (p)"), score_map={"": "logits"})
+    assert [value.name for value in sliding.graph.output] == ["s"]
 
 
 def test_a_network_that_gives_the_best_class_alone_is_compared_in_front_of_it() -> None:
