@@ -93,6 +93,8 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
             compared = node.input[0]
         elif kind in ACTIVATIONS and not then:
             then = kind
+        elif kind == "Log" and not then and (inner := makers.get(node.input[0])) is not None and op(inner) == "Softmax":
+            node, then = inner, "LogSoftmax"
         elif kind not in _PASSED:
             break
         name = node.input[0]

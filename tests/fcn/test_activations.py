@@ -48,6 +48,11 @@ MAPS: dict[str, tuple[str, Any, Any]] = {
     "softmax": (f"{_MEAN} {_FC} y = Softmax <axis = 1> (t)", mean, softmax),
     "sigmoid": (f"{_MEAN} {_FC} y = Sigmoid (t)", mean, sigmoid),
     "log": (f"{_MEAN} {_FC} y = LogSoftmax <axis = 1> (t)", mean, lambda each: np.log(softmax(each))),
+    "log of a softmax": (
+        f"{_MEAN} {_FC} o = Softmax <axis = 1> (t)  y = Log (o)",
+        mean,
+        lambda each: np.log(softmax(each)),
+    ),
     "dropout": (
         f"{_MEAN} d = Dropout (f) t = Gemm <transB = 1> (d, w, b) i = Identity (t) y = Softmax (i)",
         mean,
