@@ -127,6 +127,9 @@ FOLDED = {
     "choice": "p = Greater (w, k) e = Equal (w, w) y = Where (e, w, k)",
     "bounds": "a = Max (w, k) b = Min (a, two) c = Clip (b, zero, two) d = Floor (c) y = Ceil (d)",
     "weight_norm": "n = ReduceL2 <axes = [1, 2]> (w) q = Div (w, n) y = Mul (q, k)",
+    "weight_norm_by_squares": "n = ReduceSumSquare <axes = [1, 2]> (w) r = Sqrt (n) y = Div (w, r)",
+    "normalized": "n = LpNormalization <axis = 1> (w) l = ReduceMin (n) d = Sub (n, l) s = ReduceL1 (d) y = Div (d, s)",
+    "places": "a = ArgMax <axis = 2> (w) b = ArgMin <axis = 1, keepdims = 0> (a) y = NonZero (b)",
     "shape": "y = Shape (w)",
     "range": "a = Constant <value = int64 {1}> () b = Constant <value = int64 {7}> () y = Range (a, b, a)",
 }

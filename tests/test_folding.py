@@ -23,6 +23,7 @@ SMALL = [
     ("GatherND", [np.ones((5, 7, 3)), np.zeros((20, 1), np.int64)], {}),
     ("GatherND", [np.ones((5, 7)), np.zeros((2, 4, 2), np.int64)], {}),
     ("Mul", [np.ones((7, 1)), np.ones((1, 9))], {}),
+    ("NonZero", [np.ones((2, 3))], {}),
     ("Concat", [np.ones((2, 3)), np.ones((4, 3))], {"axis": 0}),
     ("Sqrt", [np.ones((2, 3))], {}),
     ("ReduceSum", [np.ones((2, 3))], {}),

@@ -25,7 +25,8 @@ PRODUCTS = frozenset("MatMul Gemm Einsum".split())
 FOLDED = (_EXACT | PRODUCTS).union(
     (
         "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
-        "ReduceMax Size Range Not And Or Mod Log Round Tanh Sigmoid GatherND CumSum"
+        "ReduceMax ReduceMin ReduceL1 ReduceSumSquare LpNormalization ArgMax ArgMin NonZero Size Range Not And Or Mod "
+        "Log Round Tanh Sigmoid GatherND CumSum"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
@@ -83,6 +84,8 @@ def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
             pair for term, each in zip(terms, operands, strict=False) for pair in zip(term, each.shape, strict=False)
         ]
         return prod(each.size for each in operands) if "." in "".join(terms) else prod(size for _, size in {*letters})
+    if kind == "NonZero":
+        return first.size * first.ndim
     if kind in ("Concat", "Slice", "Split", "Clip"):
         return sum(each.size for each in operands)
     return _broadcast([each.shape for each in operands])
