@@ -47,7 +47,8 @@ def test_windows_of_ceil_mode_that_begin_behind_the_map_do_not_count(
     pool: str, kernel: int, stride: int, pad: int
 ) -> None:
     """Two pools in a row, as the sizes of the second are right where those of the first are."""
-    how = f"kernel_shape = [{kernel}], strides = [{stride}], pads = [{pad}, {pad}], ceil_mode = 1"
+    how = f"kernel_shape = [{kernel}], strides = [{stride}], ceil_mode = 1, "
+    how += f"pads = [{pad}, {pad}]" if pad else 'auto_pad = "VALID"'
     text = f"graph (float[N,1,{{}}] x) => (float[N,1,M] y) {{{{ a = {pool} <{how}> (x)  y = {pool} <{how}> (a) }}}}"
     for size in range(kernel + stride, 20):
         (found,) = run(parse(text.format("L")), {"x": np.zeros((1, 1, size), np.float32)})

@@ -39,7 +39,8 @@ def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
     """
     given = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in _POOLS}
     kernel, rank = given.get("kernel_shape", ()), len(given.get("kernel_shape", ()))
-    if not given.get("ceil_mode", 0) or len(sizes) != rank + 2 or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+    padded = given.pop("auto_pad", b"NOTSET")
+    if not given.get("ceil_mode", 0) or len(sizes) != rank + 2 or padded not in (b"NOTSET", b"VALID"):
         return node
     strides, dilations = (given.get(name) or [1] * rank for name in ("strides", "dilations"))
     pads = list(given.get("pads") or [0] * rank * 2)
