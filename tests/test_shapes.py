@@ -55,6 +55,19 @@ def test_windows_of_ceil_mode_that_begin_behind_the_map_do_not_count(
         assert inferred(parse(text.format(size)), {})[""]["y"][2] == Size(found.shape[2]), size
 
 
+@pytest.mark.parametrize("operands", ["Resize (x, , s)", "Resize <axes = [2]> (x, , last)", "Upsample (x, s)"])
+@pytest.mark.parametrize("scale", [1.3, 2.6, 3.3333333])
+def test_cells_of_a_scale_are_those_of_float32(operands: str, scale: float) -> None:
+    """10 cells are 13 at a scale of 1.3, and 12 to inference; the second reads what the first makes."""
+    opset = {"Upsample": 9}.get(operands.partition(" ")[0], 18)
+    again = operands.replace("(x", "(a")
+    text = f"""graph (float[N,1,{{}}] x) => (float[N,1,M] y) <float[3] s = {{{{1.0, 1.0, {scale}}}}},
+        float[1] last = {{{{{scale}}}}}> {{{{ a = {operands}  y = {again} }}}}"""
+    for size in range(4, 24):
+        (found,) = run(parse(text.format("L"), opset=opset), {"x": np.zeros((1, 1, size), np.float32)})
+        assert inferred(parse(text.format(size), opset=opset), {})[""]["y"][2] == Size(found.shape[2]), size
+
+
 def test_a_value_info_in_a_subgraph_is_not_believed() -> None:
     model = parse(BRANCH)
     model.graph.node[0].attribute[0].g.value_info.append(lie("a", ["N", 16, 3, 3]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, helper
 
 
@@ -57,6 +58,21 @@ def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
     return helper.make_node(
         node.op_type, node.input, node.output, node.name, domain=node.domain, **given | {"ceil_mode": 0, "pads": pads}
     )
+
+
+def scaled_up(node: NodeProto, sizes: Sequence[int | None], scales: np.ndarray) -> np.ndarray:
+    """Returns scales of a Resize by which onnx finds the sizes that runtimes compute of these `scales` in float32.
+
+    So 10 cells are 13 at a scale of 1.3, which is a little less as a number of double precision.
+    """
+    axes = next((each.ints for each in node.attribute if each.name == "axes"), range(len(sizes)))
+    out = scales.astype(np.float32)
+    for i, axis in enumerate(axes[: out.size]):
+        size = sizes[axis]
+        wanted = np.floor(np.float32(size or 0) * out[i])
+        while size and np.floor(size * np.float64(out[i])) < wanted:
+            out[i] = np.nextafter(out[i], np.float32(np.inf))
+    return out
 
 
 def open_type(kind: TypeProto) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, defs, helper, numpy_helper, shape_inference
 
-from fc2conv.io.sizes import explicit, rounded_down
+from fc2conv.io.sizes import explicit, rounded_down, scaled_up
 from fc2conv.ir.graph import label, subgraphs
 from fc2conv.ir.shapes import REFUSALS
-from fc2conv.ir.subgraph_shapes import Shapes, known_sizes, misread, sizes_of
+from fc2conv.ir.subgraph_shapes import Shapes, known_sizes, misread, scales_of, sizes_of
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
 
@@ -22,6 +22,9 @@ def at_node(
     values: Mapping[str, np.ndarray],
 ) -> Shapes:
     """What inference says of one node's results, given the shapes of its operands and the values of some."""
+    scales = scales_of(node)
+    if scales in values and shapes.get(node.input[0]):
+        values = {**values, scales: scaled_up(node, known_sizes(shapes[node.input[0]]), values[scales])}
     sizes: dict[str, Size] = {}
     types = {name: _type(shapes.get(name), values.get(name), sizes) for name in node.input if name}
     found: dict[str, TypeProto] = {}

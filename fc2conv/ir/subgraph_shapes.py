@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 
-from onnx import GraphProto, NodeProto, TensorShapeProto, ValueInfoProto
+from onnx import GraphProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, numpy_helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.io.sizes import declared_size, rounded_down
+from fc2conv.io.sizes import declared_size, rounded_down, scaled_up
 from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs, walk
 from fc2conv.layout.axes import Size, nameless, product
 
@@ -122,6 +122,8 @@ class Corrections:
             if counted is not node:
                 node.CopyFrom(counted)
                 return True  # what is behind it has other sizes
+            if _rescaled(graph, node, known_sizes(seen.get(_at(node.input, 0)))):
+                return True
             for name, body in subgraphs(node):
                 inner = scope_path(path, node, name)
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))
@@ -211,6 +213,29 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
 def misread(node: NodeProto) -> Iterator[int]:
     """The positions of operands without whose shapes inference takes a node for another."""
     return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
+
+
+def scales_of(node: NodeProto) -> str:
+    """The operand that holds the scales of a Resize or an Upsample; "" for none."""
+    return _at(node.input, 2 if len(node.input) > 2 else 1) if op(node) in ("Resize", "Upsample") else ""
+
+
+def _rescaled(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -> bool:
+    """Gives a Resize scales of its own where inference finds other sizes by those that it has; if it does."""
+    name = scales_of(node)
+    if not name or not sizes:
+        return False
+    made = (a.t for each in graph.node if name in each.output for a in each.attribute if a.name == "value")
+    tensor = next((each for each in graph.initializer if each.name == name), None) or next(made, None)
+    if tensor is None or tensor.data_type != TensorProto.FLOAT or sum(tensor.dims) > len(sizes) or tensor.external_data:
+        return False
+    scales = numpy_helper.to_array(tensor).reshape(-1)
+    new = scaled_up(node, sizes, scales)
+    if (new == scales).all():
+        return False
+    graph.initializer.append(numpy_helper.from_array(new, f"{node.output[0]} scales"))
+    node.input[2 if len(node.input) > 2 else 1] = f"{node.output[0]} scales"
+    return True
 
 
 def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
