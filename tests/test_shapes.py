@@ -9,6 +9,7 @@ from onnx import TensorProto, ValueInfoProto, helper
 from textmodel import parse
 
 from fc2conv.errors import InputError
+from fc2conv.ir.graph import Graph
 from fc2conv.ir.shapes import inferred
 from fc2conv.layout.axes import Size
 
@@ -175,7 +176,7 @@ def test_initializers_that_are_no_inputs_count_below_ir_version_4() -> None:
 def test_what_a_caller_may_replace_is_no_constant() -> None:
     model = parse(CUT)
     model.graph.input.append(helper.make_tensor_value_info("end", TensorProto.INT64, [1]))
-    assert not inferred(model, {}, {"end"})[""]["y"][1].known
+    assert not inferred(model, {}, Graph.of(model))[""]["y"][1].known
     assert inferred(model, {})[""]["y"] == (N, Size(1), Size(4))
 
 

@@ -28,6 +28,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
+from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Layout, Size, same_axes
@@ -66,18 +67,20 @@ class Inference:
         self.lifts = self.conv_rank == 2
         self.batch = _batch(graph, constants, shapes)
         self._contexts: dict[frozenset[tuple[str, int]], Context] = {}
-        self._counts = bool(self.numbers) or any(op(node) in SOURCES for node in graph.nodes)
+        self._counts = bool(self.numbers) or not SOURCES.isdisjoint(graph.kinds)
         self._given = {name: each for name, each in self.numbers.items() if name not in graph.producer}
-        self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(node)]
+        self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(i)]
 
         def rank(name: str) -> int | None:
             return len(shapes[name]) if name in shapes else None
 
-        found = ((i, find_layer(graph, constants, i, rank)) for i in range(len(graph.nodes)))
+        found = (
+            (i, find_layer(graph, constants, i, rank)) for i, kind in enumerate(graph.kinds) if kind in LAYER_OPERATORS
+        )
         self.found = {i: each for i, each in found if each is not None}
 
-    def _constant(self, node: NodeProto) -> bool:
-        return all(self.constants.is_constant(name) for name in node.output if name)
+    def _constant(self, index: int) -> bool:
+        return all(self.constants.is_constant(name) for name in self.graph.results[index] if name)
 
     def run(self, wanted: Wanted) -> Facts:
         """The facts that a plan wants, once the requested spatial forms and the sizes that weights fix are settled."""
@@ -137,8 +140,8 @@ class Inference:
             if view is not None:
                 self._settle(ctx, layer.output, view)
             return NodeFacts(layer=facts)
-        inferred = self._infer(ctx, node)
-        for name, each in zip(node.output, inferred.views, strict=False):
+        inferred = self._infer(ctx, i, node)
+        for name, each in zip(self.graph.results[i], inferred.views, strict=False):
             if name and each is not None:
                 self._settle(ctx, name, each)
         return NodeFacts(inferred.recipe)
@@ -179,8 +182,8 @@ class Inference:
             if name not in self.graph.leaving and all(reader is not None and reader.branches for reader in readers):
                 nodes[self.graph.producer[name]] = NodeFacts(Drop())
 
-    def _infer(self, ctx: Context, node: NodeProto) -> Inferred:
-        handler = HANDLERS.get(op(node))
+    def _infer(self, ctx: Context, i: int, node: NodeProto) -> Inferred:
+        handler = HANDLERS.get(self.graph.kinds[i])
         try:
             found = handler(ctx, node) if handler is not None else None
         except UnknownError:
@@ -219,8 +222,9 @@ def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
 
 def own_rank(graph: Graph, constants: Constants) -> int:
     """How many spatial dimensions the convolutions of a scope have; 2 where they differ, or there are none."""
-    kernels = (constants.shape(node.input[at]) for node in graph.nodes if (at := KERNELS.get(op(node))))
-    ranks = {len(kernel) - 2 for kernel in kernels if kernel is not None}
+    nodes = ((at, names) for kind, names in zip(graph.kinds, graph.operands, strict=True) if (at := KERNELS.get(kind)))
+    shapes = map(constants.shape, {names[at] for at, names in nodes})
+    ranks = {len(kernel) - 2 for kernel in shapes if kernel is not None}
     return ranks.pop() if len(ranks) == 1 else 2
 
 

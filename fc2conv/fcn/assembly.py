@@ -15,9 +15,8 @@ from fc2conv.fcn.placed import KEY
 from fc2conv.fcn.slider import Slider
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
-from fc2conv.ir.graph import alive, reads
 from fc2conv.report.sliding import SlidingOutput
-from fc2conv.rewrite.swap import put
+from fc2conv.rewrite.swap import alive, put
 
 
 def assemble(
@@ -35,8 +34,8 @@ def assemble(
         *(v for v in graph.output if v.name not in names),
     ]
     wanted = {value.name for value in outputs}
-    nodes = alive([*slider.tensors.drained(), *slider.nodes], wanted)
-    old, new = slider.tensors.initializers(slider.graph.read, {*reads(nodes), *wanted})
+    nodes, read = alive([*slider.tensors.drained(), *slider.nodes], wanted)
+    old, new = slider.tensors.initializers(slider.graph.read, read)
     put(slider.graph, nodes, old, new)
     for field in ("output", "value_info"):
         graph.ClearField(field)

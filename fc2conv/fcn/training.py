@@ -82,9 +82,7 @@ def remedy_of(node: NodeProto, constants: Constants) -> str:
 
 def _found(constants: Constants, given: Sequence[ValueInfoProto], wanted: Mapping[str, Shape]) -> Training:
     inputs = {value.name for value in given}
-    known = propagate(
-        constants.graph, constants, inferred(constants.file.model, wanted, constants.graph.overridable)[""]
-    )
+    known = propagate(constants.graph, constants, inferred(constants.file.model, wanted, constants.graph)[""])
     shapes = {name: shape for name, sizes in known.shapes.items() if (shape := known_shape(sizes)) is not None}
     return Training(
         {name: shape for name, shape in shapes.items() if name in wanted or name not in inputs},

@@ -20,7 +20,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import element_type
 from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, OF_INTEGERS, PRODUCTS, computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op, own_op, permutation, subgraphs
+from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op, own_op, permutation
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -62,22 +62,25 @@ class Constants:
 
         So is what nodes make of that.
         """
-        slices = [node for node in self.graph.nodes if own_op(node) == "Slice" and self.is_constant(node.input[0])]
-        if not all(self.is_constant(node.output[0]) for node in slices):
+        kinds = enumerate(self.graph.kinds)
+        slices = [i for i, kind in kinds if kind == "Slice" and self.is_constant(self.graph.operands[i][0])]
+        if not all(self.is_constant(self.graph.results[i][0]) for i in slices):
             before = set(self._names)
             self.by_sizes = self._with_results(self._names, numbers) - before
 
     def _with_results(self, names: set[str], numbers: Mapping[str, Numbers]) -> set[str]:
         """The names of constants, and of what nodes make of them; a Slice may take its bounds from known numbers."""
-        for node in self.graph.nodes:
+        for node, operands in zip(self.graph.nodes, self.graph.operands, strict=True):
+            if operands and operands[0] and operands[0] not in names and not self._outside(operands[0]):
+                continue
             kind = own_op(node)
             if kind in RANDOM or "::" in kind or attribute(node, "body") is not None:
                 continue
             if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
                 continue
-            read = node.input[:1] if kind == "CastLike" else node.input
+            read = operands[:1] if kind == "CastLike" else operands
             rest = [name for name in read if name and name not in names and not self._outside(name)]
-            if kind == "Slice" and rest and node.input[0] not in rest:
+            if kind == "Slice" and rest:
                 known = {name: each for name in rest if (each := numbers.get(name)) is not None and each.known}
                 self._cuts.update((name, each.array()) for name, each in known.items())
                 rest = [name for name in rest if name not in known]
@@ -308,7 +311,6 @@ def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]
     while stack:
         graph, constants = stack.pop()
         yield graph, constants
-        for node in graph.nodes:
-            for name, proto in subgraphs(node):
-                inner = graph.within(node, name, proto)
-                stack.append((inner, Constants(inner, file, constants)))
+        for i, name, proto in graph.bodies:
+            inner = graph.within(graph.nodes[i], name, proto)
+            stack.append((inner, Constants(inner, file, constants)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
-from fc2conv.ir.graph import Graph, attribute, int_attribute, op
+from fc2conv.ir.graph import Graph, attribute, int_attribute
 
 _RESULTS = {
     **dict.fromkeys(
@@ -48,17 +48,17 @@ def element_type(graph: Graph, name: str) -> int:
 
 def _step(graph: Graph, name: str) -> int | str:
     """The element type of a value, or the operand that has the same."""
-    node = graph.made_by(name)
-    if node is None:
+    i = graph.producer.get(name)
+    if i is None:
         return _given(graph, name)
-    kind = op(node).removeprefix("com.microsoft::")
+    node, kind = graph.nodes[i], graph.kinds[i].removeprefix("com.microsoft::")
     if kind == "Constant":
         value = attribute(node, "value")
         return int(value.t.data_type) if value is not None else 0
     given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
     if given or kind in _RESULTS:
         return given or _RESULTS[kind]
-    like = [*node.input, "", ""][_LIKE.get(kind, 0)]
+    like = (*graph.operands[i], "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
 
 

@@ -97,27 +97,18 @@ def reads(nodes: Iterable[NodeProto], *, within: bool = True) -> Iterator[str]:
     """The names that nodes read, those that their subgraphs read among them; unless `within`, from outside alone."""
     for node in nodes:
         yield from filter(None, node.input)
-        for _, inner in subgraphs(node):
+        for _, inner in subgraphs(node) if node.attribute else ():
             made = [] if within else [*inner.input, *inner.initializer]
             own = {each.name for each in made} | {name for each in inner.node if not within for name in each.output}
             names = (*reads(inner.node, within=within), *(value.name for value in inner.output))
             yield from (name for name in names if name not in own)
 
 
-def alive(nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | None = None) -> list[NodeProto]:
-    """Returns the nodes that make what is wanted; and those of the scope `before` that nobody read then either."""
-    kept, read = list[NodeProto](), set(wanted)
-    unread = {id(n) for n in before.nodes if before.read.isdisjoint(n.output)} if before is not None else set[int]()
-    for node in reversed(nodes):
-        if id(node) in unread or not read.isdisjoint(node.output):
-            kept.append(node)
-            read.update(reads([node]))
-    return kept[::-1]
-
-
 class Graph:
     """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
 
+    Parallel to the nodes are their operators (`kinds`), `operands` and `results`; `bodies` are the graphs in them, each
+    with the node's position and the attribute. The nodes are `ordered` where the file has them in that order.
     `element_types` are those that were asked for (see element_types.py). `unchanged` are values of the scope around
     that a Loop or a Scan hands on from step to step as they are, by their names within it.
 
@@ -144,15 +135,28 @@ class Graph:
         # IR < 4 lists every initializer as an input; from 4 on such an initializer is a default that callers replace.
         overridable = outer is None and ir_version >= OWN_INITIALIZERS and not freeze
         self.overridable = {name for name in self.inputs if name in self.initializers} if overridable else set()
-        self.nodes = sort(list(proto.node), path)
         self.unchanged: dict[str, str] = {}
         self.element_types: dict[str, int] = {}
-        self.producer: dict[str, int] = {}
+        self._index(list(proto.node))
+        self.ordered = self._in_order()
+        if not self.ordered:
+            self._index(sort(self.nodes, path))
+
+    def _index(self, nodes: list[NodeProto]) -> None:
+        self.nodes, self.kinds = nodes, list(map(op, nodes))
+        self.operands, self.results = [tuple(each.input) for each in nodes], [tuple(each.output) for each in nodes]
+        self.bodies = [(i, *each) for i, node in enumerate(nodes) for each in subgraphs(node)]
+        self.producer = {name: i for i, names in enumerate(self.results) for name in names if name}
         self.uses: dict[str, list[int]] = {}
-        for i, node in enumerate(self.nodes):
-            self.producer.update((name, i) for name in node.output if name)
-            for name in dict.fromkeys(filter(None, node.input)):
+        for i, names in enumerate(self.operands):
+            for name in dict.fromkeys(filter(None, names)):
                 self.uses.setdefault(name, []).append(i)
+
+    def _in_order(self) -> bool:
+        """Whether every value is made before it is read."""
+        early = all(self.producer.get(name, -1) < readers[0] for name, readers in self.uses.items())
+        inner = ((i, name) for i, *_ in self.bodies for name in reads([self.nodes[i]], within=False))
+        return early and all(self.producer.get(name, -1) < i for i, name in inner)
 
     @classmethod
     def of(cls, model: ModelProto, *, freeze: bool = False) -> Graph:
@@ -190,11 +194,10 @@ class Graph:
     def captured(self) -> dict[str, list[int]]:
         """Names that subgraphs of this scope's nodes read, with the positions of those nodes."""
         out: dict[str, list[int]] = {}
-        for i, node in enumerate(self.nodes):
-            for _, inner in subgraphs(node):
-                for name in [*reads(inner.node), *(v.name for v in inner.output)]:
-                    if not out.get(name) or out[name][-1] != i:
-                        out.setdefault(name, []).append(i)
+        for i, _, inner in self.bodies:
+            for name in (*reads(inner.node), *(value.name for value in inner.output)):
+                if i not in out.setdefault(name, [])[-1:]:
+                    out[name].append(i)
         return out
 
     @cached_property
@@ -236,9 +239,7 @@ class Graph:
         Those that subgraphs read are among them.
         """
         out = {*self.initializers, *self.inputs, *self.leaving, *(value.name for value in self.proto.value_info)}
-        for node in self.nodes:
-            out.update(node.input, node.output, (node.name,))
-        return out
+        return out.union(*self.operands, *self.results, (node.name for node in self.nodes))
 
 
 def _unchanged(node: NodeProto, body: Graph) -> Iterator[tuple[str, str]]:
@@ -265,27 +266,25 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
     Raises InputError for a cycle.
     """
     maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    if all(maker.get(name, -1) < i for i, node in enumerate(nodes) for name in reads([node], within=False)):
+    made = ({maker[name] for name in reads([node], within=False) if name in maker} for node in nodes)
+    needs = [sorted(each, reverse=True) for each in made]
+    if all(not each or each[0] < i for i, each in enumerate(needs)):
         return nodes
-    needs = [{maker[name] for name in reads([node], within=False) if name in maker} for node in nodes]
-    done, order = set[int](), list[int]()
+    done: dict[int, None] = {}
     for start in range(len(nodes)):
-        open_nodes, stack = {start}, [(start, iter(sorted(needs[start])))] if start not in done else []
+        stack: dict[int, None] = {start: None}
         while stack:
-            i, rest = stack[-1]
-            nxt = next((j for j in rest if j not in done), None)
-            if nxt is None:
-                stack.pop()
-                open_nodes.discard(i)
-                done.add(i)
-                order.append(i)
-            elif nxt in open_nodes:
-                name = quoted(label(nodes[nxt])) + (f" in {path}" if path else "")
+            i = next(reversed(stack))
+            while needs[i] and needs[i][-1] in done:
+                needs[i].pop()
+            if not needs[i]:
+                done[i] = stack.pop(i)
+            elif needs[i][-1] in stack:
+                name = quoted(label(nodes[needs[i][-1]])) + (f" in {path}" if path else "")
                 raise InputError(f"the graph has a cycle through node {name}", "export the model again")
             else:
-                open_nodes.add(nxt)
-                stack.append((nxt, iter(sorted(needs[nxt]))))
-    return [nodes[i] for i in order]
+                stack[needs[i][-1]] = None
+    return [nodes[i] for i in done]
 
 
 def opset_versions(model: ModelProto) -> dict[str, int]:

@@ -9,7 +9,7 @@ What follows from static sizes alone (pads, crops, indices) is a known number, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 
 from onnx import NodeProto, TensorProto
@@ -60,26 +60,29 @@ def counted(
 
 
 class _Pass:
-    """One walk over the nodes; `_better` are the values of which more is known than inference says."""
+    """One walk over the nodes; `_better` are the values of which more is known than inference was given."""
 
     def __init__(self, graph: Graph, constants: Constants, shapes: Mapping[str, Shape], outer: Propagated) -> None:
         self.graph = graph
         self.constants = constants
         self.shapes = {**outer.shapes, **shapes}
         self.numbers = {**outer.numbers}
-        self._better: set[str] = set()
+        self._better = set(self.numbers)
 
     def run(self) -> Propagated:
-        for node in self.graph.nodes:
-            if all(self.constants.is_constant(name) for name in node.output if name):
+        graph = self.graph
+        for node, kind, operands, results in zip(graph.nodes, graph.kinds, graph.operands, graph.results, strict=True):
+            if all(self.constants.is_constant(name) for name in results if name):
+                self._better.update(filter(None, results) if kind != "Constant" else ())
                 continue
-            found = self._evaluated(node)
+            found = self._evaluated(node, kind, operands)
             if found is not None:
-                for name, numbers in zip(node.output, found, strict=False):
+                for name, numbers in zip(results, found, strict=False):
                     self.numbers[name] = numbers
+                    self._better.add(name)
                     self._learn(name, tuple(map(Size, numbers.cells.shape)))
-            elif self._open(node):
-                for name, shape in self._shapes(node).items():
+            elif (kind in _RULES or not self._better.isdisjoint(operands)) and self._open(results):
+                for name, shape in self._shapes(node, kind).items():
                     self._learn(name, shape)
         return Propagated(self.shapes, self.numbers)
 
@@ -95,11 +98,11 @@ class _Pass:
         found = self.numbers.get(name)
         return self.constants.numbers(name) if found is None else found
 
-    def _evaluated(self, node: NodeProto) -> tuple[Numbers, ...] | None:
-        source = op(node) in SOURCES
-        if not source and not any(name in self.numbers for name in node.input):
+    def _evaluated(self, node: NodeProto, kind: str, operands: Sequence[str]) -> tuple[Numbers, ...] | None:
+        source = kind in SOURCES
+        if not source and self.numbers.keys().isdisjoint(operands):
             return None  # every chain begins with a shape
-        shape = self.shape(node.input[0]) if source else None
+        shape = self.shape(operands[0]) if source else None
         return counted(node, self.graph.opset, self.number, shape) or self._by_reference(node)
 
     def _by_reference(self, node: NodeProto) -> tuple[Numbers, ...] | None:
@@ -115,27 +118,17 @@ class _Pass:
         out = tuple(each for each in found if each is not None)
         return out if out and len(out) == len(node.output) else None
 
-    def _open(self, node: NodeProto) -> bool:
+    def _open(self, results: Iterable[str]) -> bool:
         """Whether inference left a size open."""
-        known = [self.shapes.get(name) for name in node.output if name]
+        known = [self.shapes.get(name) for name in results if name]
         return any(shape is None or any(map(_rank, shape)) for shape in known)
 
-    def _says_more(self, node: NodeProto) -> bool:
-        """Whether an operand says more than inference was given."""
-        return any(name in self._better or self._hidden(name) for name in node.input)
-
-    def _hidden(self, name: str) -> bool:
-        """Whether an operand has values that inference does not see."""
-        maker = self.graph.made_by(name)
-        computed = maker is not None and op(maker) != "Constant" and self.constants.is_constant(name)
-        return name in self.numbers or computed
-
-    def _shapes(self, node: NodeProto) -> Mapping[str, Shape]:
-        rule = _RULES.get(op(node))
+    def _shapes(self, node: NodeProto, kind: str) -> Mapping[str, Shape]:
+        rule = _RULES.get(kind)
         shape = rule(self, node) if rule is not None else None
         if shape is not None:
             return {node.output[0]: shape}
-        if not self._says_more(node):
+        if self._better.isdisjoint(node.input):
             return {}
         numbers = [(name, self.number(name)) for name in node.input[1:] if name and self._decides(node, name)]
         values = {name: found.array() for name, found in numbers if found is not None and found.known}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from functools import lru_cache
 from math import prod
 
 import onnx
@@ -24,45 +25,48 @@ from onnx import (
 
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
-from fc2conv.io.custom_ops import ONNX_DOMAINS, stated_shapes
+from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import explicit
 from fc2conv.ir.arithmetic import MOST
-from fc2conv.ir.graph import new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
+from fc2conv.ir.graph import Graph, new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
-from fc2conv.ir.subgraph_shapes import Corrections, Shapes, declared_in, sizes_of
+from fc2conv.ir.subgraph_shapes import MISREAD, Corrections, Shapes, declared_in, sizes_of
 from fc2conv.sandbox import note
 
 
 def inferred(
-    model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]], overridable: Collection[str] = ()
+    model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]], graph: Graph | None = None
 ) -> dict[str, Shapes]:
     """The known shapes of all values, by scope ("" is the main graph), then by name.
 
-    They hold whatever a caller gives for the `overridable` initializers, which are inputs as well; `input_shapes` are
+    They hold whatever a caller gives for the overridable initializers of `graph`, the main graph; `input_shapes` are
     those that inputs have in place of the declared ones, and those of other values. Raises UsageError where inference
     knows the shape of such a value, InputError where it finds a contradiction.
     """
+    graph = Graph.of(model, freeze=True) if graph is None else graph
+    plain = not model.functions and _plain(graph)
     bare = checkable(model)
     # Below IR version 4 inference knows no initializer that is not an input too, and takes a Slice by it for a whole.
     bare.ir_version = max(bare.ir_version, 4)
-    _drop(bare.graph, overridable)
-    _prepare_model(bare)
+    _drop(bare.graph, graph.overridable)
+    _prepare_model(bare, plain=plain)
     values = {value.name: value for value in bare.graph.input}
     inner = {name: shape for name, shape in input_shapes.items() if name not in values}
     for name in input_shapes.keys() - inner.keys():
         _overwrite(values[name], input_shapes[name])
-    corrections = Corrections(bare.graph)
+    corrections = None if plain and MISREAD.keys().isdisjoint(graph.kinds) else Corrections(bare.graph)
     out = _corrected(bare, corrections)
-    said = {**stated_shapes(model), **{name: _declared(model, name, shape) for name, shape in inner.items()}}
+    stated = {} if plain else stated_shapes(model)
+    said = {**stated, **{name: _declared(model, name, shape) for name, shape in inner.items()}}
     places = {name: place for name, place in _places(bare.graph) if name in said} if said else {}
     lacking = {name: place for name, place in places.items() if name not in out.get(place[0], {})}
     for name in inner.keys() & places.keys() - lacking.keys():
         what = f"--overwrite-input-shape names {name!r}, which is no input"
         raise UsageError(f"{what} and has a shape already", f"the inputs are {', '.join(values)}")
     if lacking:
-        for name, (_, graph) in lacking.items():
-            graph.value_info.append(said[name])
+        for name, (_, scope) in lacking.items():
+            scope.value_info.append(said[name])
         out = _corrected(bare, corrections)
     # What a graph says of its outputs may lie as well: it counts only where inference finds nothing.
     for value in model.graph.output:
@@ -70,6 +74,19 @@ def inferred(
         if declared is not None:
             out[""].setdefault(value.name, declared)
     return out
+
+
+def _plain(graph: Graph) -> bool:
+    """Whether inference takes the nodes of a main graph as they are, in their order."""
+    known = graph.ordered and not graph.bodies and "STFT" not in graph.kinds
+    return known and all(_knows(kind, graph.opset) for kind in set(graph.kinds))
+
+
+@lru_cache(maxsize=1024)
+def _knows(kind: str, opset: int) -> bool:
+    """Whether inference knows what an operator of ONNX's own gives."""
+    schema = schema_of(kind, opset, "")
+    return schema is not None and schema.has_type_and_shape_inference_function
 
 
 def _drop(graph: GraphProto, names: Collection[str]) -> None:
@@ -114,12 +131,15 @@ def _few(graph: GraphProto) -> dict[str, NodeProto]:
     return found | {node.output[0]: node for node in graph.node if op(node) == "Constant"}
 
 
-def _prepare_model(model: ModelProto) -> None:
-    """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know."""
+def _prepare_model(model: ModelProto, *, plain: bool) -> None:
+    """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know.
+
+    The nodes of a `plain` one stay as they are.
+    """
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
     functions = {(each.domain, each.name, each.overload) for each in model.functions}
     seen = _Seen(opset_versions(model), functions, ChainMap(), ranks, ChainMap())
-    _prepare(model.graph, "", seen)
+    _prepare(model.graph, "", seen, plain=plain)
     for function in model.functions:
         del function.value_info[:]
         opsets = {entry.domain: int(entry.version) for entry in function.opset_import}
@@ -129,26 +149,26 @@ def _prepare_model(model: ModelProto) -> None:
         function.node.extend(nodes)
 
 
-def _prepare(graph: GraphProto, path: str, outer: _Seen) -> None:
+def _prepare(graph: GraphProto, path: str, outer: _Seen, *, plain: bool = False) -> None:
     del graph.value_info[:]
     for value in graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
     before = list(graph.node)
-    nodes = _stand_ins(sort(before, path), path, outer.within(graph))
+    nodes = [*before] if plain else _stand_ins(sort(before, path), path, outer.within(graph))
     given = {value.name for value in graph.input}
     for value in graph.output:
         if value.name in given:  # inference would take the shape of the result for that of the input
             name = f"{value.name} as it is given"
             nodes.append(new_node("Identity", [value.name], [name], ""))
             value.name = name
-    # Inference knows the numbers of a scope's own constants alone.
-    own = {*_made(path, graph), *(tensor.name for tensor in graph.initializer)}
-    read = dict.fromkeys(reads(nodes)) if path else ()
-    more = [outer.few[name] for name in read if name in outer.few and name not in own]
-    if (after := [*more, *nodes]) != before:
+    if path:  # inference knows the numbers of a scope's own constants alone
+        own = {*_made(path, graph), *(tensor.name for tensor in graph.initializer)}
+        read = (name for name in dict.fromkeys(reads(nodes)) if name in outer.few and name not in own)
+        nodes = [*map(outer.few.__getitem__, read), *nodes]
+    if nodes != before:
         del graph.node[:]
-        graph.node.extend(after)
+        graph.node.extend(nodes)
 
 
 def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeProto]:
@@ -157,9 +177,7 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
         for name, inner in subgraphs(node):
             _prepare(inner, scope_path(path, node, name), seen)
         called = (node.domain, node.op_type, node.overload) in seen.functions
-        own = node.domain in ONNX_DOMAINS
-        schema = schema_of(node.op_type, onnx_opset(seen.opsets), "") if own else None
-        if called or (schema is not None and schema.has_type_and_shape_inference_function):
+        if called or _knows(op(node), onnx_opset(seen.opsets)):
             out.append(explicit(node))
             continue
         from fc2conv.ir.stand_ins import stand_in
@@ -168,7 +186,9 @@ def _stand_ins(nodes: Iterable[NodeProto], path: str, seen: _Seen) -> list[NodeP
     return out
 
 
-def _corrected(model: ModelProto, corrections: Corrections) -> dict[str, Shapes]:
+def _corrected(model: ModelProto, corrections: Corrections | None) -> dict[str, Shapes]:
+    if corrections is None:
+        return {"": declared_in(_run(model).graph)}
     while True:
         found = _run(model)
         out = _collected(found)

@@ -83,7 +83,7 @@ class _Operand:
     back: str = ""
 
 
-_MISREAD = {"Slice": (3, 4), "Pad": (3,)}
+MISREAD = {"Slice": (3, 4), "Pad": (3,)}
 """Operands without which a node would mean something else, and of which inference asks by their shape."""
 
 _RANK = -1
@@ -212,7 +212,7 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
 
 def misread(node: NodeProto) -> Iterator[int]:
     """The positions of operands without whose shapes inference takes a node for another."""
-    return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
+    return (i for i in MISREAD.get(op(node), ()) if i < len(node.input))
 
 
 def scales_of(node: NodeProto) -> str:

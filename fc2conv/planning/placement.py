@@ -89,6 +89,7 @@ class Placement(Requirements):
         """The regions that hold the given layers, what lifts the network, or a norm that may be written out."""
         seen: set[int] = set()
         out: list[Region] = []
+        wanted = set(layers)
         for start in (*layers, *filter(self._begins, range(len(self.facts.nodes)))):
             if start in seen:
                 continue
@@ -100,7 +101,6 @@ class Placement(Requirements):
                         seen.add(neighbour)
                         members.append(neighbour)
             members.sort()
-            wanted = set(layers)
             out.append(Region(tuple(i for i in members if i in wanted), tuple(members)))
         return out
 
@@ -111,7 +111,7 @@ class Placement(Requirements):
 
     def _neighbours(self, index: int) -> list[int]:
         out: list[int] = []
-        values = [*self.graph.nodes[index].input, *self.results(index), *self.requirement(index).names]
+        values = [*self.graph.operands[index], *self.results(index), *self.requirement(index).names]
         for name in dict.fromkeys(name for name in values if name and not self._free(name)):
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
@@ -254,8 +254,7 @@ class Placement(Requirements):
         fed: set[int] = set()
         hot: set[str] = set()
         for index in region.members:
-            reads = self.graph.nodes[index].input
-            if index in layers or any(name in hot for name in reads):
+            if index in layers or not hot.isdisjoint(self.graph.operands[index]):
                 if index not in layers:
                     fed.add(index)
                 hot.update(self.results(index))

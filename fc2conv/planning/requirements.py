@@ -7,7 +7,7 @@ from functools import cached_property
 
 from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, LayerFacts, Remap
 from fc2conv.dataclass import dataclass
-from fc2conv.ir.graph import Graph, op
+from fc2conv.ir.graph import Graph
 from fc2conv.layout.axes import Layout
 from fc2conv.layout.relayout import LayoutStep, conversion
 from fc2conv.planning.costs import Costs
@@ -50,7 +50,7 @@ class Requirements:
                 if not self._convolves_as_it_is(each.layer):
                     self._reframed[index] = self.framed(each.layer.layer.x, each.layer.contraction.frame)
                     self.frames.setdefault(self.reframed(index)[0], []).append(index)
-                for name in set(self.requirement(index).names) - set(graph.nodes[index].input):
+                for name in set(self.requirement(index).names).difference(graph.operands[index]):
                     self.from_above.setdefault(name, []).append(index)
 
     def unit(self, index: int) -> int:
@@ -64,7 +64,7 @@ class Requirements:
 
     def _made(self, index: int) -> tuple[str, ...]:
         layer = self.facts.nodes[index].layer
-        return (layer.layer.output,) if layer is not None else tuple(filter(None, self.graph.nodes[index].output))
+        return (layer.layer.output,) if layer is not None else tuple(filter(None, self.graph.results[index]))
 
     def may_run_on_spatial_form(self, index: int) -> bool:
         """Whether the node has a recipe, or is a layer that can be converted."""
@@ -112,10 +112,10 @@ class Requirements:
         The frames of `framed` layers are made of spatial forms.
         """
         wanted = set(self.graph.leaving)
-        for index, node in enumerate(self.graph.nodes):
+        for index, operands in enumerate(self.graph.operands):
             unit = self.unit(index)
             if unit not in on_spatial_forms:
-                wanted.update(node.input)
+                wanted.update(operands)
             elif unit == index:
                 source = {self.reframed(index)[0]} if index in framed else set()
                 wanted.update(set(self.requirement(index).originals) - source)
@@ -199,6 +199,7 @@ class Requirements:
         return self._prices[index]
 
     def _own_price(self, index: int) -> int:
-        if op(self.graph.nodes[index]) not in LAYOUT_OPS or self.facts.nodes[index].layer is not None:
+        kind = self.graph.kinds[index]
+        if kind not in LAYOUT_OPS or self.facts.nodes[index].layer is not None:
             return 0
-        return self.costs.node(moves=op(self.graph.nodes[index]) == "Transpose")
+        return self.costs.node(moves=kind == "Transpose")

@@ -23,11 +23,12 @@ def with_biases(
     `kernels` are the shapes of their kernels, by the results of such convolutions. What is `leaving` the scope, or has
     another reader, stays as it is.
     """
-    if not kernels:
+    added_to = {name for node in nodes if kernels and op(node) == "Add" for name in node.input if name in kernels}
+    if not added_to:
         return [*nodes]
-    readers = Counter(reads(nodes))
-    alone = {name for name in kernels if readers[name] == 1 and name not in leaving}
-    makers = {node.output[0]: node for node in nodes if node.output[0] in alone}
+    readers = Counter(name for name in reads(nodes) if name in added_to)
+    alone = {name for name in added_to if readers[name] == 1 and name not in leaving}
+    makers = {name: node for node in nodes if (name := node.output[0]) in alone}
     out: list[NodeProto] = []
     for node in nodes:
         added = next((name for name in node.input if name in makers), "") if op(node) == "Add" else ""

@@ -49,14 +49,14 @@ def once(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile 
 
 def _copies(graph: Graph, constants: Constants, views: Mapping[str, View]) -> Iterator[tuple[int, int, str]]:
     """Yield each product that reads a weight repeated along dimensions of the other operand: where, and the weight."""
-    for i, node in enumerate(graph.nodes):
-        for place in (0, 1) if op(node) == "MatMul" else ():
-            name = node.input[place]
+    for i, operands in enumerate(graph.operands):
+        for place in (0, 1) if graph.kinds[i] == "MatMul" else ():
+            name = operands[place]
             while (maker := graph.made_by(name)) is not None and op(maker) in _REPEATS:
                 name = maker.input[0]
             weight = constants.shape(name) if constants.is_constant(name) else None
-            whole, other = (_shape(views.get(node.input[each])) for each in (place, 1 - place))
-            if name != node.input[place] and weight and whole and other and _repeats(weight, whole, other):
+            whole, other = (_shape(views.get(operands[each])) for each in (place, 1 - place))
+            if name != operands[place] and weight and whole and other and _repeats(weight, whole, other):
                 yield i, place, name
 
 

@@ -66,7 +66,7 @@ class Rewriter:
             unit = self.requirements.unit(index)
             if unit not in self._on_spatial_forms:
                 out.append(node)
-                for name in node.output:
+                for name in self.graph.results[index]:
                     out += self._enter(name)
             elif index == self._last(unit):
                 # A layer takes the place of the last node that it absorbs: there its bias is known.

@@ -16,7 +16,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, alive, label, onnx_opset, opset_versions, reads, subgraphs
+from fc2conv.ir.graph import Graph, label, onnx_opset, opset_versions
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -28,7 +28,7 @@ from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import State
 from fc2conv.rewrite.rewriter import Rewriter
-from fc2conv.rewrite.swap import put, swap
+from fc2conv.rewrite.swap import alive, put, swap
 from fc2conv.rewrite.tensors import Tensors
 from fc2conv.targets.chosen import conv_rank, preferences, profile_of
 
@@ -98,7 +98,7 @@ class _Scope:
 def _opened(file: ModelFile, options: Options, costs: Costs) -> _Scope:
     """The outermost scope of a model."""
     graph = Graph.of(file.model, freeze=options.freeze_initializers)
-    shapes = inferred(file.model, options.input_shapes, graph.overridable)
+    shapes = inferred(file.model, options.input_shapes, graph)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
     return _scope(constants, shapes, NOTHING, {}, options, costs)
 
@@ -160,12 +160,12 @@ def _plans(
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
     plan = make_plan(scope.inference, options, here, costs, tokens=tokens)
     yield plan
-    for node in graph.nodes:
-        for name, proto in subgraphs(node):
-            inner = Constants(graph.within(node, name, proto), constants.file, constants, expand=constants.expand)
-            visible = {**(outer or {}), **plan.facts.views}
-            body = _scope(inner, scope.shapes, scope.known, visible, options, costs)
-            yield from _plans(body, options, refused, costs, visible, tokens=tokens)
+    for i, name, proto in graph.bodies:
+        within = graph.within(graph.nodes[i], name, proto)
+        inner = Constants(within, constants.file, constants, expand=constants.expand)
+        visible = {**(outer or {}), **plan.facts.views}
+        body = _scope(inner, scope.shapes, scope.known, visible, options, costs)
+        yield from _plans(body, options, refused, costs, visible, tokens=tokens)
 
 
 def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -290,6 +290,6 @@ def _swap(graph: Graph, rewriter: Rewriter) -> None:
     nodes = rewriter.run()
     renewed = pool.names(State.DROP)
     dropped = {id(graph.nodes[graph.producer[name]]) for name in renewed}
-    nodes = alive([node for node in nodes if id(node) not in dropped], outside | rewriter.unread, graph)
-    old, new = pool.initializers(graph.read, set(reads(nodes)) | outside)
+    nodes, read = alive([node for node in nodes if id(node) not in dropped], outside | rewriter.unread, graph)
+    old, new = pool.initializers(graph.read, read)
     put(graph, nodes, old, new, changed=pool.names(State.REPLACE) | renewed)

@@ -83,8 +83,8 @@ def _chains(graph: Graph, constants: Constants, layers: Layers, views: Views) ->
     """What is between a Concat and each of the layers, where that is functions of each element."""
     found = (
         _behind_concat(graph, constants, node, views.get(graph.path, {}))
-        for node in graph.nodes
-        if op(node) in LAYER_OPERATORS and (graph.path, label(node)) in layers
+        for node, kind in zip(graph.nodes, graph.kinds, strict=True)
+        if kind in LAYER_OPERATORS and (graph.path, label(node)) in layers
     )
     return [chain for chain in found if chain is not None]
 

@@ -9,7 +9,7 @@ from onnx import GraphProto, NodeProto, TensorProto
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants, scopes
-from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, alive, new_node, reads, subgraphs
+from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, new_node, reads, subgraphs
 from fc2conv.ir.shapes import as_input
 from fc2conv.rewrite.pool import Pool, unused
 
@@ -46,13 +46,30 @@ def exchanged(graph: Graph, replaced: Mapping[int, list[NodeProto]]) -> list[Nod
     return [node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old])]
 
 
+def alive(
+    nodes: Sequence[NodeProto], wanted: Iterable[str], before: Graph | None = None
+) -> tuple[list[NodeProto], set[str]]:
+    """Return the nodes that make what is wanted, and the names of all that is read or wanted.
+
+    Nodes of the scope `before` that nobody read then either stay.
+    """
+    kept, read = list[NodeProto](), set(wanted)
+    results = zip(before.nodes, before.results, strict=True) if before is not None else ()
+    unread = {id(node) for node, names in results if before is None or before.read.isdisjoint(names)}
+    for node in reversed(nodes):
+        if id(node) in unread or not read.isdisjoint(node.output):
+            kept.append(node)
+            read.update(reads([node]) if node.attribute else filter(None, node.input))
+    return kept[::-1], read
+
+
 def swap(graph: Graph, nodes: Sequence[NodeProto], new: Iterable[TensorProto] = ()) -> None:
     """Put nodes in place of a scope's, and new initializers beside its own, without what is read no more.
 
     What nobody read before stays.
     """
-    kept = alive(nodes, graph.outputs, graph)
-    gone = graph.read.intersection(graph.initializers) - {*reads(kept), *graph.outputs}
+    kept, read = alive(nodes, graph.outputs, graph)
+    gone = graph.read.intersection(graph.initializers) - read
     put(graph, kept, [tensor for tensor in graph.proto.initializer if tensor.name not in gone], new)
 
 
@@ -78,8 +95,9 @@ def put(
     fresh.initializer.extend([*old, *new])
     stored = {tensor.name for tensor in fresh.initializer}
     gone = (graph.initializers.keys() - stored) | {*changed}
-    made = ({name for node in fresh.node for name in node.output} | stored) - gone
-    fresh.value_info.extend(value for value in proto.value_info if value.name in made)
+    if proto.value_info:
+        made = ({name for node in fresh.node for name in node.output} | stored) - gone
+        fresh.value_info.extend(value for value in proto.value_info if value.name in made)
     fresh.input.extend(value for value in proto.input if value.name not in gone)
     if lists_inputs and not graph.path:
         listed = {value.name for value in fresh.input}
@@ -94,9 +112,9 @@ def _name_apart(graph: Graph, nodes: Iterable[NodeProto]) -> None:
 
     A node without a name is called by its result, of which another node may have the name.
     """
-    own = {node.name: node.op_type for node in graph.nodes if node.name}
-    named = [node for node in nodes if node.name]
-    taken = {node.name for node in named if own.get(node.name) == node.op_type}
-    for node in named:
-        if own.get(node.name) != node.op_type:
-            node.name = unused(node.name, taken)
+    own = {node.name: node.op_type for node in graph.nodes}
+    named = [(name, node, own.get(name) == node.op_type) for node in nodes if (name := node.name)]
+    taken = {name for name, _, kept in named if kept}
+    for name, node, kept in named:
+        if not kept:
+            node.name = unused(name, taken)

@@ -8,7 +8,7 @@ This is done to a copy of the model, which is planned beside the model itself: a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -33,8 +33,8 @@ _Taken = Mapping[int, GraphProto]
 def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
     """The model without choices that are known; None where no choice is, or all layers are converted."""
     kept = not all(each.converts for plan in plans for each in plan.decisions)
-    here = kept and any(_chooses(plan.graph.nodes) for plan in plans)
-    called = any(_chooses(function.node) for function in file.model.functions)
+    here = kept and any("If" in plan.graph.kinds for plan in plans)
+    called = any(op(node) == "If" for function in file.model.functions for node in function.node)
     if not (here or called):
         return None
     model = functions.inlined(file.model) if called else None
@@ -44,15 +44,11 @@ def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFi
     return copy if changed else None
 
 
-def _chooses(nodes: Iterable[NodeProto]) -> bool:
-    return any(op(node) == "If" for node in nodes)
-
-
 def _settle(file: ModelFile, options: Options) -> bool:
     """Replaces every If that is known; whether there is any."""
     model, freeze = file.model, options.freeze_initializers
     graph = Graph.of(model, freeze=freeze)
-    shapes = inferred(model, {}, graph.overridable)  # not those that are for the analysis alone
+    shapes = inferred(model, {}, graph)  # not those that are for the analysis alone
     found = list(_scopes(graph, Constants(graph, file), shapes, NOTHING))
     if not any(taken for _, taken in found):
         return False
@@ -71,10 +67,9 @@ def _scopes(
     known = propagate(graph, constants, shapes.get(graph.path, {}), around)
     taken = {id(node): branch for node in graph.nodes if (branch := _branch(node, constants, known)) is not None}
     yield graph, taken
-    for node in graph.nodes:
-        for name, proto in subgraphs(node):
-            inner = graph.within(node, name, proto)
-            yield from _scopes(inner, Constants(inner, constants.file, constants), shapes, known)
+    for i, name, proto in graph.bodies:
+        inner = graph.within(graph.nodes[i], name, proto)
+        yield from _scopes(inner, Constants(inner, constants.file, constants), shapes, known)
 
 
 def _branch(node: NodeProto, constants: Constants, known: Propagated) -> GraphProto | None:
