@@ -20,9 +20,9 @@ from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout, part
 from fc2conv.layers.layer import FCLayer
-from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, normal, refine, regroup, size_of
+from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, cached, normal, refine, regroup, size_of
 from fc2conv.layout.contraction import Contraction
-from fc2conv.layout.relayout import Move, rearrange
+from fc2conv.layout.relayout import Move, Unnamed, numbered, rearrange, unnamed
 
 SLAB = 32 << 20
 """Bytes of output that are gathered before they are written."""
@@ -223,20 +223,32 @@ def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
 
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
     """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
-    groups = matrix.side_by_side(len(stored.layout))
-    outputs = axes_of(tuple(stored.layout[i] for i in (*groups, *matrix.outputs)))
-    columns = regroup(tuple(stored.layout[i] for i in matrix.rows), [axis.size for axis in contracted])
+    found = _moved(stored.layout, stored.base, matrix, *unnamed((contracted,), kernel_layout))
+    if found is None:
+        return None
+    layout, move = found
+    axes = [_axis(replay, layout) for replay in stored.replay]
+    folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
+    dtype = helper.tensor_dtype_to_np_dtype(stored.type)
+    if not _per_output(stored, axes) or float(np.array(after, dtype)) != after:
+        return None
+    return Form(stored, move, folded, tuple(axes), layout, after)
+
+
+@cached
+def _moved(
+    own: Layout, base: tuple[int, ...], matrix: Matrix, rows: Unnamed, wanted: Unnamed
+) -> tuple[Layout, Move] | None:
+    """The layout of a kernel over the axes of the weight, and how it is made, which those of the next block share."""
+    (contracted,), kernel_layout = numbered(rows), numbered(wanted)
+    outputs = axes_of(tuple(own[i] for i in (*matrix.side_by_side(len(own)), *matrix.outputs)))
+    columns = regroup(tuple(own[i] for i in matrix.rows), [axis.size for axis in contracted])
     if columns is None:
         return None
     by_axis = dict(zip(contracted, columns, strict=True))
     layout = normal([outputs, *(tuple(a for axis in dim for a in by_axis[axis]) for dim in kernel_layout)])
-    move = rearrange(base_layout(stored.base), layout)
-    axes = [_axis(replay, layout) for replay in stored.replay]
-    folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
-    dtype = helper.tensor_dtype_to_np_dtype(stored.type)
-    if move is None or not _per_output(stored, axes) or float(np.array(after, dtype)) != after:
-        return None
-    return Form(stored, move, folded, tuple(axes), layout, after)
+    move = rearrange(base_layout(base), layout)
+    return None if move is None else (layout, move)
 
 
 def kernel_of(

@@ -74,31 +74,31 @@ _BATCH: Dim = (Axis("batch of 1", Size(1, ("batch of 1",))),)
 
 def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
     """The nodes that take a tensor from one layout to another; empty for none, None where they cannot be written."""
-    return () if source == target else _converted(*_unnamed(source, target))
+    return () if source == target else _converted(*unnamed(source, target))
 
 
-_Unnamed = tuple[tuple[tuple[int, Size, Size], ...], ...]
+Unnamed = tuple[tuple[tuple[int, Size, Size], ...], ...]
 """A layout with numbers for roots and without kinds."""
 
 
-def _unnamed(*layouts: Layout) -> tuple[_Unnamed, ...]:
+def unnamed(*layouts: Layout) -> tuple[Unnamed, ...]:
     """The layouts without names, so that those of the next block of a network are the same."""
     names: dict[str, int] = {}
 
-    def numbered(dim: Dim) -> tuple[tuple[int, Size, Size], ...]:
+    def of(dim: Dim) -> tuple[tuple[int, Size, Size], ...]:
         return tuple([(names.setdefault(root, len(names)), size, stride) for root, size, stride, _ in dim])
 
-    return tuple([tuple(map(numbered, layout)) for layout in layouts])
+    return tuple([tuple(map(of, layout)) for layout in layouts])
 
 
-def _numbered(layout: _Unnamed) -> Layout:
+def numbered(layout: Unnamed) -> Layout:
     """A layout with its numbers as names."""
     return tuple(tuple(Axis(str(root), size, stride) for root, size, stride in dim) for dim in layout)
 
 
 @cached
-def _converted(first: _Unnamed, last: _Unnamed) -> tuple[LayoutStep, ...] | None:
-    source, target = _numbered(first), _numbered(last)
+def _converted(first: Unnamed, last: Unnamed) -> tuple[LayoutStep, ...] | None:
+    source, target = numbered(first), numbered(last)
     if source and target and not source[0] and not target[0]:
         # A batch of size 1 stays in front, as one of any other size would.
         source, target = (_BATCH, *source[1:]), (_BATCH, *target[1:])
