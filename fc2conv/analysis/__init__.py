@@ -69,7 +69,7 @@ class Inference:
         self._contexts: dict[frozenset[tuple[str, int]], Context] = {}
         self._counts = bool(self.numbers) or not SOURCES.isdisjoint(graph.kinds)
         self._given = {name: each for name, each in self.numbers.items() if name not in graph.producer}
-        self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not self._constant(i)]
+        self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not constants.makes(graph.results[i])]
 
         def rank(name: str) -> int | None:
             return len(shapes[name]) if name in shapes else None
@@ -78,9 +78,6 @@ class Inference:
             (i, find_layer(graph, constants, i, rank)) for i, kind in enumerate(graph.kinds) if kind in LAYER_OPERATORS
         )
         self.found = {i: each for i, each in found if each is not None}
-
-    def _constant(self, index: int) -> bool:
-        return all(self.constants.is_constant(name) for name in self.graph.results[index] if name)
 
     def run(self, wanted: Wanted) -> Facts:
         """The facts that a plan wants, once the requested spatial forms and the sizes that weights fix are settled."""

@@ -113,7 +113,8 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     scalars = {name for name, view in views.items() if not view.spatial_form and not any(view.dims)}
     scalars = scalars if len(scalars) < len(views) else set()
     activations = {name: view for name, view in views.items() if name not in scalars}
-    lead = max(activations.values(), key=ctx.has_cells)
+    first, *others = activations.values()
+    lead = max((first, *others), key=ctx.has_cells) if others else first
     live = [
         found for view in activations.values() if (found := view if view is lead else align(lead, view)) is not None
     ]

@@ -90,7 +90,7 @@ class Memory:
 
     def __init__(self, traced: Iterable[Traced[Any, Any]]) -> None:
         self._traced = tuple(traced)
-        self._answers: dict[int, list[Answer]] = {}
+        self._answers: dict[int, tuple[Answer, ...]] = {}
 
     def recall(self, index: int) -> NodeFacts | None:
         """Repeat what was inferred of a node where it would be inferred again; None where something has changed."""
@@ -111,16 +111,14 @@ class Memory:
         written = tuple([(each.now, each.written) for each in asked if each.written])
         for traced in asked:
             traced.forget()
-        answers = self._answers.setdefault(index, [])
-        _as_before(written, answers)
-        answers.insert(0, Answer(read, written, facts))
-        del answers[KEPT:]
+        before = self._answers.get(index, ())
+        if before:
+            _as_before(written, before)
+        self._answers[index] = (Answer(read, written, facts), *before[: KEPT - 1])
 
 
 def _as_before(written: Written, answers: Sequence[Answer]) -> None:
     """Put views that were written before in the place of identical ones, so that their readers see no change."""
-    if not answers:
-        return
     for now, values in written:
         for key, value in values.items():
             if isinstance(value, View):

@@ -12,7 +12,7 @@ from fc2conv.analysis.lifted import GLOBAL, higher, lifted, new_dimension, rises
 from fc2conv.analysis.reductions import OF_POOLS, of_tokens
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.layout.axes import Axis, Dim, Kind, Size, axes_of, size_of
+from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Size, axes_of, size_of
 from fc2conv.layout.view import Provenance, View
 
 MAPS = (
@@ -54,26 +54,26 @@ def _pool(ctx: Context, node: NodeProto) -> Inferred | None:
 @handles(*(name for name in MAPS if name not in OF_POOLS))
 def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     """The result's axes are its own, but for the batch, which is that of the operand."""
-    shape = ctx.shapes.get(node.output[0]) or _by_kernel(ctx, node)
+    made, kind = node.output[0], op(node)
+    shape = ctx.shapes.get(made) or _by_kernel(ctx, node)
     source = ctx.first(node)
     if shape is None or len(shape) < 3:
         return None
-    last = op(node).startswith("com.microsoft::Nhwc") or int_attribute(node, "channels_last", 0)
-    kinds = {0: Kind.BATCH, (len(shape) - 1 if last else 1): Kind.OTHER}
-    dims: list[Dim] = [
-        (Axis(f"{node.output[0]}.{i}", size, kind=kinds.get(i, Kind.SPACE)),) for i, size in enumerate(shape)
-    ]
-    same = source is not None and source.dims and op(node) not in ITEMS_CHANGE
+    last = kind.startswith("com.microsoft::Nhwc") or int_attribute(node, "channels_last", 0)
+    kinds = [Kind.BATCH, *([Kind.SPACE] * (len(shape) - 2))]
+    kinds.insert(len(shape) - 1 if last else 1, Kind.OTHER)
+    dims: list[Dim] = [(Axis(f"{made}.{i}", size, ONE, kinds[i]),) for i, size in enumerate(shape)]
+    same = source is not None and source.dims and kind not in ITEMS_CHANGE
     if source is not None and same and (not shape[0].known or size_of(source.dims[0]) == shape[0]):
         dims[0] = source.dims[0]
     rest = ctx.lost(node).views[1:] if len(node.output) > 1 else ()
     spatial_form = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
     recipe = lifted(ctx, node, source)
-    if recipe is not None and op(node) in GLOBAL and source is not None and source.spatial_form is not None:
+    if recipe is not None and kind in GLOBAL and source is not None and source.spatial_form is not None:
         spatial_form = (*spatial_form[:2], *((),) * (len(source.spatial_form) - 2))
-    elif rises(ctx, op(node)):
+    elif rises(ctx, kind):
         spatial_form = higher(spatial_form, new_dimension(source))
-    return Inferred((View(tuple(dims), spatial_form, Provenance.MAP, node.output[0]), *rest), recipe)
+    return Inferred((View(tuple(dims), spatial_form, Provenance.MAP, made), *rest), recipe)
 
 
 def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:

@@ -7,7 +7,7 @@ stored tensor seen through a layout over its axes, so that a weight stays on dis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -93,6 +93,10 @@ class Constants:
             return False
         local = name in self.graph.producer or name in self.graph.initializers or name in self.graph.inputs
         return not local and self.outer.is_constant(name)
+
+    def makes(self, results: Iterable[str]) -> bool:
+        """Whether the results of a node of the scope are the same on every run."""
+        return self._names.issuperset(filter(None, results))
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is the same on every run."""

@@ -43,7 +43,11 @@ def label(node: NodeProto) -> str:
 
 def attribute(node: NodeProto, name: str) -> AttributeProto | None:
     """The named attribute; None where it is absent (which differs from a present 0)."""
-    return next((a for a in node.attribute if a.name == name), None)
+    found: AttributeProto
+    for found in node.attribute:
+        if found.name == name:
+            return found
+    return None
 
 
 def int_attribute(node: NodeProto, name: str, default: int) -> int:
@@ -108,9 +112,8 @@ class Graph:
     """One scope, indexed once: `nodes` in topological order, `producer` and `uses` as positions in it.
 
     Parallel to the nodes are their operators (`kinds`), `operands` and `results`; `bodies` are the graphs in them, each
-    with the node's position and the attribute. The nodes are `ordered` where the file has them in that order.
-    `element_types` are those that were asked for (see element_types.py). `unchanged` are values of the scope around
-    that a Loop or a Scan hands on from step to step as they are, by their names within it.
+    with the node's position and the attribute. They are `ordered` where the file has them so. `element_types` are those
+    that were asked for. `unchanged` are values around that a Loop or a Scan hands on as they are, by their names here.
 
     No value has two makers: validate.py has seen to that. Raises InputError for a cycle.
     """
@@ -234,10 +237,7 @@ class Graph:
 
     @cached_property
     def names(self) -> set[str]:
-        """Every name of a value or a node in use here, and of values whose shape is stated though they are no more.
-
-        Those that subgraphs read are among them.
-        """
+        """Every name of a node, and of a value that is here, that a subgraph reads, or whose shape is stated."""
         out = {*self.initializers, *self.inputs, *self.leaving, *(value.name for value in self.proto.value_info)}
         return out.union(*self.operands, *self.results, (node.name for node in self.nodes))
 
@@ -266,8 +266,7 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
     Raises InputError for a cycle.
     """
     maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    made = ({maker[name] for name in reads([node], within=False) if name in maker} for node in nodes)
-    needs = [sorted(each, reverse=True) for each in made]
+    needs = [sorted({maker[name] for name in reads([node], within=False) if name in maker})[::-1] for node in nodes]
     if all(not each or each[0] < i for i, each in enumerate(needs)):
         return nodes
     done: dict[int, None] = {}

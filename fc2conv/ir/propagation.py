@@ -72,7 +72,7 @@ class _Pass:
     def run(self) -> Propagated:
         graph = self.graph
         for node, kind, operands, results in zip(graph.nodes, graph.kinds, graph.operands, graph.results, strict=True):
-            if all(self.constants.is_constant(name) for name in results if name):
+            if self.constants.makes(results):
                 self._better.update(filter(None, results) if kind != "Constant" else ())
                 continue
             found = self._evaluated(node, kind, operands)
@@ -250,8 +250,8 @@ def _sliced(known: _Pass, node: NodeProto) -> Shape | None:
 
 def _convolved(known: _Pass, node: NodeProto) -> Shape | None:
     """Conv and ConvTranspose of what nothing is known of: rank and channels are those of the weight."""
-    weight = known.shape(node.input[1])
-    if weight is None or known.shape(node.input[0]) is not None:
+    weight = known.shape(node.input[1]) if known.shape(node.input[0]) is None else None
+    if weight is None:
         return None
     channels = weight[0] if op(node) == "Conv" else weight[1] * Size(int_attribute(node, "group", 1))
     return tuple(channels if i == 1 else _unknown(node, i) for i in range(len(weight)))

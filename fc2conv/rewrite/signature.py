@@ -130,9 +130,10 @@ def signed(file: ModelFile, signature: Signature) -> ModelFile:
 
 def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
     """The outputs of a signature that are maps by a node behind them alone."""
-    maker = {name: node for node in model.graph.node for name in node.output}
-    behind = ("Reshape", "Transpose", "Identity")
-    return tuple(name for name in signature.outputs if op(maker[name]) in behind)
+    wanted, behind = {*signature.outputs}, ("Reshape", "Transpose", "Identity")
+    nodes = model.graph.node if wanted else ()
+    made = {name for node in nodes if op(node) in behind for name in node.output}
+    return tuple(name for name in signature.outputs if name in made)
 
 
 def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
