@@ -78,6 +78,8 @@ class Inference:
             (i, find_layer(graph, constants, i, rank)) for i, kind in enumerate(graph.kinds) if kind in LAYER_OPERATORS
         )
         self.found = {i: each for i, each in found if each is not None}
+        layers = [(i, each) for i, each in self.found.items() if isinstance(each, FCLayer)]
+        self._parts = {j: NodeFacts(part_of=i) for i, each in layers for j in each.absorbed}
 
     def run(self, wanted: Wanted) -> Facts:
         """The facts that a plan wants, once the requested spatial forms and the sizes that weights fix are settled."""
@@ -123,7 +125,7 @@ class Inference:
                 ctx.memory.keep(i, facts)
             nodes[i] = facts
             for j in facts.layer.layer.absorbed if facts.layer is not None else ():
-                nodes[j] = NodeFacts(part_of=i)
+                nodes[j] = self._parts[j]
         self._spare_concats(nodes)
         return Facts(dict(ctx.views.now), tuple(nodes), dict(ctx.requests.now), dict(ctx.solved.now))
 

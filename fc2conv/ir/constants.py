@@ -28,6 +28,7 @@ from fc2conv.layout.relayout import rearrange
 _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
+_VARYING = RANDOM | {"If", "Loop", "Scan"}
 MAX_FOLDED = 1 << 28
 """Elements up to which a constant is computed, and of what it is computed from."""
 
@@ -74,9 +75,7 @@ class Constants:
             if operands and operands[0] and operands[0] not in names and not self._outside(operands[0]):
                 continue
             kind = own_op(node)
-            if kind in RANDOM or "::" in kind or attribute(node, "body") is not None:
-                continue
-            if kind in ("If", "Loop", "Scan") or any(a.ref_attr_name for a in node.attribute):
+            if kind in _VARYING or "::" in kind or any(a.ref_attr_name or a.name == "body" for a in node.attribute):
                 continue
             read = operands[:1] if kind == "CastLike" else operands
             rest = [name for name in read if name and name not in names and not self._outside(name)]
@@ -195,9 +194,7 @@ class Constants:
         if shape is None or len(shape) > 1 or int(np.prod(shape)) > 4096:
             return None
         array = self.array(name)
-        if array is None or array.dtype.kind not in "iub":
-            return None
-        return tuple(int(v) for v in array.reshape(-1))
+        return tuple(map(int, array.reshape(-1))) if array is not None and array.dtype.kind in "iub" else None
 
     def numbers(self, name: str) -> Numbers | None:
         """The elements of a small constant; None for other values, and for what is large or not computed."""
@@ -209,8 +206,7 @@ class Constants:
 
     def _find(self, name: str) -> Stored | None:
         if name in self.graph.initializers:
-            tensor = self.graph.initializers[name]
-            return stored_values(tensor)
+            return stored_values(self.graph.initializers[name])
         node = self._maker(name)
         if node is None:
             return self.outer.stored(self.graph.unchanged.get(name, name)) if self.outer is not None else None
@@ -283,9 +279,11 @@ class Constants:
         return None if grouped is None else replace(stored, layout=grouped)
 
     def _computed(self, node: NodeProto, name: str) -> Stored | None:
-        read = ((i, self._cuts.get(i, self.array(i))) for i in node.input if i)
+        names = dict.fromkeys(filter(None, node.input))
+        ready = all(i in self._cuts or self.stored(i) is not None for i in names)
+        read = ((i, self._cuts.get(i, self.array(i))) for i in names if ready)
         known: dict[str, np.ndarray] = {i: array for i, array in read if array is not None}
-        if len(known) < len({i for i in node.input if i}) or any(a.size > MAX_FOLDED for a in known.values()):
+        if len(known) < len(names) or any(a.size > MAX_FOLDED for a in known.values()):
             return None
         kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
         if kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any():

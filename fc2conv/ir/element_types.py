@@ -37,7 +37,7 @@ _FIXED = tuple(
 def element_type(graph: Graph, name: str) -> int:
     """The element type of a value; 0 where it is not known. An operator without a rule has the first operand's."""
     seen: list[str] = []
-    found: int | str = name
+    found: int | str = graph.element_types.get(name, name)
     while isinstance(found, str):
         seen.append(found)
         known = graph.element_types.get(found)

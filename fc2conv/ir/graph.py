@@ -65,7 +65,7 @@ def float_attribute(node: NodeProto, name: str, default: float) -> float:
 def ints_attribute(node: NodeProto, name: str) -> list[int] | None:
     """An integer-list attribute; None where it is absent."""
     found = attribute(node, name)
-    return None if found is None else [int(i) for i in found.ints]
+    return None if found is None else list(found.ints)
 
 
 def text_attribute(node: NodeProto, name: str, default: str) -> str:

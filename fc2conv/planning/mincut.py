@@ -51,6 +51,12 @@ class Network:
         self._edges = [dict(each) for each in edges]
         self._constant = 0
 
+    def beside(self) -> Network:
+        """A network with the same edges between vertices, to which edges from the source and to the sink are added."""
+        out = Network()
+        out._prices, out._edges, out._constant = [[*each] for each in self._prices], self._edges, self._constant
+        return out
+
     def vertex(self) -> int:
         """A new vertex."""
         self._prices.append([0, 0])

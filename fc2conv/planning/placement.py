@@ -50,6 +50,7 @@ class Placement(Requirements):
     def __init__(self, graph: Graph, facts: Facts, costs: Costs = DEFAULT) -> None:
         super().__init__(graph, facts, costs)
         self._conversions: dict[tuple[str, bool], int] = {}
+        self._networks: dict[tuple[int, ...], tuple[dict[int, int], Network]] = {}
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
         recipe = self.facts.nodes[index].recipe
@@ -128,20 +129,28 @@ class Placement(Requirements):
 
     def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
         """The cheapest labelling in which the forced layers run on spatial forms and the offered ones may."""
-        network = Network()
-        vertex = {index: network.vertex() for index in region.members}
+        if region.members not in self._networks:
+            self._networks[region.members] = self._network(region)
+        vertex, values = self._networks[region.members]
+        network = values.beside()
         fed = self._fed(region, forced | offered)
         for index in region.members:
             self._unary(network, vertex[index], index, forced, offered, index in fed)
+        total, sink_side = network.cut()
+        spatial_forms = frozenset(index for index in region.members if vertex[index] in sink_side)
+        before = sum(self.own_price(i) for i in region.members)
+        return Labelling(spatial_forms, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
+
+    def _network(self, region: Region) -> tuple[dict[int, int], Network]:
+        """The vertices of the members, and a network of what the values between them cost."""
+        network = Network()
+        vertex = {index: network.vertex() for index in region.members}
         originals = {
             name for i in region.members for name in self.requirement(i).originals if not self._framed(i, name)
         }
         for name in self._values(region):
             self._value(network, vertex, name, originals)
-        total, sink_side = network.cut()
-        spatial_forms = frozenset(index for index in region.members if vertex[index] in sink_side)
-        before = sum(self.own_price(i) for i in region.members)
-        return Labelling(spatial_forms, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
+        return vertex, network
 
     def _unary(
         self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool
