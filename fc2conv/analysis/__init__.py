@@ -204,8 +204,8 @@ class Inference:
     def _settle(self, ctx: Context, name: str, view: View) -> None:
         """Records a view, with the spatial form that was asked for at this value, if it holds the same axes."""
         view = with_sizes(view, ctx.sizes)
-        wanted = ctx.requested.get(name)
-        if view.spatial_form is None and wanted is not None and view.origin == name and same_axes(view.dims, wanted):
+        wanted = ctx.requested.get(name) if view.spatial_form is None and view.origin == name else None
+        if wanted is not None and same_axes(view.dims, wanted):
             view = replace(view, spatial_form=wanted)
         ctx.views[name] = view
 

@@ -238,8 +238,10 @@ def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -
     out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
     for shape in shapes:
         for i, size in enumerate(shape, start=rank - len(shape)):
+            if size == 1:
+                continue
             opened = bool(out[i]) and not size_of(out[i]).known  # of one cell, or of as many as the constant
-            if size != 1 and (not out[i] or repeated(out[i], Size(size)) or (opened and out[i][0].kind is Kind.SPACE)):
+            if not out[i] or repeated(out[i], Size(size)) or (opened and out[i][0].kind is Kind.SPACE):
                 out[i] = (Axis(f"{node.output[0]}.{i}", Size(size), kind=out[i][0].kind if out[i] else Kind.OTHER),)
     return tuple(out)
 
