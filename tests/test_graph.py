@@ -59,6 +59,8 @@ def test_nodes_in_order_stay_as_they_are() -> None:
 def test_nodes_out_of_order_are_sorted(order: list[int], wanted: list[str]) -> None:
     graph = graph_of(CHAIN, order)
     assert names(graph) == wanted or names(graph)[-1] == "four"
+    assert graph_of(CHAIN).ordered
+    assert not graph.ordered
     for i, node in enumerate(graph.nodes):
         assert all(graph.producer.get(name, -1) < i for name in node.input)
     assert names(graph_of(CHAIN, order)) == names(graph)
@@ -109,6 +111,8 @@ def test_makers_and_readers() -> None:
     graph = graph_of(CHAIN)
     assert graph.producer == {"a": 0, "b": 1, "c": 2, "y": 3}
     assert (graph.uses["x"], graph.uses["w"]) == ([0, 2], [1])
+    assert graph.kinds == ["Relu", "Add", "Neg", "Add"]
+    assert (graph.operands[1], graph.results[1]) == (("a", "w"), ("b",))
     assert graph.made_by("b") is graph.nodes[1]
     assert graph.made_by("x") is None
 
@@ -122,6 +126,7 @@ def test_what_subgraphs_read() -> None:
     graph = graph_of(BRANCH)
     assert graph.captured.keys() >= {"a", "w", "x"}
     assert graph.captured["a"] == [1]
+    assert [(i, name) for i, name, _ in graph.bodies] == [(1, "then_branch"), (1, "else_branch")]
     assert list(reads([graph.nodes[1]])) == ["p", "a", "inner", "w", "t", "x"]
 
 

@@ -65,6 +65,13 @@ def test_of_two_narrow_places_the_later_one_is_cut() -> None:
     assert network([(SOURCE, 2, 1), (2, 3, 1), (3, SINK, 1)]).cut() == (1, {SINK})
 
 
+def test_what_is_added_beside_a_network_is_not_in_it() -> None:
+    first = network([(2, 3, 1), (3, SINK, 2)])
+    second = first.beside()
+    second.edge(SOURCE, 2, 3)
+    assert (first.cut()[0], second.cut()) == (0, (1, {SINK, 3}))
+
+
 def test_no_edge_no_cost() -> None:
     total, sink_side = network([]).cut()
     assert (total, sink_side) == (0, {SINK})

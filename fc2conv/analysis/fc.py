@@ -114,6 +114,8 @@ def _together(layer: FCLayer, view: View) -> tuple[View, int]:
     A sum over several dimensions is one over their product.
     """
     first, *rest = sorted(summed := _summed(layer, view))
+    if not rest:
+        return view, first
     whole = tuple(axis for k in summed for axis in view.dims[k])
     dims = (whole if i == first else dim for i, dim in enumerate(view.dims) if i not in rest)
     return view.with_dims(tuple(dims)), first
@@ -170,7 +172,7 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
     """
     sizes = [Size(size) for size in output_sizes(ctx.constants, layer)]
     new: Dim = (Axis(f"{layer.output}.m", product(sizes)),)
-    parts = regroup(normal((new,)), sizes)
+    parts = normal((new,)) if len(sizes) == 1 else regroup(normal((new,)), sizes)
     assert parts is not None
     summed = _summed(layer, view)
     dims = [dim for i, dim in enumerate(view.dims) if i not in summed]

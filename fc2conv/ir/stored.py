@@ -10,7 +10,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import attribute
-from fc2conv.layout.axes import Axis, Dim, Layout, Size, normal, size_of
+from fc2conv.layout.axes import Axis, Dim, Layout, Size, cached, normal, size_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,7 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     return replace(stored, base=base, layout=layout, window=(at, start, stop))
 
 
+@cached
 def base_layout(base: tuple[int, ...]) -> Layout:
     """The layout of a tensor as it is stored: one axis a dimension."""
     return normal((Axis(f"w{i}", Size(size)),) for i, size in enumerate(base))
