@@ -191,7 +191,7 @@ def _corrected(model: ModelProto, corrections: Corrections | None) -> dict[str, 
         return {"": declared_in(_run(model).graph)}
     while True:
         found = _run(model)
-        out = _collected(found)
+        out = {path: declared_in(scope) for path, scope in walk(found.graph)}
         if len(out) > 1:
             _take_types(model.graph, found.graph)
         if not corrections.made(out):
@@ -250,10 +250,6 @@ def _run(model: ModelProto) -> ModelProto:
     except REFUSALS as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"shape inference fails: {line}", "check the model with onnx.checker") from error
-
-
-def _collected(model: ModelProto) -> dict[str, Shapes]:
-    return {path: declared_in(graph) for path, graph in walk(model.graph)}
 
 
 def as_input(tensor: TensorProto) -> ValueInfoProto:
