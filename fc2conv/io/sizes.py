@@ -30,7 +30,8 @@ def explicit(node: NodeProto) -> NodeProto:
     return copy
 
 
-_POOLS = ("MaxPool", "AveragePool", "LpPool")
+POOLS = ("MaxPool", "AveragePool", "LpPool")
+"""Operators with ceil_mode."""
 
 
 def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
@@ -38,7 +39,7 @@ def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
 
     That one begins in the padding behind the map, of these `sizes`. Newer definitions and the runtimes leave it out.
     """
-    given = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in _POOLS}
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in POOLS}
     kernel, rank = given.get("kernel_shape", ()), len(given.get("kernel_shape", ()))
     padded = given.pop("auto_pad", b"NOTSET")
     if not given.get("ceil_mode", 0) or len(sizes) != rank + 2 or padded not in (b"NOTSET", b"VALID"):

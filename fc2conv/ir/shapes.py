@@ -31,7 +31,7 @@ from fc2conv.io.sizes import explicit
 from fc2conv.ir.arithmetic import MOST
 from fc2conv.ir.graph import Graph, new_node, onnx_opset, op, opset_versions, reads, scope_path, sort, subgraphs, walk
 from fc2conv.ir.schema import schema_of
-from fc2conv.ir.subgraph_shapes import MISREAD, Corrections, Shapes, declared_in, sizes_of
+from fc2conv.ir.subgraph_shapes import CORRECTED, Corrections, Shapes, declared_in, sizes_of
 from fc2conv.sandbox import note
 
 
@@ -55,7 +55,7 @@ def inferred(
     inner = {name: shape for name, shape in input_shapes.items() if name not in values}
     for name in input_shapes.keys() - inner.keys():
         _overwrite(values[name], input_shapes[name])
-    corrections = None if plain and MISREAD.keys().isdisjoint(graph.kinds) else Corrections(bare.graph)
+    corrections = None if plain and CORRECTED.isdisjoint(graph.kinds) else Corrections(bare.graph)
     out = _corrected(bare, corrections)
     stated = {} if plain else stated_shapes(model)
     said = {**stated, **{name: _declared(model, name, shape) for name, shape in inner.items()}}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from onnx import GraphProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, numpy_helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.io.sizes import declared_size, rounded_down, scaled_up
+from fc2conv.io.sizes import POOLS, declared_size, rounded_down, scaled_up
 from fc2conv.ir.graph import int_attribute, ints_attribute, op, scope_path, subgraphs, walk
 from fc2conv.layout.axes import Size, nameless, product
 
@@ -83,8 +83,12 @@ class _Operand:
     back: str = ""
 
 
-MISREAD = {"Slice": (3, 4), "Pad": (3,)}
+_MISREAD = {"Slice": (3, 4), "Pad": (3,)}
 """Operands without which a node would mean something else, and of which inference asks by their shape."""
+
+_SCALED = ("Resize", "Upsample")
+CORRECTED = frozenset((*_MISREAD, *POOLS, *_SCALED))
+"""Operators beside bodies of which inference may find what does not hold."""
 
 _RANK = -1
 """In place of a dimension: a body says nothing of an input's shape, and what is given is tried."""
@@ -212,12 +216,12 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
 
 def misread(node: NodeProto) -> Iterator[int]:
     """The positions of operands without whose shapes inference takes a node for another."""
-    return (i for i in MISREAD.get(op(node), ()) if i < len(node.input))
+    return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
 
 
 def scales_of(node: NodeProto) -> str:
     """The operand that holds the scales of a Resize or an Upsample; "" for none."""
-    return _at(node.input, 2 if len(node.input) > 2 else 1) if op(node) in ("Resize", "Upsample") else ""
+    return _at(node.input, 2 if len(node.input) > 2 else 1) if op(node) in _SCALED else ""
 
 
 def _rescaled(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -> bool:
