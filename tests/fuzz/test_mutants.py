@@ -13,7 +13,7 @@ from .bases import bases
 from .mutants import mutant
 from .workers import results
 
-CASES = 700
+CASES = 500
 PROVED = 80
 """Cases that are verified, which takes longer, and as many that are made fully convolutional."""
 

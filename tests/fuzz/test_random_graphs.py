@@ -17,7 +17,7 @@ from .graphs import random_graph
 from .judge import SCOPES, judge_seed, judge_whole
 from .other import compared
 
-SEEDS, CHUNK = range(280), 40
+SEEDS, CHUNK = range(200), 40
 
 
 def test_generator_is_deterministic() -> None:

@@ -152,3 +152,30 @@ def test_a_scan_over_rows_is_proved_by_what_one_step_does(axes: str) -> None:
     next(node for node in body.g.node if node.op_type == "Relu").op_type = "Abs"
     result = verify(original, made.model, True)
     assert not result.verdict.accepted, result.checks
+
+
+@pytest.mark.parametrize("read", ["SequenceAt (m, second)", "ConcatFromSequence <axis = 1> (m)"])
+def test_what_a_sequence_map_makes_of_each_item_is_proved(read: str) -> None:
+    original = parse(
+        f"""g (float[N,3,4,2] x) => (float[A,B,C,D] y) <float[2,5] w, int64 second = {{1}}>
+        {{ s = SplitToSequence <axis = 1> (x)
+           m = SequenceMap (s) <body = b (float[N,1,4,2] item) => (made) {{ a = MatMul (item, w)  made = Relu (a) }}>
+           y = {read} }}""",
+        opset=17,
+    )
+    made = fc2conv.convert(original, options=fc2conv.Options(scope="all"))
+    assert [layer.decision for layer in made.report.sites] == ["convert"]
+    assert made.model is not None
+    assert verdicts(verify(original, made.model, True))["exact"] == "proved"
+    body = next(a.g for node in made.model.graph.node for a in node.attribute if a.name == "body")
+    next(node for node in body.node if node.op_type == "Relu").op_type = "Abs"
+    assert not verify(original, made.model, True).verdict.accepted
+
+
+def test_a_compress_by_a_constant_takes_these_places() -> None:
+    text = """g (float[N,3,2,2] x) => (float[A,B] y)
+    <float[12,5] w, bool[5] c = {{0, 1, 1, 0, 1}}, int64[3] i = {{1, 2, {}}}>
+    {{ f = Flatten (x)  m = MatMul (f, w)  y = {} }}"""
+    compressed = parse(text.format(4, "Compress <axis = 1> (m, c)"))
+    assert verify(compressed, parse(text.format(4, "Gather <axis = 1> (m, i)")), False).verdict == "proved"
+    assert verify(compressed, parse(text.format(3, "Gather <axis = 1> (m, i)")), False).verdict == "differs"

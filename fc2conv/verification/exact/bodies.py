@@ -106,6 +106,7 @@ BothWays (x, w, r, b, s, h, c, p) => (y, t, u) { w1, w2 = Split<axis = 0>(w) r1,
     y1, t1, u1 = LSTM<direction = "forward">(x, w1, r1, b1, s, h1, c1, p1)
     y2, t2, u2 = LSTM<direction = "reverse">(x, w2, r2, b2, s, h2, c2, p2)
     y = Concat<axis = 1>(y1, y2) t = Concat<axis = 0>(t1, t2) u = Concat<axis = 0>(u1, u2) }
+Compress (x, c) => (y) { n = NonZero(c) s = Constant<value_ints = [-1]>() i = Reshape(n, s) y = Gather(x, i) }
 ReduceSumInteger (x) => (y) { c = Cast<to = 6>(x) o = Constant<value_ints = %(axes)s>() y = ReduceSum(c, o) }
 QLinearConcat (s, z, %(names)s) => (y) { %(parts)s r = Concat(%(numbers)s) y = QuantizeLinear(r, s, z) }
 """

@@ -236,8 +236,10 @@ class Growth:
         goes, path = body.output[0].name, f"{scope.path}/{node.output[0]}"
         numbers = node.input[len(carried(node)) :] if node.op_type == "Scan" else node.input[:1]
         said = [(scope.place, name) for name in numbers if name]
+        few, many = ({each for each in of if each[0].rpartition("/")[0] == path} for of in self._scopes)
+        if node.op_type == "SequenceMap":
+            return few == many
         if node.op_type == "Loop" and not (node.input[0] and passed(body, goes) == body.input[1].name):
-            few, many = ({each for each in of if each[0].rpartition("/")[0] == path} for of in self._scopes)
             said += [(place, goes) for place in few]
             made = {name for each in body.node for name in each.output}
             if few != many or goes not in made or any(each in self._bent for each in said):

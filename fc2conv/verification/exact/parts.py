@@ -53,7 +53,7 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
         name = _attention(node, given, shapes)
     if name == "LSTM":
         name = "BothWays" if _both_ways(given) else ""
-    if name == "Celu" and given.get("alpha", 1.0) <= 0:
+    if (name == "Celu" and given.get("alpha", 1.0) <= 0) or (name == "Compress" and "axis" not in given):
         return None
     if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None

@@ -20,6 +20,17 @@ def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made
     return _item(node, operands) if node.op_type == "SequenceAt" else _joined(node, operands[0], reshaped)
 
 
+def count(sequence: Term) -> int | None:
+    """Return how many items a sequence has; None where that is not known."""
+    whole = sequence.operand(0)
+    if sequence.op.name == "SplitToSequence" and whole.shape is not None:
+        axis = int(sequence.op.attributes.get("axis", 0)) % len(whole.shape)
+        stops = _stops(sequence, whole.shape[axis])
+        return None if stops is None else len(stops)
+    items = _items(sequence)
+    return None if items is None else len(items)
+
+
 def _items(sequence: Term) -> list[Term] | None:
     """The tensors that were put into a sequence; None where one or its place is not known."""
     name, place = sequence.op.name, sequence.operand(2 if sequence.op.name == "SequenceInsert" else 1).value

@@ -1,4 +1,4 @@
-"""Loops and Scans whose steps are known, as their steps."""
+"""Loops, Scans and SequenceMaps whose steps are known, as their steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import GraphProto, NodeProto, helper
 
+from fc2conv.verification.exact import sequences
 from fc2conv.verification.exact.shapes import SCANS_ONE, carried
 from fc2conv.verification.exact.terms import ABSENT, Term, digest, number
 from fc2conv.verification.nodes import integer, label
@@ -25,7 +26,7 @@ _PARTS = 16
 def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
     """Return the results of a node whose steps are known, if they are few; None of any other."""
     body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
-    found = (_loop if node.op_type == "Loop" else _scan)(scope, node, body, operands)
+    found = STEPS[node.op_type](scope, node, body, operands)
     if found is None or len(found) != len(node.output) or ABSENT in found:
         return None
     name_bodies(scope, node, operands)
@@ -101,6 +102,30 @@ def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
     turned = given.get("scan_output_directions", [0] * len(results))
     stacks = (each[::-1] if back else each for each, back in zip(results, turned, strict=True))
     return [*states, *(_stacked(scope, node, each) for each in stacks)]
+
+
+def _map(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
+    """A SequenceMap over sequences whose items are known, as a sequence of what its body gives of each."""
+    count = sequences.count(operands[0])
+    known = [each.shape is not None or sequences.count(each) == count for each in operands]
+    if count is None or not all(known) or not 0 < count * (1 + len(body.node)) <= _UNROLLED:
+        return None
+    rows = []
+    for i in range(count):
+        at = scope.add(number(np.array(i), label(node)))
+        pick = helper.make_node("SequenceAt", ["whole", "at"], node.output[:1], label(node))
+        items = [each if each.shape is not None else scope.result(pick, {"whole": each, "at": at}) for each in operands]
+        rows.append(scope.step(node, body, i, items))
+    made = []
+    for i, results in enumerate(zip(*rows, strict=True)):
+        given = {str(j): each for j, each in enumerate(results)}
+        put = helper.make_node("SequenceConstruct", [*given], [node.output[i]], label(node))
+        made.append(scope.result(put, given))
+    return made
+
+
+STEPS = {"Loop": _loop, "Scan": _scan, "SequenceMap": _map}
+"""What makes of a node, by its operator, what its steps give."""
 
 
 def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[int]:

@@ -159,7 +159,7 @@ class Scope:
             return replace(self, known={**given})._results(chosen[0])
         if node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
-        loops = node.op_type in ("Loop", "Scan") and self.unrolls
+        loops = node.op_type in unrolled.STEPS and self.unrolls
         return (unrolled.steps(self, node, operands) or None) if loops else None
 
     def _made(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term]:

@@ -14,7 +14,7 @@ def function(b: Builder, x: Value) -> Value | None:
     """A function of each element, of what is bounded where it needs that."""
     since = {
         "Acos": 7, "Asin": 7, "Atan": 7, "Cos": 7, "Sinh": 9, "Cosh": 9, "Asinh": 9, "Atanh": 9, "Shrink": 9,
-        "ThresholdedRelu": 10, "Reciprocal": 7, "Log": 7, "Swish": 24,
+        "ThresholdedRelu": 10, "Reciprocal": 7, "Log": 7,
     }  # fmt: skip
     op = b.pick([name for name, opset in since.items() if opset <= b.opset])
     attributes: dict[str, object] = {"lambd": 0.1, "bias": 0.1} if op == "Shrink" else {}
