@@ -8,7 +8,7 @@ the sliding model's own in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -88,14 +88,19 @@ def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expe
     return Expected(wanted.finished(), found.finished(), dict.fromkeys(known, 1), [*outputs, *known])
 
 
-def on_windows(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, crops: bool = False) -> Expected:
+def on_windows(
+    original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, crops: bool = False, whole: bool = False
+) -> Expected:
     """Write each cell as the original's head on its window; `sizes` are those of all values on a larger image.
 
-    With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image.
+    With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image. Along axes
+    without windows these are as large as at the training size, or the `whole` image.
     """
+    claims = replace(claims, maps=tuple(_grown(claim, sizes[claim.name]) for claim in claims.maps)) if whole else claims
     shapes = {name: sizes[name] for name in claims.inputs}
     wanted, found = drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
     every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
+    every = [[_widened(w, sizes[w.name]) for w in windows] for windows in every] if whole else every
     heads = [
         (claim.original, [window.original for window in windows])
         for claim, windows in zip(claims.maps, every, strict=True)
@@ -204,6 +209,19 @@ def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
         known = [axis for axis in claim.windowed if axis in dims and axis in claim.periods]
         steps = {axis: (dims[axis], Fraction(claim.periods[axis], claim.every[axis])) for axis in known}
         yield _image(name, shape, steps)
+
+
+def _grown(claim: MapClaim, size: Shape) -> MapClaim:
+    """The claim of a map with the sizes that it has on a larger image, along axes without windows."""
+    grows = range(SPACE, len(size))
+    sizes = (size[i] if i in grows and i not in claim.windowed else n for i, n in enumerate(claim.sizes))
+    return replace(claim, sizes=tuple(sizes))
+
+
+def _widened(window: _Window, size: Shape) -> _Window:
+    """A window that is as large as what it is cut from along dimensions in which it does not move."""
+    moves = {0, *(dim for dim, _ in window.steps.values())}
+    return replace(window, sizes=tuple(n if i in moves else size[i] for i, n in enumerate(window.sizes)))
 
 
 def _image(name: str, shape: Shape, steps: Mapping[int, tuple[int, int | Fraction]]) -> _Window:

@@ -128,7 +128,8 @@ class _Proof:
                 break
             pair = expected.on_windows(self.original, self.sliding, self.claims, sizes)
             if self.partly.intersection(pair.cells):
-                self._alone(found, pair, images)
+                whole = expected.on_windows(self.original, self.sliding, self.claims, sizes, whole=True)
+                self._alone(found, pair, images, whole)
             elif pair.found.model.graph.output:
                 found.add(pair, images)
             count = len(pair.cells)
@@ -151,11 +152,18 @@ class _Proof:
         taken = self._alone(found, pair, images)
         return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}"] if taken else []
 
-    def _alone(self, found: Pairs, pair: expected.Expected, images: Images) -> bool:
-        """Add what is compared with what the original makes of a larger image; leave open what is another thing."""
-        alone = self._pairs("windows", pair.compared)
-        alone.add(pair, images)
-        accepted = alone.check().verdict.accepted
+    def _alone(self, found: Pairs, pair: expected.Expected, images: Images, *others: expected.Expected) -> bool:
+        """Add what is compared with what the original makes of a larger image; leave open what is another thing.
+
+        The `others` say it in another way, of which one is enough.
+        """
+        accepted = False
+        for each in (pair, *others):
+            alone = self._pairs("windows", each.compared)
+            alone.add(each, images)
+            accepted = alone.check().verdict.accepted
+            if accepted:
+                break
         if accepted:
             found.take(alone)
         elif not (found.compared.issuperset(pair.compared) and self.by_size):

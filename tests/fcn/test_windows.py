@@ -271,3 +271,14 @@ def test_a_weight_may_serve_head_and_backbone(fixture: Load) -> None:
     onnx.checker.check_model(original)
     slid = made(original)
     assert {check.verdict for check in shown(original, slid, nothing).checks} == {"proved"}
+
+
+def test_an_axis_that_is_padded_grows_beside_one_along_which_windows_move() -> None:
+    """The last cells of the training size read the padding, and are others on a larger image."""
+    model = parse(
+        """graph (float[N,4,2,4] x) => (float[N,1,1,3] y) <float[1,4,2,3] k, float[1] b>
+        { y = Conv <pads = [0, 2, 0, 2], strides = [1, 2]> (x, k, b) }"""
+    )
+    found = fc2conv.convert(model, options=fc2conv.Options(sliding=fc2conv.SlidingOptions())).report.verification
+    assert found is not None
+    assert {check.name: check.verdict for check in found.checks}["windows"] == "proved"
