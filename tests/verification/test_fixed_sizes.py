@@ -20,6 +20,13 @@ BODIES = {
     "batch, by a weight on the left": ("float[N,4] x", [5, 3], [], "y = MatMul(w, x)"),
     "batch, by a target": ("float[N,5] x", [2, 15], [1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
     "batch, of which others run": ("float[N,5] x", [2, 15], [-1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
+    "batch, by a grid": (
+        "float[N,2,2,2] x",
+        [6, 4],
+        [0, 2, -1],
+        """g = Constant<value = float[1,2,1,2] {0.1, 0.2, -0.3, 0.4}>() m = GridSample(x, g)
+           j = Concat<axis = 3>(m, m, m) r = Reshape(j, to) t = Relu(r) y = MatMul(t, w)""",
+    ),
     "batch, by a broadcast": (
         "float[N,5] x",
         [10, 4],

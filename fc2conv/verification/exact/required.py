@@ -99,6 +99,11 @@ def _over_features(term: Term) -> Iterator[Requirement]:
     yield from _pair(term.operand(0), -1, _second(term), -1, repeats=True)
 
 
+def _items(term: Term) -> Iterator[Requirement]:
+    axis = int(term.op.attributes.get("batch_axis", 1 if term.op.name == "ReverseSequence" else 0))
+    yield from _pair(term.operand(0), axis, _second(term), 0)
+
+
 def _scale(term: Term) -> Iterator[Requirement]:
     axis, rank, second = int(term.op.attributes.get("axis", 1)), len(_shape(term)), _second(term)
     if len(second.shape or ()) == 1 and -rank <= axis < rank:
@@ -162,8 +167,10 @@ _RULES: dict[str, Callable[[Term], Iterator[Requirement]]] = {
     "Einsum": _einsum,
     "Expand": _expand,
     "Gather": _gather,
+    "GridSample": _items,
     "PRelu": _slope,
     "Reshape": _reshape,
+    "ReverseSequence": _items,
     "Scan": _scan,
     "Split": _split,
     "Squeeze": _squeeze,
