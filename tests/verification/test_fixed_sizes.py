@@ -13,6 +13,8 @@ from textmodel import parse
 import fc2conv
 from fc2conv.errors import LimitError
 from fc2conv.io.reader import model_file_from_proto
+from fc2conv.verification.exact.required import requirements
+from fc2conv.verification.exact.walk import Walk
 from fc2conv.verification.fitting import ITEMS, grown
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]>'
@@ -20,13 +22,6 @@ BODIES = {
     "batch, by a weight on the left": ("float[N,4] x", [5, 3], [], "y = MatMul(w, x)"),
     "batch, by a target": ("float[N,5] x", [2, 15], [1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
     "batch, of which others run": ("float[N,5] x", [2, 15], [-1, 15], "r = Reshape(x, to) y = Gemm<transB = 1>(r, w)"),
-    "batch, by a grid": (
-        "float[N,2,2,2] x",
-        [6, 4],
-        [0, 2, -1],
-        """g = Constant<value = float[1,2,1,2] {0.1, 0.2, -0.3, 0.4}>() m = GridSample(x, g)
-           j = Concat<axis = 3>(m, m, m) r = Reshape(j, to) t = Relu(r) y = MatMul(t, w)""",
-    ),
     "batch, by a broadcast": (
         "float[N,5] x",
         [10, 4],
@@ -165,3 +160,16 @@ def test_axes_grow_beside_the_largest_number_of_items_that_is_tried() -> None:
     found = grown(file, {least: {"x": (least, 6, 4)}}, {})
     assert found
     assert all(one[least] == {"x": (least, 6, 4)} and len({*map(str, one.values())}) > 1 for one in found)
+
+
+@pytest.mark.parametrize(
+    ("node", "items"),
+    [("GridSample (x, g)", 1), ("ReverseSequence <batch_axis = 0, time_axis = 1> (x, lengths)", 3)],
+)
+def test_a_constant_for_each_item_fixes_the_batch(node: str, items: int) -> None:
+    constants = "<float[1,2,3,2] g, int64[3] lengths = {1, 4, 2}>"
+    file = model_file_from_proto(
+        parse(f"graph (float[N,4,3,4] x) => (float[A,B,C,D] y) {constants} {{ y = {node} }}", opset=17)
+    )
+    met = {n: all(each.met for each in requirements(Walk(file, {"x": (n, 4, 3, 4)}).run()["y"])) for n in (1, 2, 3)}
+    assert met == {n: n == items for n in (1, 2, 3)}
