@@ -216,8 +216,8 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     axis = dimension_of(node, len(view.dims), 0)
     at = position(view, axis)
     rest = (*view.dims[:axis], *view.dims[axis + 1 :])
-    parts = regroup((view.dims[axis],), indices) if _in_order(ctx, node.input[1], size_of(view.dims[axis])) else None
-    if parts is not None:
+    parts = regroup((view.dims[axis],), indices)
+    if parts is not None and _in_order(ctx, node.input[1], size_of(view.dims[axis])):
         return same_elements(ctx, node, view, (*view.dims[:axis], *parts, *view.dims[axis + 1 :]))
     if not indices and not view.dims[axis]:  # the only one
         return same_elements(ctx, node, view, rest)

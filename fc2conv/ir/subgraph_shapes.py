@@ -87,7 +87,8 @@ _MISREAD = {"Slice": (3, 4), "Pad": (3,)}
 """Operands without which a node would mean something else, and of which inference asks by their shape."""
 
 _SCALED = ("Resize", "Upsample")
-CORRECTED = frozenset((*_MISREAD, *POOLS, *_SCALED))
+_COUNTED = (*POOLS, *_SCALED)
+CORRECTED = frozenset((*_MISREAD, *_COUNTED))
 """Operators beside bodies of which inference may find what does not hold."""
 
 _RANK = -1
@@ -122,12 +123,8 @@ class Corrections:
             if any(node.input[i] and node.input[i] not in seen for i in misread(node)):
                 node.op_type = _UNKNOWN
                 changed = True
-            counted = rounded_down(node, known_sizes(seen.get(_at(node.input, 0))))
-            if counted is not node:
-                node.CopyFrom(counted)
+            if op(node) in _COUNTED and _recounted(graph, node, known_sizes(seen.get(_at(node.input, 0)))):
                 return True  # what is behind it has other sizes
-            if _rescaled(graph, node, known_sizes(seen.get(_at(node.input, 0)))):
-                return True
             for name, body in subgraphs(node):
                 inner = scope_path(path, node, name)
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))
@@ -181,24 +178,15 @@ class Corrections:
         found, declared = False, {value.name for value in graph.value_info}
         for i, value in enumerate(body.input[2:]):
             result, back = _at(node.output, i), _at([each.name for each in body.output], i + 1)
-            first, last, body_sizes = seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)
-            if (
-                not result
-                or result in declared
-                or result in seen
-                or first is None
-                or last is None
-                or body_sizes is None
-            ):
+            shapes = [seen.get(_at(node.input, i + 2)), within.get(back), sizes_of(value)]
+            known = [shape for shape in shapes if shape is not None]
+            if not result or result in declared or result in seen:
                 continue
-            if not len(first) == len(last) == len(body_sizes):
+            if len(known) < len(shapes) or len({*map(len, known)}) > 1:
                 continue
             info = graph.value_info.add(name=result)
             info.type.tensor_type.elem_type = value.type.tensor_type.elem_type
-            _declare(
-                info,
-                [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(first, last, body_sizes, strict=True)],
-            )
+            _declare(info, [sizes[0] if len({*sizes}) == 1 else None for sizes in zip(*known, strict=True)])
             self._stated.add((path, result))
             found = True
         return found
@@ -222,6 +210,15 @@ def misread(node: NodeProto) -> Iterator[int]:
 def scales_of(node: NodeProto) -> str:
     """The operand that holds the scales of a Resize or an Upsample; "" for none."""
     return _at(node.input, 2 if len(node.input) > 2 else 1) if op(node) in _SCALED else ""
+
+
+def _recounted(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -> bool:
+    """Changes a pool or a Resize of which inference counts other cells than runtimes; if it does."""
+    counted = rounded_down(node, sizes)
+    if counted is node:
+        return _rescaled(graph, node, sizes)
+    node.CopyFrom(counted)
+    return True
 
 
 def _rescaled(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -> bool:

@@ -49,8 +49,7 @@ def _check_sizes(found: Verification, work: Work, options: Options) -> None:
         return
     from fc2conv.verification.pair import verify_pair
 
-    numbers = replace(options.verification, only="numeric", save_failing_inputs=None)
-    if verify_pair(work.read, work.read, False, numbers).verdict.accepted:
+    if verify_pair(work.read, work.read, False, _numbers(options)).verdict.accepted:
         what = f"--static={options.static} writes sizes with which the model does not run: {open_[0].detail}"
         raise UsageError(what, "nothing was written; give another number, or other sizes (--overwrite-input-shape)")
 
@@ -126,6 +125,11 @@ def _frozen(file: ModelFile) -> ModelFile:
     return replace(file, model=model)
 
 
+def _numbers(options: Options) -> VerifyOptions:
+    """How two models are run beside the proof: nothing is saved."""
+    return replace(options.verification, only="numeric", save_failing_inputs=None)
+
+
 def _measured(
     found: Verification, rewritten: Rewritten, unchanged: ModelFile, written: ModelFile, options: Options
 ) -> Verification:
@@ -135,8 +139,7 @@ def _measured(
     moved = max(rewritten.requantized.values())
     layers = counted(len(rewritten.requantized), "layer")
     weights = f"weights of {layers} were quantized per output, and moved by up to {moved:.2g}"
-    numbers = replace(options.verification, only="numeric", save_failing_inputs=None)
-    apart = verify_pair(unchanged, written, False, numbers)
+    apart = verify_pair(unchanged, written, False, _numbers(options))
     far = [f"{each.output} by {_share(each)}" for each in apart.outputs if each.max_abs_difference is not None]
     detail = f"{weights} of the largest; the outputs moved, relative to their largest value: {', '.join(far)}"
     check = Check(name="requantized", verdict=Verdict.AGREES, detail=detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -128,8 +128,7 @@ class _Proof:
                 break
             pair = expected.on_windows(self.original, self.sliding, self.claims, sizes)
             if self.partly.intersection(pair.cells):
-                whole = expected.on_windows(self.original, self.sliding, self.claims, sizes, whole=True)
-                self._alone(found, pair, images, whole)
+                self._alone(found, self._partly(pair, sizes), images)
             elif pair.found.model.graph.output:
                 found.add(pair, images)
             count = len(pair.cells)
@@ -149,27 +148,31 @@ class _Proof:
         pair = next((pair for held in ({}, self.claims.held) if (pair := larger(held)).cells), None)
         if pair is None:
             return []
-        taken = self._alone(found, pair, images)
+        taken = self._alone(found, [pair], images)
         return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}"] if taken else []
 
-    def _alone(self, found: Pairs, pair: expected.Expected, images: Images, *others: expected.Expected) -> bool:
+    def _partly(self, pair: expected.Expected, sizes: Mapping[str, Shape]) -> Iterator[expected.Expected]:
+        """Yield a pair whose windows move along some axes, and the one whose windows take all of the other axes."""
+        yield pair
+        yield expected.on_windows(self.original, self.sliding, self.claims, sizes, whole=True)
+
+    def _alone(self, found: Pairs, ways: Iterable[expected.Expected], images: Images) -> bool:
         """Add what is compared with what the original makes of a larger image; leave open what is another thing.
 
-        The `others` say it in another way, of which one is enough.
+        It may be said in several ways, of which one is enough.
         """
-        accepted = False
-        for each in (pair, *others):
-            alone = self._pairs("windows", each.compared)
-            alone.add(each, images)
-            accepted = alone.check().verdict.accepted
-            if accepted:
-                break
-        if accepted:
-            found.take(alone)
-        elif not (found.compared.issuperset(pair.compared) and self.by_size):
+        before = False
+        for pair in ways:
+            before = found.compared.issuperset(pair.compared)
+            alone = self._pairs("windows", pair.compared)
+            alone.add(pair, images)
+            if alone.check().verdict.accepted:
+                found.take(alone)
+                return True
+        if not (before and self.by_size):
             # else it was the same on an image that is padded as that of the training size
             found.fault(Verdict.INCONCLUSIVE, ["nothing compared: the original makes another map of a larger image"])
-        return accepted
+        return False
 
     def _unsized(self, values: Values) -> str:
         """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""

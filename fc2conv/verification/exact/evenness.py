@@ -160,14 +160,14 @@ def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int
         arrays = [np.asarray(each, np.float64) for each in (*one, *other) if each is not None]
         if len(arrays) < 4:
             return FAR
-        unlike = longer((one, other))
-        if unlike:
+        in_number = longer((one, other))
+        if in_number:
             arrays = [_extremes(each) for each in arrays[:2]] + [_extremes(each)[:, None] for each in arrays[2:]]
         start, end = arrays[0] - arrays[2], arrays[1] - arrays[3]
         growth = (end - start) / (many - few)
         at = (few - start[growth != 0] / growth[growth != 0]).ravel()
         once = name in ("Equal", "Cast")  # it does something else at the number alone
-        if not unlike:
+        if not in_number:
             early = at[(at > least if name in BENT else at >= least) & (at <= few)]
             changes |= {few - ceil(each) for each in early}
             if once and (at > many).any():

@@ -22,13 +22,8 @@ def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made
 
 def count(sequence: Term) -> int | None:
     """Return how many items a sequence has; None where that is not known."""
-    whole = sequence.operand(0)
-    if sequence.op.name == "SplitToSequence" and whole.shape is not None:
-        axis = int(sequence.op.attributes.get("axis", 0)) % len(whole.shape)
-        stops = _stops(sequence, whole.shape[axis])
-        return None if stops is None else len(stops)
-    items = _items(sequence)
-    return None if items is None else len(items)
+    split, items = _split(sequence), _items(sequence)
+    return len(split[1]) if split is not None else None if items is None else len(items)
 
 
 def _items(sequence: Term) -> list[Term] | None:
@@ -75,19 +70,25 @@ def _item(node: NodeProto, operands: Sequence[Term]) -> Made | None:
     index, items = int(place.reshape(-1)[0]), _items(sequence)
     if items is not None and -len(items) <= index < len(items):
         return _node("Identity", node, ["x"]), {"x": items[index]}
-    whole = sequence.operand(0)
-    if sequence.op.name != "SplitToSequence" or whole.shape is None:
+    axis, stops = _split(sequence) or (0, [])
+    if not -len(stops) <= index < len(stops):
         return None
-    axis = int(sequence.op.attributes.get("axis", 0)) % len(whole.shape)
-    stops = _stops(sequence, whole.shape[axis])
-    if stops is None or not -len(stops) <= index < len(stops):
-        return None
-    index %= len(stops)
+    whole, index = sequence.inputs[0], index % len(stops)
     if len(sequence.inputs) < 2 and not sequence.op.attributes.get("keepdims", 1):
         return _node("Gather", node, ["x", "i"], axis=axis), {"x": whole, "i": number(np.array(index), label(node))}
     ends = [stops[index - 1] if index else 0, stops[index], axis]
     given = {name: number(np.array([end]), label(node)) for name, end in zip("bea", ends, strict=True)}
     return _node("Slice", node, ["x", *given]), {"x": whole, **given}
+
+
+def _split(sequence: Term) -> tuple[int, list[int]] | None:
+    """The axis along which a tensor was split to a sequence, and where each item ends; None where that is not known."""
+    whole = sequence.operand(0)
+    if sequence.op.name != "SplitToSequence" or whole.shape is None:
+        return None
+    axis = int(sequence.op.attributes.get("axis", 0)) % len(whole.shape)
+    stops = _stops(sequence, whole.shape[axis])
+    return None if stops is None else (axis, stops)
 
 
 def _stops(sequence: Term, size: int) -> list[int] | None:

@@ -48,6 +48,8 @@ def infer(
     if domain == "" and node.op_type == "If":
         pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
         return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
+    if domain == "" and node.op_type == "Scan" and opsets.get("", 0) >= SCANS_ONE:
+        return _scanned(node, operands, bodies)
     said = [v.value is not None and (v.integer or v.size <= _SIZES) for v in operands]  # what may say a shape
     named = (key, *((v.kind, v.shape, v.key if tells else b"") for v, tells in zip(operands, said, strict=True)))
     if named not in known or bodies:
@@ -57,8 +59,6 @@ def infer(
         for i, (before, after) in enumerate(zip(operands[2:], bodies[1:], strict=False)):
             if i < len(found) and before.shape is not None and before.shape == after.shape:
                 found[i] = (after.kind, before.shape)  # what goes into the body and comes out of it the same
-    if domain == "" and node.op_type == "Scan" and opsets.get("", 0) >= SCANS_ONE:
-        return _scanned(node, operands, bodies)
     return found
 
 
@@ -127,13 +127,14 @@ def _scanned(node: NodeProto, operands: Operands, bodies: Sequence[Term]) -> lis
     states, given = len(carried(node)), {a.name: list(a.ints) for a in node.attribute}
     pairs = zip(operands[:states], bodies, strict=False)
     found = [(after.kind, after.shape if after.shape == before.shape else None) for before, after in pairs]
-    scanned, axis = operands[states].shape, next(iter(given.get("scan_input_axes", [])), 0)
+    rows, axis = operands[states].shape, next(iter(given.get("scan_input_axes", [])), 0)
     axes = given.get("scan_output_axes") or [0] * len(bodies[states:])
     for term, at in zip(bodies[states:], axes, strict=True):
-        shape = None if term.shape is None or not scanned else list(term.shape)
-        if shape is not None and scanned:
-            shape.insert(at % (len(shape) + 1), scanned[axis])
-        found.append((term.kind, None if shape is None else tuple(shape)))
+        shape = term.shape if rows else None
+        if rows and shape is not None:
+            at %= len(shape) + 1
+            shape = (*shape[:at], rows[axis], *shape[at:])
+        found.append((term.kind, shape))
     return found
 
 

@@ -137,7 +137,7 @@ class Scope:
         return self._made(node, domain, operands) if found is None else found
 
     def _replaced(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term] | None:
-        """The results of what stands for a node: a function, its parts, a branch, steps; None where nothing does."""
+        """Walk a node as what it is made of: a function, parts, a branch or steps; None where it is an operator."""
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
