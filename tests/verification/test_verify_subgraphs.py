@@ -179,3 +179,20 @@ def test_a_compress_by_a_constant_takes_these_places() -> None:
     compressed = parse(text.format(4, "Compress <axis = 1> (m, c)"))
     assert verify(compressed, parse(text.format(4, "Gather <axis = 1> (m, i)")), False).verdict == "proved"
     assert verify(compressed, parse(text.format(3, "Gather <axis = 1> (m, i)")), False).verdict == "differs"
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "y = Scan <num_scan_inputs = 1, body = b (s, v) => (n, o) { n = Add (s, v)  o = Relu (n) }> (x, r)",
+        """y, z = Scan <num_scan_inputs = 1, scan_input_axes = [7], scan_output_axes = [1, 1],
+               body = b (s, v) => (n, o) { n = Add (s, v)  o = Relu (n) }> (x, r)""",
+        """q = SplitToSequence <axis = 1> (x)
+           m = SequenceMap (q) <body = b (v) => (n, o) { n = Neg (v)  o = Relu (v) }>
+           y = SequenceAt (m, at)""",
+    ],
+)
+def test_bodies_with_other_results_than_their_node_are_no_fault(node: str) -> None:
+    """No runtime takes such a model, and it is the same as itself."""
+    broken = parse(f"g (float[2,3] x, float[4,2,3] r) => (y) <int64 at = {{0}}> {{ {node} }}", opset=17)
+    assert verdicts(verify(broken, broken, False))["exact"] == "proved"

@@ -186,8 +186,7 @@ def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
         yield from (Requirement(size, wanted) for size, dim in pairs if (wanted := declared_size(dim)))
     axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * len(terms[states:])
     for term, axis in zip(terms[states:], axes, strict=False):
-        if term.shape:
-            yield Requirement(min(term.shape[axis], 1), 1)
+        yield from (Requirement(min(size, 1), 1) for size in _along(term.shape or (), [axis]))
 
 
 def _listed(attribute: Any, operand: Term) -> list[int]:

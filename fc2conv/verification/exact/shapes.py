@@ -48,8 +48,9 @@ def infer(
     if domain == "" and node.op_type == "If":
         pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
         return [(one.kind, one.shape if one.shape == other.shape else None) for one, other in pairs]
-    if domain == "" and node.op_type == "Scan" and opsets.get("", 0) >= SCANS_ONE:
-        return _scanned(node, operands, bodies)
+    newer = domain == "" and opsets.get("", 0) >= SCANS_ONE
+    if newer and node.op_type == "Scan" and (made := _scanned(node, operands, bodies)) is not None:
+        return made
     said = [v.value is not None and (v.integer or v.size <= _SIZES) for v in operands]  # what may say a shape
     named = (key, *((v.kind, v.shape, v.key if tells else b"") for v, tells in zip(operands, said, strict=True)))
     if named not in known or bodies:
@@ -122,18 +123,20 @@ def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]
     return found
 
 
-def _scanned(node: NodeProto, operands: Operands, bodies: Sequence[Term]) -> list[Kind]:
-    """What a Scan gives: its states, and what each step gives along one more axis."""
+def _scanned(node: NodeProto, operands: Operands, bodies: Sequence[Term]) -> list[Kind] | None:
+    """What a Scan gives: its states, and what each step gives along one more axis; None where it contradicts itself."""
     states, given = len(carried(node)), {a.name: list(a.ints) for a in node.attribute}
+    axes = given.get("scan_output_axes") or [0] * len(bodies[states:])
+    if not len(node.output) == len(bodies) == states + len(axes) or len(operands) <= states:
+        return None
     pairs = zip(operands[:states], bodies, strict=False)
     found = [(after.kind, after.shape if after.shape == before.shape else None) for before, after in pairs]
     rows, axis = operands[states].shape, next(iter(given.get("scan_input_axes", [])), 0)
-    axes = given.get("scan_output_axes") or [0] * len(bodies[states:])
     for term, at in zip(bodies[states:], axes, strict=True):
         shape = term.shape if rows else None
         if rows and shape is not None:
             at %= len(shape) + 1
-            shape = (*shape[:at], rows[axis], *shape[at:])
+            shape = (*shape[:at], rows[axis % len(rows)], *shape[at:])
         found.append((term.kind, shape))
     return found
 

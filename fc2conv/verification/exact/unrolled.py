@@ -108,7 +108,8 @@ def _map(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Ter
     """A SequenceMap over sequences whose items are known, as a sequence of what its body gives of each."""
     count = sequences.count(operands[0])
     known = [each.shape is not None or sequences.count(each) == count for each in operands]
-    if count is None or not all(known) or not 0 < count * (1 + len(body.node)) <= _UNROLLED:
+    fits = len(body.output) == len(node.output) and all(known)
+    if count is None or not fits or not 0 < count * (1 + len(body.node)) <= _UNROLLED:
         return None
     rows = []
     for i in range(count):
