@@ -57,7 +57,7 @@ def verify_pair(
     if inlined is not None and inlined.model is not original.model and options.only != "numeric":
         original = inlined if same_nodes(original, inlined, sizes[min(sizes)]) else original
     checks = [
-        check_valid(original, converted),
+        check_valid(original, converted, ours),
         check_signature(original, converted, ours),
         check_structure(original, converted, ours),
     ]
@@ -74,7 +74,8 @@ def verify_pair(
     checks += [exact.check, last]
     outputs = outputs_of(original, exact, replace(numeric, check=last), ours)
     faults = [check.verdict for check in checks if check.verdict is Verdict.DIFFERS]
-    verdict = worst([*(each.verdict for each in outputs), *faults])
+    undecided = [check.verdict for check in checks[:1] if check.verdict is Verdict.INCONCLUSIVE]  # a file not valid
+    verdict = worst([*(each.verdict for each in outputs), *faults, *undecided])
     return Verification(
         verdict=Verdict.INCONCLUSIVE if verdict is Verdict.SKIPPED else verdict,
         checks=checks,

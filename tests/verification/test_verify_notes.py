@@ -192,3 +192,14 @@ def test_old_models_list_their_weights_as_inputs() -> None:
     old.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in old.graph.initializer)
     for models in ((original(), old), (old, original())):
         assert verify(*models, False).verdict == "proved"
+
+
+def test_another_tools_file_that_is_not_valid_does_not_differ_for_that() -> None:
+    """onnxruntime's preprocessing writes weights that are no inputs into files of IR version 3, and runs them."""
+    other = original()
+    other.ir_version = 3
+    found = verify(original(), other, False)
+    assert (found.verdict, verdicts(found)["exact"], verdicts(found)["numeric"]) == ("inconclusive", "proved", "agrees")
+    assert found.checks[0].detail.startswith("the second model is not valid: ")
+    assert "in initializer but not in graph input" in found.checks[0].detail
+    assert verify(original(), other, True).verdict == "differs"
