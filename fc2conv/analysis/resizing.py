@@ -13,7 +13,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import recut
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
-from fc2conv.analysis.facts import AsIs, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
+from fc2conv.analysis.facts import AsIs, Elide, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
@@ -27,7 +27,7 @@ _OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
-    if (found := _of_constant(ctx, node) or _expanded_as(ctx, node)) is not None:
+    if (found := _unrepeated(ctx, node) or _of_constant(ctx, node) or _expanded_as(ctx, node)) is not None:
         return found
     found, view, wanted = _resized(ctx, node), ctx.data(node), ctx.requested.get(node.output[0])
     if found is None or wanted is None or view.spatial_form is None or len(view.spatial_form) != len(wanted):
@@ -39,6 +39,18 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
         return found
     shape = NewInts(tuple(size.coefficient for size in sizes))
     return Inferred((replace(found.first, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
+
+
+def _unrepeated(ctx: Context, node: NodeProto) -> Inferred | None:
+    """What is asked for in its own sizes is the same value, as [N, 1, 1, C] by a shape that was computed for it."""
+    view, asked = ctx.first(node), ctx.integers(node.input[1])
+    if view is None or view.spatial_form is None or asked is None:
+        return None
+    dims: Layout = (*((),) * (len(asked) - len(view.dims)), *view.dims)
+    counts = (*(ONE,) * (len(dims) - len(asked)), *asked)
+    if any(count not in (ONE, size_of(dim)) for count, dim in zip(counts, dims, strict=True)):
+        return None
+    return Inferred((view.with_dims(dims),), Elide(node.input[0]))
 
 
 def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
