@@ -281,3 +281,19 @@ def test_an_attribute_of_a_later_operator_set_is_answered_with_what_raises_the_m
     with pytest.raises(InputError, match=r"opset 13 has it, and the model imports 12: .*convert_version\(model, 13\)"):
         check_valid(model)
     check_valid(version_converter.convert_version(model, 13))
+
+
+def test_a_function_of_another_version_of_custom_operators_names_their_domain() -> None:
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("their", 2)]
+    body = [
+        helper.make_node("Odd", ["a"], ["s"], domain="their"),
+        helper.make_node("MatMul", ["s", "v"], ["b"], name="m"),
+    ]
+    model = parse(HEAD)
+    model.functions.append(helper.make_function("local", "F", ["a", "v"], ["b"], body, imports))
+    model.opset_import.extend([helper.make_opsetid("local", 1), helper.make_opsetid("their", 1)])
+    model.graph.node[-1].CopyFrom(helper.make_node("F", ["f", "w"], ["y"], domain="local"))
+    (site,) = fc2conv.plan(model).sites
+    assert site.reason is not None
+    assert (site.reason.code, site.reason.detail) == (
+        "FC402", "in the function F of opset 2 of their, and the model has 1")  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from onnx import FunctionProto, ModelProto, NodeProto, helper, inliner
+from onnx import FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, helper, inliner
 
 from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS, is_custom
@@ -37,9 +37,10 @@ def inlined(model: ModelProto) -> ModelProto | None:
     return _inlined(model, sorted(holding))
 
 
-def left(model: ModelProto) -> list[FunctionProto]:
-    """The functions that hold a layer, and stay as their operators mean something else in the model's operator sets."""
-    return [each for each in model.functions if not _fits(each, model) and _holding({_id(each): each})]
+def left(model: ModelProto) -> list[tuple[FunctionProto, OperatorSetIdProto]]:
+    """The functions that hold a layer, and stay as operators of a set mean something else in that of the model."""
+    found = ((each, _other_set(each, model)) for each in model.functions if _holding({_id(each): each}))
+    return [(function, entry) for function, entry in found if entry is not None]
 
 
 def apart(model: ModelProto) -> ModelProto:
@@ -93,7 +94,8 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
     called = {key for graph, node in blind for key in _called(graph, node)} & functions.keys()
     while more := {each for key in called for each in _calls(functions[key])} & functions.keys() - called:
         called |= more
-    return replace(file, model=_inlined(file.model, sorted(called))) if called else None
+    # One call of onnx's inliner gives inlined values the names of the original that the result is held against.
+    return replace(file, model=_inlined(file.model, sorted(called | _holding(functions)))) if called else None
 
 
 def without(file: ModelFile) -> ModelFile:
@@ -137,7 +139,7 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     others = [each for each in model.functions if _id(each) not in looked_at]
     del out.functions[:]
     out.functions.extend(each for each in model.functions if _id(each) in looked_at)
-    _same_operators(out, chosen)
+    _same_operators(out)
     try:
         for _ in chosen if any(each.attribute_proto for each in out.functions) else ():  # callers first
             called = {_op(node) for node in _all(out.graph.node)} & {*chosen}
@@ -150,6 +152,10 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     except RuntimeError as error:
         what = f"the functions {', '.join(name for _, name in chosen)} cannot be inlined ({error})"
         raise InputError(what, "give them the operator sets of the model, or inline them first") from error
+    before = {_id(each): each.opset_import for each in model.functions}
+    for function in out.functions:
+        del function.opset_import[:]
+        function.opset_import.extend(before[_id(function)])
     out.functions.extend(others)
     _import(out, (function for function in model.functions if _id(function) in chosen))
     check_model(out)
@@ -169,29 +175,46 @@ def _say_defaults(model: ModelProto) -> None:
         node.attribute.extend(each for each in more if each.name not in given)
 
 
-def _same_operators(model: ModelProto, chosen: list[_Id]) -> None:
-    """Gives functions the model's version of ONNX's operator set, where their operators are the same there."""
-    version = onnx_opset(opset_versions(model))
-    for function in (each for each in model.functions if _id(each) in chosen):
-        for entry in (each for each in function.opset_import if each.domain in ONNX_DOMAINS):
-            if _same_there(function, entry.version, version):
+def _same_operators(model: ModelProto) -> None:
+    """Gives functions the model's versions of their operator sets, where their operators are the same there."""
+    own = opset_versions(model)
+    versions = own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
+    for function in model.functions:
+        for entry in function.opset_import:
+            version = versions.get(entry.domain, entry.version)
+            if _same_there(function, model, entry, version):
                 entry.version = version
 
 
-def _same_there(function: FunctionProto, before: int, after: int) -> bool:
-    """Whether ONNX's operators in a function are the same in another version of the operator set."""
-    names = {node.op_type for node in _all(function.node) if node.domain in ONNX_DOMAINS}
-    return all(_form(name, before) == _form(name, after) for name in names)
+def _same_there(function: FunctionProto, model: ModelProto, entry: OperatorSetIdProto, version: int) -> bool:
+    """Whether operators of a set that a function imports are the same in another version of it.
+
+    A function of the model has no version: what its domain has makes no difference.
+    """
+    local = {*map(_id, model.functions)}
+    names = {node.op_type for node in _all(function.node) if _domain(node.domain) == _domain(entry.domain)}
+    operators = {name for name in names if (entry.domain, name) not in local}
+    if _domain(entry.domain):
+        return not operators
+    return all(_form(name, entry.version) == _form(name, version) for name in operators)
+
+
+def _domain(name: str) -> str:
+    return "" if name in ONNX_DOMAINS else name
 
 
 def _fits(function: FunctionProto, model: ModelProto) -> bool:
     """Whether a function's operators are the same in the operator sets of the model, without which none is inlined."""
+    return _other_set(function, model) is None
+
+
+def _other_set(function: FunctionProto, model: ModelProto) -> OperatorSetIdProto | None:
+    """The operator set of a function that is another one in the model's version of it."""
     own = opset_versions(model)
     wanted = own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
-    others = [each for each in function.opset_import if wanted.get(each.domain, each.version) != each.version]
-    return all(
-        each.domain in ONNX_DOMAINS and _same_there(function, each.version, wanted[each.domain]) for each in others
-    )
+    others = ((each, wanted.get(each.domain, each.version)) for each in function.opset_import)
+    found = (each for each, version in others if version != each.version)
+    return next((each for each in found if not _same_there(function, model, each, wanted[each.domain])), None)
 
 
 def _form(name: str, version: int) -> object:

@@ -13,6 +13,7 @@ from onnx import GraphProto, ModelProto
 from fc2conv.analysis import Inference
 from fc2conv.analysis.facts import Remap
 from fc2conv.dataclass import dataclass
+from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
@@ -223,11 +224,14 @@ def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:
 
 def _left(file: ModelFile, options: Options) -> list[Plan]:
     """The layers within functions of other operator sets, which stay there."""
-    out, opset = [], onnx_opset(opset_versions(file.model))
-    for function in functions.left(file.model):
+    out, own = [], opset_versions(file.model)
+    for function, entry in functions.left(file.model):
         graph = GraphProto(name=function.name, node=function.node)
         body = ModelProto(ir_version=file.model.ir_version, graph=graph, opset_import=function.opset_import)
-        what = f"in the function {function.name} of opset {onnx_opset(opset_versions(body))}, and the model has {opset}"
+        ours = entry.domain in ONNX_DOMAINS
+        opset = f"opset {entry.version}" + ("" if ours else f" of {entry.domain}")
+        version = onnx_opset(own) if ours else own[entry.domain]
+        what = f"in the function {function.name} of {opset}, and the model has {version}"
         for plan in fit_model(replace(file, model=body), options)[0]:
             nodes = {each.index: label(plan.graph.nodes[each.index]) for each in plan.decisions}
             new = (Decision(i, Reason(Code.OPSET_TOO_OLD, node, what, _ONE_OPSET)) for i, node in nodes.items())

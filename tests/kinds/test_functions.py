@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import product
 
+import numpy as np
 import pytest
 from execute import difference, feeds, run
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 from proving_kinds import proved
 from textmodel import parse
 
@@ -55,9 +56,10 @@ HIDING = {
 }
 
 
-def model(nodes: str) -> ModelProto:
+def model(nodes: str, own: int = 1) -> ModelProto:
+    """`own` is the version that functions import for each other."""
     text = f"graph (float[N,3,3,3] x) => (float[N,5] y) <float[4,3,1,1] k, float[5,36] w, float[5,5] v> {{ {nodes} }}"
-    return parse(text + FUNCTIONS, opset=18, domains={"own": 1})
+    return parse(text + FUNCTIONS.replace('"own": 1', f'"own": {own}'), opset=18, domains={"own": 1})
 
 
 @pytest.mark.parametrize(("name", "scope"), [*product(CASES, ["spatial", "all"]), *product(HIDING, ["spatial"])])
@@ -69,6 +71,35 @@ def test_what_a_layer_reads_is_seen_through_functions(name: str, scope: str) -> 
     assert report.converted[0].kernel_shape == [3, 3]
     assert not report.kept
     assert sum(node.op_type in ("Flatten", "Reshape", "Transpose") for node in result.graph.node) == 1
+
+
+@pytest.mark.parametrize("nodes", [CASES["beside a layer of its own"], HIDING["choice"]])
+def test_functions_have_no_version(nodes: str) -> None:
+    """jax2onnx imports the domains of functions in the version of ONNX's operators, and in version 1 in the model."""
+    original = model(nodes, own=18)
+    result, report = proved(original)
+    assert not report.kept
+    inputs = feeds(original, {"N": 2})
+    assert difference(run(original, inputs), run(result, inputs)) < 1e-5
+
+
+def test_inlined_values_of_one_name_are_the_same_values() -> None:
+    """Functions that hide a map are inlined later than those that hold a layer."""
+    nodes = "m = Conv (x, k)  o = own.flat (m)  b = own.linear (o, w)  c = own.linear (b, v)  y = own.swish (c)"
+    original = model(nodes)
+    result, _ = proved(original)
+    before = functions.inlined_like(original, result)
+    outputs = [{each.output[0] for each in m.graph.node} for m in (before, result)]
+    names = sorted(name for name in outputs[0] if f"{name}_s" in outputs[1])
+    for each, suffix in ((before, ""), (result, "_s")):
+        del each.graph.output[:]
+        each.graph.output.extend(
+            helper.make_tensor_value_info(name + suffix, TensorProto.FLOAT, None) for name in names
+        )
+    inputs = feeds(original, {"N": 2})
+    values = zip(run(before, inputs), run(result, inputs), strict=True)
+    assert len(names) > 5
+    assert all(np.allclose(one.ravel(), other.ravel(), atol=1e-5) for one, other in values)
 
 
 def test_a_layer_is_kept_for_what_functions_do_and_not_for_being_within_one() -> None:
