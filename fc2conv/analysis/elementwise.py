@@ -129,15 +129,14 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     if wider != dims:
         aligned = {**views, **dict(zip(activations, live, strict=True))}
         return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), aligned)
-    born = node.output[0] if lead.spatial_form is not None else origin
+    plain = View(dims, None, provenance, node.output[0] if lead.spatial_form is not None else origin, blocked_by)
     if any(view.spatial_form is None for view in live):
         _request(ctx, names)
-        return Inferred((View(dims, None, provenance, born, blocked_by),))
+        return Inferred((plain,))
     form, moved = _common_form(live, dims, lead.spatial_form)
     if form is None:
-        return Inferred((View(dims, None, provenance, born, blocked_by),))
-    result = View(dims, form, provenance, origin, blocked_by)
-    moves = dict(zip(activations, moved, strict=True))
+        return Inferred((plain,))
+    result, moves = View(dims, form, provenance, origin, blocked_by), dict(zip(activations, moved, strict=True))
     operands = [AsIs(name) if name in scalars else operand(ctx, name, result, moves.get(name)) for name in names]
     ready = tuple(each for each in operands if each is not None)
     return Inferred((result,), Remap(ready)) if len(ready) == len(operands) else ctx.opaque(node, dims)
