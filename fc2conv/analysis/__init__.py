@@ -25,11 +25,10 @@ from fc2conv.analysis.fc import infer_layer
 from fc2conv.analysis.lifted import IMAGE_RANK, KERNELS, as_map
 from fc2conv.analysis.reshapes import shape_on_spatial_form
 from fc2conv.dataclass import dataclass
-from fc2conv.ir.arithmetic import Numbers
+from fc2conv.ir.arithmetic import SOURCES, Numbers, counted
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.ir.propagation import SOURCES, counted
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Layout, Size, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
+from functools import partial
 
-from onnx import NodeProto, TensorProto
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS
-from fc2conv.ir.arithmetic import MOST, Call, Numbers, evaluate
+from fc2conv.ir.arithmetic import MOST, SOURCES, Numbers, counted
 from fc2conv.ir.arithmetic.amount import Amount, of_size
+from fc2conv.ir.arithmetic.lists import Items, of_lists
+from fc2conv.ir.bodies import Known, through_bodies
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
@@ -47,17 +51,6 @@ def propagate(
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
-SOURCES = frozenset(["Shape", "Size"])
-"""Where chains of arithmetic on sizes begin."""
-
-
-def counted(
-    node: NodeProto, opset: int, number: Callable[[str], Numbers | None], shape: Shape | None
-) -> tuple[Numbers, ...] | None:
-    """The numbers that a node computes of others, or of the shape of what it reads; None where they are not known."""
-    names = () if op(node) in SOURCES else node.input
-    return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))
-
 
 class _Pass:
     """One walk over the nodes; `_better` are the values of which more is known than inference was given."""
@@ -67,7 +60,9 @@ class _Pass:
         self.constants = constants
         self.shapes = {**outer.shapes, **shapes}
         self.numbers = {**outer.numbers}
-        self._better = set(self.numbers)
+        self._lists: dict[str, Items] = {}
+        self._texts: dict[str, np.ndarray] = {}
+        self._better = {*self.numbers, *(() if shapes else outer.shapes)}
 
     def run(self) -> Propagated:
         graph = self.graph
@@ -78,13 +73,35 @@ class _Pass:
             found = self._evaluated(node, kind, operands)
             if found is not None:
                 for name, numbers in zip(results, found, strict=False):
-                    self.numbers[name] = numbers
-                    self._better.add(name)
-                    self._learn(name, tuple(map(Size, numbers.cells.shape)))
+                    self._take(name, Known(tuple(map(Size, numbers.cells.shape)), numbers))
+            elif kind in ("If", "Loop"):
+                walk = partial(self._through, node)
+                for name, value in zip(results, through_bodies(node, self._known, walk), strict=False):
+                    self._take(name, value)
             elif (kind in _RULES or not self._better.isdisjoint(operands)) and self._open(results):
                 for name, shape in self._shapes(node, kind).items():
                     self._learn(name, shape)
         return Propagated(self.shapes, self.numbers)
+
+    def _take(self, name: str, value: Known) -> None:
+        if value.numbers is not None:
+            self.numbers[name] = value.numbers
+            self._better.add(name)
+        if value.shape is not None:
+            self._learn(name, value.shape)
+
+    def _known(self, name: str) -> Known:
+        return Known(self.shape(name), self.number(name))
+
+    def _through(self, node: NodeProto, name: str, body: GraphProto, given: Mapping[str, Known]) -> list[Known]:
+        """What is known of the results of a body that is given so much."""
+        inner = self.graph.within(node, name, body)
+        shapes = {each: value.shape for each, value in given.items() if value.shape is not None}
+        numbers = {each: value.numbers for each, value in given.items() if value.numbers is not None}
+        around = Propagated({**self.shapes, **shapes}, {**self.numbers, **numbers})
+        walk = _Pass(inner, Constants(inner, self.constants.file, self.constants), {}, around)
+        walk.run()
+        return [walk._known(each) for each in inner.outputs]
 
     def shape(self, name: str) -> Shape | None:
         found = self.shapes.get(name)
@@ -100,10 +117,21 @@ class _Pass:
 
     def _evaluated(self, node: NodeProto, kind: str, operands: Sequence[str]) -> tuple[Numbers, ...] | None:
         source = kind in SOURCES
-        if not source and self.numbers.keys().isdisjoint(operands):
+        if not source and all(known.keys().isdisjoint(operands) for known in (self.numbers, self._lists, self._texts)):
             return None  # every chain begins with a shape
         shape = self.shape(operands[0]) if source else None
-        return counted(node, self.graph.opset, self.number, shape) or self._by_reference(node)
+        found = counted(node, self.graph.opset, self.number, shape) or self._of_lists(node)
+        return self._by_reference(node) if found is None else found
+
+    def _of_lists(self, node: NodeProto) -> tuple[Numbers, ...] | None:
+        """What a node makes of a list, and nothing where it makes one, which is noted; None of any other node."""
+        read = [self._lists[name] if name in self._lists else self.number(name) for name in node.input if name]
+        known = [each for each in read if each is not None]
+        found = of_lists(node, known) if len(known) == len(read) else None
+        if isinstance(found, tuple):
+            self._lists[node.output[0]] = found
+            return ()
+        return None if found is None else (found,)
 
     def _by_reference(self, node: NodeProto) -> tuple[Numbers, ...] | None:
         """The results of any other operator of known numbers that gives few."""
@@ -111,9 +139,13 @@ class _Pass:
             return None
         known = {name: self.number(name) for name in node.input if name}
         values = {name: each.array() for name, each in known.items() if each is not None and each.known}
+        values |= {name: self._texts[name] for name in known.keys() & self._texts.keys()}
         shapes = at_node(node, self.graph.opsets, {}, values) if len(values) == len(known) else {}
         few = all(name in shapes and product(shapes[name]).coefficient <= MOST for name in node.output if name)
         made = computed(node, values, self.graph.opsets) if few and shapes else None
+        self._texts |= {
+            name: each for name, each in zip(node.output, made or (), strict=False) if each.dtype.kind == "U"
+        }
         found = [Numbers.of(array) for array in made or ()]
         out = tuple(each for each in found if each is not None)
         return out if out and len(out) == len(node.output) else None

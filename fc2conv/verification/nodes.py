@@ -199,10 +199,13 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
     note("onnx.reference", label(node))
     try:
         with np.errstate(all="ignore"):  # what is not finite here is not in the model either
-            made = iter(ReferenceEvaluator(model).run(None, given))
+            made = ReferenceEvaluator(model).run(None, given)
     except (*_FAULTS, MemoryError) as error:
         raise UnmodelledError(f"{label(node)} ({error})") from error
-    return [np.asarray(next(made)) if name else np.zeros(0) for name in node.output]
+    if any(isinstance(each, list) for each in made):
+        raise UnmodelledError(f"{label(node)} (a sequence)")
+    results = iter(made)
+    return [np.asarray(next(results)) if name else np.zeros(0) for name in node.output]
 
 
 def prepare() -> None:

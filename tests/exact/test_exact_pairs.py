@@ -41,6 +41,11 @@ SAME = {
         "s = Constant<value_int = 3>() q = SplitToSequence<axis = 1>(x, s) y = ConcatFromSequence<axis = -1>(q)",
         "y = Identity(x)",
     ),
+    "the length of a sequence": (
+        "q = SplitToSequence<axis = 1>(x) n = SequenceLength(q) s = Shape(x) k = SplitToSequence<keepdims = 0>(s) "
+        "m = SequenceLength(k) a = Mul(m, n) f = Cast<to = 1>(a) y = Add(x, f)",
+        "f = Constant<value_float = 8.0>() y = Add(x, f)",
+    ),
     "Relu is a Clip from 0": ("y = Relu(x)", "z = Constant<value_float = 0.0>() y = Clip(x, z)"),
     "LeakyRelu": (
         "y = LeakyRelu<alpha = 0.25>(x)",
@@ -145,6 +150,12 @@ def test_a_cut_of_the_batch_is_seen(end: int) -> None:
         f" e = Constant<value_ints = [{end}]>() y = Slice(r, s, e, s) }}"
     )
     assert compared(original, cut).parted
+
+
+def test_how_many_parts_a_batch_has_is_not_shown_by_few_items() -> None:
+    one = "f = Constant<value_float = 1.0>() y = Add(x, f)"
+    parts = "k = Constant<value_int = 70>() q = SplitToSequence(x, k) n = SequenceLength(q) f = Cast<to = 1>(n) "
+    assert not compared(text(_pointwise(parts + "y = Add(x, f)")), text(_pointwise(one))).proved
 
 
 def test_random_nodes_are_never_shared() -> None:

@@ -16,14 +16,14 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import NodeProto, numpy_helper
 
 from fc2conv.ir.arithmetic import cells
 from fc2conv.ir.arithmetic.amount import Cell, UndecidedError, of_size
 from fc2conv.ir.arithmetic.moving import MOVING, Rule
 from fc2conv.ir.arithmetic.numbers import BOOL, INT64, MOST, Call, Numbers, filled, settled
 from fc2conv.ir.graph import attribute, op
-from fc2conv.layout.axes import product
+from fc2conv.layout.axes import Size, product
 
 OF_TWO: dict[str, Callable[[Cell, Cell], Cell]] = {
     "Add": lambda left, right: left + right,
@@ -241,3 +241,15 @@ def evaluate(call: Call) -> tuple[Numbers, ...] | None:
     except (ArithmeticError, ValueError, IndexError, TypeError):
         return None  # UndecidedError is an ArithmeticError; the others are numpy's, for operands that do not fit
     return (found,) if isinstance(found, Numbers) else tuple(found)
+
+
+SOURCES = frozenset(["Shape", "Size"])
+"""Where chains of arithmetic on sizes begin."""
+
+
+def counted(
+    node: NodeProto, opset: int, number: Callable[[str], Numbers | None], shape: tuple[Size, ...] | None
+) -> tuple[Numbers, ...] | None:
+    """The numbers that a node computes of others, or of the shape of what it reads; None where they are not known."""
+    names = () if op(node) in SOURCES else node.input
+    return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))

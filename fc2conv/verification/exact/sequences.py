@@ -11,12 +11,16 @@ from fc2conv.verification.exact.terms import ABSENT, Term, number
 from fc2conv.verification.nodes import integer, label
 
 Reshaped = Callable[[Term, tuple[int, ...], str], Term]
+READS = ("SequenceAt", "ConcatFromSequence", "SequenceLength")
 Made = tuple[NodeProto, dict[str, Term]]
 """A node, and what it reads by name."""
 
 
 def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made | None:
     """Return what reads a sequence as a node that reads what this was made of; None where that is not known."""
+    if node.op_type == "SequenceLength":
+        items = None if _rounds(operands[0]) else count(operands[0])
+        return None if items is None else (_node("Identity", node, ["n"]), {"n": number(np.array(items), label(node))})
     return _item(node, operands) if node.op_type == "SequenceAt" else _joined(node, operands[0], reshaped)
 
 
@@ -24,6 +28,11 @@ def count(sequence: Term) -> int | None:
     """Return how many items a sequence has; None where that is not known."""
     split, items = _split(sequence), _items(sequence)
     return len(split[1]) if split is not None else None if items is None else len(items)
+
+
+def _rounds(sequence: Term) -> bool:
+    """Whether the items of a sequence are a number of times one size, the last one perhaps smaller."""
+    return sequence.op.name == "SplitToSequence" and len(sequence.inputs) > 1 and sequence.inputs[1].shape == ()
 
 
 def _items(sequence: Term) -> list[Term] | None:

@@ -153,8 +153,7 @@ class Scope:
             return None
         if (plain := self._plain(node, operands)) is not None:
             return [plain]
-        reads = node.op_type in ("SequenceAt", "ConcatFromSequence")
-        if reads and (chosen := sequences.taken(node, operands, self.reshaped)):
+        if node.op_type in sequences.READS and (chosen := sequences.taken(node, operands, self.reshaped)):
             given = {name: self.add(term) for name, term in chosen[1].items()}
             return replace(self, known={**given})._results(chosen[0])
         if node.op_type == "If" and operands[0].value is not None:
