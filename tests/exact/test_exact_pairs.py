@@ -42,9 +42,8 @@ SAME = {
         "y = Identity(x)",
     ),
     "the length of a sequence": (
-        "q = SplitToSequence<axis = 1>(x) n = SequenceLength(q) s = Shape(x) k = SplitToSequence<keepdims = 0>(s) "
-        "m = SequenceLength(k) a = Mul(m, n) f = Cast<to = 1>(a) y = Add(x, f)",
-        "f = Constant<value_float = 8.0>() y = Add(x, f)",
+        "q = SplitToSequence<axis = 1>(x) n = SequenceLength(q) f = Cast<to = 1>(n) y = Add(x, f)",
+        "f = Constant<value_float = 4.0>() y = Add(x, f)",
     ),
     "Relu is a Clip from 0": ("y = Relu(x)", "z = Constant<value_float = 0.0>() y = Clip(x, z)"),
     "LeakyRelu": (
