@@ -47,8 +47,8 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
     """Plans a model and the forms of it in which a layer may see more of a map, each made of the one before.
 
-    A form stays where more is converted, or with fewer layout nodes. Why a layer is kept says the last one, which hides
-    least.
+    A form stays where more is converted, or with fewer layout nodes; one without choices and sequences where the model
+    is to slide. Why a layer is kept says the last one, which hides least.
     """
     plans, made = _as_requested(file, options)
     base, last, seen = file, file, plans
@@ -59,7 +59,8 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
         last, (seen, new) = other, _as_requested(other, options)
         more, less = _converted(seen) - _converted(plans), _converted(plans) - _converted(seen)
         cheaper = not less and form is not settled and sum(p.dearer for p in seen) < sum(p.dearer for p in plans)
-        if new is not None and (more or cheaper):
+        plainer = not less and form in (taken_apart, settled) and options.sliding is not None
+        if new is not None and (more or cheaper or plainer):
             plans, made, base = seen, new, other
     if seen is not plans:
         plans = _beside(plans, _reasons(seen))

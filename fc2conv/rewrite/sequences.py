@@ -32,8 +32,8 @@ _READS = ("SequenceAt", "ConcatFromSequence")
 
 
 def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """The model without items of known places; None where there are none, or all layers are converted."""
-    kept = not all(each.converts for plan in plans for each in plan.decisions)
+    """The model without items of known places; None where there are none, or nothing would come of it."""
+    kept = options.sliding is not None or not all(each.converts for plan in plans for each in plan.decisions)
     if not kept or not any(op(node) in _READS for plan in plans for node in plan.graph.nodes):
         return None
     copy, changed = replace(file, model=functions.inlined(file.model) or deepcopy(file.model)), False

@@ -86,3 +86,23 @@ def test_a_scale_by_the_channels_of_a_layer_is_a_number() -> None:
     sliding = slid(model)
     assert at_training_size(model, sliding) < 1e-5
     assert at_crops(model, sliding, (10, 11)) < 2e-5
+
+
+CHOSEN = {
+    "a branch that is taken": """s = Shape (c)  h = Gather <axis = 0> (s, two)  few = Greater (h, one)  d = If (few) <
+        then_branch = a () => (u) { m = MaxPool <kernel_shape = [2, 2]> (c)  u = Relu (m) },
+        else_branch = o () => (v) { v = Neg (c) }>""",
+    "maps of a list": """q = SplitToSequence <axis = 1> (c, four)  a0 = SequenceAt (q, one)  a1 = SequenceAt (q, z)
+        p = SequenceConstruct (a0, a1)  d = ConcatFromSequence <axis = 1> (p)""",
+}
+
+
+@pytest.mark.parametrize("kind", CHOSEN)
+def test_a_choice_of_maps_that_is_known_slides(kind: str) -> None:
+    text = shuffled(CHOSEN[kind]).replace(
+        "int64[1] z = {0}, int64[1] one", "int64 four = {4}, int64 z = {0}, int64 one"
+    )
+    model = parse(text)
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < 1e-5
+    assert at_crops(model, sliding, (10, 11)) < 2e-5
