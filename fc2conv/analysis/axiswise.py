@@ -24,6 +24,7 @@ from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
+from fc2conv.ir.counting import counts_up
 from fc2conv.ir.graph import int_attribute, label
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, regroup, size_of
 from fc2conv.layout.view import Provenance, View, align, position, without
@@ -217,7 +218,8 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     at = position(view, axis)
     rest = (*view.dims[:axis], *view.dims[axis + 1 :])
     parts = regroup((view.dims[axis],), indices)
-    if parts is not None and _in_order(ctx, node.input[1], size_of(view.dims[axis])):
+    size = size_of(view.dims[axis])
+    if parts is not None and counts_up(ctx.constants, node.input[1], size.coefficient if size.known else None):
         return same_elements(ctx, node, view, (*view.dims[:axis], *parts, *view.dims[axis + 1 :]))
     if not indices and not view.dims[axis]:  # the only one
         return same_elements(ctx, node, view, rest)
@@ -239,12 +241,6 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     operands = (found.operand(node.input[0]), NewInts(tuple(pick.coefficient for pick in picks)))
     whole = replace(inferred.first, spatial_form=spatial_form)
     return Inferred((whole,), Remap(operands, {"axis": found.at}, moved(made, spatial_form)))
-
-
-def _in_order(ctx: Context, name: str, size: Size) -> bool:
-    """Whether indices are all of a dimension in its order, as PyTorch's newer exporter writes a view by strides."""
-    listed = ctx.constants.array(name) if ctx.constants.is_constant(name) and size.known else None
-    return listed is not None and np.array_equal(listed.reshape(-1), np.arange(size.coefficient))
 
 
 @handles("LpNormalization", "CumSum", "CumProd")

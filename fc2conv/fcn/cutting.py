@@ -13,6 +13,7 @@ from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import left, put_together, regroup, taken
 from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck, handles
+from fc2conv.ir.counting import counts_up
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 from fc2conv.rewrite.pool import TO_THE_END
@@ -29,8 +30,7 @@ def _gather(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
     indices, axis = slider.values(node.input[1]), int_attribute(node, "axis", 0)
     form = slider.form(node, apart=True)
-    if indices is not None and indices.ndim > 1 and np.array_equal(indices.reshape(-1), np.arange(form.shape[axis])):
-        # All of a dimension in its order, as PyTorch's newer exporter writes a view by strides: a Reshape.
+    if (indices is None or indices.ndim > 1) and counts_up(slider.constants, node.input[1], form.shape[axis]):
         put_together(slider, node, regroup(slider, node, form, slider.shape(node.output[0], node)))
         return
     if indices is None or indices.ndim > 1:

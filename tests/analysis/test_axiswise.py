@@ -145,6 +145,19 @@ def test_gather_of_all_in_their_order_is_a_reshape() -> None:
     assert (seen.dims("y"), seen.recipe("y")) == ("x.0 | 1 | x.1 | x.2 | x.3", Elide("x"))
 
 
+@pytest.mark.parametrize(("offsets", "dims"), [("0, 1, 2, 3", "x.0 | x.1"), ("0, 1, 3, 2", "y.0 | y.1")])
+def test_gather_of_all_items_in_their_order_is_a_reshape(offsets: str, dims: str) -> None:
+    seen = along(
+        """s = Shape (x)  n = Gather (s, i)  r = Range (i, n, one)  m = Mul (r, four)  u = Unsqueeze (m, ax)
+        o = Add (u, k)  f = Reshape (x, flat)""",
+        "Gather (f, o)",
+        shape="N,4,1,1",
+        declared=f"""int64 i = {{0}}, int64 one = {{1}}, int64 four = {{4}}, int64[1] ax = {{1}},
+        int64[4] k = {{{offsets}}}, int64[1] flat = {{-1}}""",
+    )
+    assert seen.dims("y") == dims
+
+
 @pytest.mark.parametrize(
     ("node", "declared", "dims"),
     [
