@@ -13,6 +13,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from fc2conv.analysis.reductions import OF_POOLS
+from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.facts import Pool
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
@@ -21,7 +22,7 @@ from fc2conv.fcn.parts import channels_first, channels_last, left, over_channels
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import reads_all
 from fc2conv.fcn.training import Shape
-from fc2conv.ir.graph import int_attribute, label, named, new_node, op
+from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, new_node, op
 from fc2conv.reasons import Code
 
 _WINDOWED = {
@@ -207,6 +208,23 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
         slider.emit(node)
     else:
         _in_groups(slider, node, form.name, (0, groups, -1), f"{made}_map", made)
+    slider.forms[made] = replace(form, name=made)
+    reads_all(slider, made, form)
+    slider.pools.append(Pool(node, form.name, made, "within"))
+
+
+@handles("MeanVarianceNormalization")
+def _normalized(slider: Slider, node: NodeProto) -> None:
+    """A norm of each cell, or of each image."""
+    form, dims, several = slider.axes_of(node, ints_attribute(node, "axes") or (0, 2, 3))
+    if BATCH in several:
+        raise Stuck(Code.NOT_SLIDING, node, "it normalizes all items of a batch together")
+    if not several & form.free:
+        only_channels(node, form, dims, several)
+        slider.emit(node, axes=[CHANNELS])
+        slider.result(node, form)
+        return
+    made = slider.emit(node, axes=sorted(several)).output[0]
     slider.forms[made] = replace(form, name=made)
     reads_all(slider, made, form)
     slider.pools.append(Pool(node, form.name, made, "within"))

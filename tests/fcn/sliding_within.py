@@ -79,6 +79,7 @@ CUTS: dict[str, str] = {
 
 WHOLE: dict[str, str] = {
     "InstanceNormalization": "r = InstanceNormalization (c, g4, h4)",
+    "MeanVarianceNormalization": "r = MeanVarianceNormalization <axes = [1, 2, 3]> (c)",
     "GroupNormalization": "r = GroupNormalization <num_groups = 2> (c, g4, h4)",
     "groups by Reshape": """q = Reshape (c, groups)  i = InstanceNormalization (q, g2, h2)  b = Reshape (i, whole)
         m = Mul (b, g41)  r = Add (m, h41)""",

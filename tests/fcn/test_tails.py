@@ -36,6 +36,7 @@ TAILS = {
         (17,),
     ),
     "split and joined": ("a, d = Split <axis = 1> (s, parts)  y = Concat <axis = 1> (d, a)", (13,)),
+    "mean and variance": ("y = MeanVarianceNormalization <axes = [-1]> (s)", (9, 13)),
     "slice": ("a = Slice (s, one, five, one)  d = Slice (s, zero, one, one)  y = Concat <axis = -1> (a, d)", (13,)),
     "gather": ("y = Gather <axis = 1> (s, order)", (13,)),
     "two halves": ("a = Relu (s)  d = Neg (s)  e = Max (a, d)  y = Sum (e, s)", (13,)),
