@@ -93,12 +93,21 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
             compared = node.input[0]
         elif kind in ACTIVATIONS and not then:
             then = kind
+        elif not then and is_log_softmax(makers, node):
+            then = "LogSoftmax"
         elif kind == "Log" and not then and (inner := makers.get(node.input[0])) is not None and op(inner) == "Softmax":
             node, then = inner, "LogSoftmax"
         elif kind not in _PASSED:
             break
         name = node.input[0]
     return name, then, compared
+
+
+def is_log_softmax(makers: Mapping[str, NodeProto], node: NodeProto) -> bool:
+    """Whether a node is a LogSoftmax, which may be written as `x - ReduceLogSumExp (x)`."""
+    less = makers.get(node.input[1]) if op(node) == "Sub" else None
+    written = less is not None and op(less) == "ReduceLogSumExp" and less.input[0] == node.input[0]
+    return op(node) == "LogSoftmax" or (written and less is not None and int_attribute(less, "keepdims", 1) == 1)
 
 
 def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, output: str) -> _Exchanged:

@@ -22,10 +22,15 @@ _ONE_SIZE = "Export the network with a Resize in front, so that all its images h
 
 def named(slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> list[Reason]:
     """The obstacles, with the names of the original."""
-    return [
-        replace(each, node=_known_as(each.node, slider, original, held), detail=_in_own_names(each.detail, original))
-        for each in slider.obstacles
-    ]
+    kinds = [{label(node): op(node) for node in nodes} for nodes in (original.graph.node, slider.nodes)]
+    found = []
+    for each in slider.obstacles:
+        node, detail = _known_as(each.node, slider, original, held), _in_own_names(each.detail, original)
+        own, here = (kind.get(name, "") for kind, name in zip(kinds, (node, each.node), strict=True))
+        if own and here and own != here and detail.split(" ")[0] == here:
+            detail = f"{own} ({here} in the network that slides){detail.removeprefix(here)}"
+        found.append(replace(each, node=node, detail=detail))
+    return found
 
 
 def _known_as(name: str, slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> str:

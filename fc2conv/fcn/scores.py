@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
-from fc2conv.fcn.activations import ACTIVATIONS, MAXIMA, MEANS
+from fc2conv.fcn.activations import ACTIVATIONS, MAXIMA, MEANS, is_log_softmax
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import op, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -22,7 +22,7 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
     """The model with its outputs as they are wanted, by name ("" means all); raises UsageError for no output.
 
     The logits of `y = Softmax(x)` are the output x. Probabilities of an output y are the output `y_probabilities`: its
-    exponential where a LogSoftmax makes y (or a Log of a Softmax), a Softmax over dimension 1 where y are the scores of
+    exponential where a LogSoftmax makes y (however it is written), a Softmax over dimension 1 where y are the scores of
     a layer or a pooling.
     Any other output, such as a gate, has neither, and stays.
     """
@@ -71,26 +71,24 @@ def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
     return node, name != given
 
 
-def _inner(graph: GraphProto, node: NodeProto | None) -> NodeProto | None:
-    """The Softmax whose Log a node is; any other node as it is."""
-    if node is None or node.op_type != "Log":
+def _log(graph: GraphProto, node: NodeProto | None) -> NodeProto | None:
+    """The node that reads the logits of which a node gives the log-probabilities; None of any other node."""
+    if node is None or is_log_softmax({made: each for each in graph.node for made in each.output}, node):
         return node
-    inner, _ = _end(graph, node.input[0])
-    return inner if inner is not None and inner.op_type == "Softmax" else node
+    inner, _ = _end(graph, node.input[0]) if node.op_type == "Log" else (None, False)
+    return inner if inner is not None and inner.op_type == "Softmax" else None
 
 
 def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
     end, laid_out = _end(graph, value.name)
-    node = _inner(graph, end)
-    if node is None or node.op_type not in ACTIVATIONS:
-        return value
-    return _like(value, node.input[0], shaped=node is end and not laid_out)
+    node = _log(graph, end) or (end if end is not None and end.op_type in ACTIVATIONS else None)
+    return value if node is None else _like(value, node.input[0], shaped=node is end and not laid_out)
 
 
 def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
     node, _ = _end(graph, value.name)
     made = f"{value.name}_probabilities"
-    if node is not None and (node.op_type == "LogSoftmax" or _inner(graph, node) is not node):
+    if _log(graph, node) is not None:
         graph.node.append(helper.make_node("Exp", [value.name], [made], name=f"{made}_exp"))
     elif _are_scores(graph, value.name):
         graph.node.append(helper.make_node("Softmax", [value.name], [made], name=f"{made}_softmax", axis=1))

@@ -53,6 +53,11 @@ MAPS: dict[str, tuple[str, Any, Any]] = {
         mean,
         lambda each: np.log(softmax(each)),
     ),
+    "log, written out": (
+        f"{_MEAN} {_FC} l = ReduceLogSumExp <axes = [1]> (t)  y = Sub (t, l)",
+        mean,
+        lambda each: np.log(softmax(each)),
+    ),
     "dropout": (
         f"{_MEAN} d = Dropout (f) t = Gemm <transB = 1> (d, w, b) i = Identity (t) y = Softmax (i)",
         mean,

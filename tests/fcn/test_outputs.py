@@ -99,6 +99,7 @@ PROBABILITIES = {
     "a log": ("y = LogSoftmax (s)", "y_probabilities", True),
     "a log, laid out": ("l = LogSoftmax (s)  y = Reshape (l, shape)", "y_probabilities", True),
     "a log of a softmax": ("p = Softmax (s)  y = Log (p)", "y_probabilities", True),
+    "a log, written out": ("l = ReduceLogSumExp <axes = [-1]> (s)  y = Sub (s, l)", "y_probabilities", True),
     "scores": ("y = Identity (s)", "y_probabilities", True),
     "scores, shifted": ("a = Add (s, b)  y = Div (a, two)", "y_probabilities", True),
     "dropout": ("y = Dropout (s)", "y_probabilities", True),
@@ -119,8 +120,11 @@ def test_probabilities_are_of_what_the_output_is(name: str) -> None:
     assert np.allclose(found.sum(1), 1, atol=1e-5) == are
 
 
-def test_logits_in_front_of_a_log_of_a_softmax() -> None:
-    sliding = slid(network("p = Softmax (s)  y = Log (p)"), score_map={"": "logits"})
+@pytest.mark.parametrize(
+    "log", ["p = Softmax (s)  y = Log (p)", "l = ReduceLogSumExp <axes = [1]> (s)  y = Sub (s, l)"]
+)
+def test_logits_in_front_of_a_log_of_a_softmax(log: str) -> None:
+    sliding = slid(network(log), score_map={"": "logits"})
     assert [value.name for value in sliding.graph.output] == ["s"]
 
 
