@@ -19,7 +19,7 @@ from fc2conv.analysis.elementwise import combined, operand, relaid
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.analysis.reductions import channel_mean
 from fc2conv.ir.element_types import element_type
-from fc2conv.ir.graph import float_attribute, int_attribute
+from fc2conv.ir.graph import float_attribute, int_attribute, op
 from fc2conv.layout.axes import Kind, Layout, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
@@ -49,9 +49,7 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     if (whole := _of_whole_map(ctx, node)) is not None:
         return whole
     found, view = _shape_keeping(ctx, node), ctx.data(node)
-    if len([name for name in node.output if name]) > 1:
-        return found
-    if dimension_of(node, len(view.dims), -1) != len(view.dims) - 1:
+    if not _of_last(node, view):
         return found
     if view.spatial_form is None:
         wanted = ctx.requested.get(node.output[0])
@@ -88,6 +86,17 @@ def _of_whole_map(ctx: Context, node: NodeProto) -> Inferred | None:
             return None
         operands.append(replace(found, target=found.target[1:]))  # of an item
     return Inferred((replace(view, origin=node.output[0]),), Remap(tuple(operands), {"axis": 1}))
+
+
+def _of_last(node: NodeProto, view: View) -> bool:
+    """Whether a norm is one of the last dimension, and gives nothing else."""
+    return len([*filter(None, node.output)]) == 1 and dimension_of(node, len(view.dims), -1) == len(view.dims) - 1
+
+
+def of_channels(node: NodeProto, view: View | None) -> bool:
+    """Whether a node is a norm of the channels of a map in this view, which reductions could do there."""
+    form = None if view is None or op(node) not in NORMS or not _of_last(node, view) else view.spatial_form
+    return form is not None and view is not None and form[1] == view.dims[-1]
 
 
 def _reductions(

@@ -14,11 +14,11 @@ from onnx import TensorProto
 
 from fc2conv.analysis import Facts, Inference
 from fc2conv.analysis.context import Wanted, size_remedy
-from fc2conv.analysis.facts import LayerFacts, Remap
-from fc2conv.analysis.norms import NORMS
+from fc2conv.analysis.facts import LayerFacts
+from fc2conv.analysis.norms import of_channels
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op
+from fc2conv.ir.graph import Graph, label
 from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layout.axes import refine
@@ -227,7 +227,7 @@ def _place(
     if not chosen.feasible:
         return _one_by_one(placement, region, open_layers, kept)
     left = sorted(behind - chosen.spatial_forms)
-    norms = bool(left) and not placement.costs.norms and any(_transposed_norm(placement, i) for i in region.members)
+    norms = bool(left) and _spared(placement, region, [layers[i] for i in left])
     for i in left:
         with_it = everything if everything.feasible else placement.label(region, direct | {i}, frozenset())
         if with_it.feasible:
@@ -237,10 +237,14 @@ def _place(
     return chosen, kept
 
 
-def _transposed_norm(placement: Placement, node: int) -> bool:
-    """Whether a node is a norm that runs on spatial forms between layout nodes."""
-    recipe = placement.facts.nodes[node].recipe
-    return op(placement.graph.nodes[node]) in NORMS and isinstance(recipe, Remap) and recipe.result is not None
+def _spared(placement: Placement, region: Region, layers: Sequence[LayerFacts]) -> bool:
+    """Whether --norms map would write norms as reductions in a region, or in front of these layers."""
+    hidden_by = {each.reads.blocked_by for each in layers if each.reads is not None}
+    nodes = (each for i, each in enumerate(placement.graph.nodes) if i in region.members or label(each) in hidden_by)
+    views = placement.facts.views
+    return not placement.costs.norms and any(
+        of_channels(each, views.get(each.input[0])) for each in nodes if each.input
+    )
 
 
 def _affordable(labelling: Labelling, options: Options) -> bool:

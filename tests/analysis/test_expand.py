@@ -91,3 +91,18 @@ def test_a_class_token_that_is_repeated(seen: str) -> None:
     model = converted(original, {"N": 3}, "spatial", "map")
     made = [node.op_type for node in model.graph.node if node.op_type in ("Flatten", "Reshape", "Transpose")]
     assert made == ["Reshape", "Flatten"]
+
+
+def test_a_norm_of_a_pooled_map_is_spared_by_reductions() -> None:
+    original = parse(
+        """graph (float[N,8,3,4] x) => (float[N,5] y) <float[8] g, float[8] b, float[8,5] w>
+        { p = GlobalAveragePool (x)  f = Flatten (p)  n = LayerNormalization (f, g, b)  [fc] y = MatMul (n, w) }""",
+        opset=17,
+    )
+    (layer,) = fc2conv.plan(original).sites
+    assert layer.reason is not None
+    assert layer.reason.remedy == (
+        "Allow them with --max-added-transposes 2, or use --scope all; --norms map spares those of norms."
+    )
+    model = converted(original, {"N": 3}, "spatial", "map")
+    assert [node.op_type for node in model.graph.node][-2:] == ["Conv", "Flatten"]
