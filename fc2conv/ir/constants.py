@@ -18,9 +18,9 @@ from onnx import NodeProto, TensorProto, numpy_helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
-from fc2conv.ir.element_types import element_type
-from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, OF_INTEGERS, PRODUCTS, computed, made_elements
-from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op, own_op, permutation
+from fc2conv.ir.element_types import as_cast
+from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, PRODUCTS, folded
+from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
 from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
@@ -29,8 +29,6 @@ _REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
 _VARYING = RANDOM | {"If", "Loop", "Scan"}
-MAX_FOLDED = 1 << 28
-"""Elements up to which a constant is computed, and of what it is computed from."""
 
 
 class Constants:
@@ -175,6 +173,15 @@ class Constants:
         shape = [s.coefficient for s in move.shape]
         return base.reshape(shape).transpose(move.perm).reshape(stored.shape)
 
+    def in_own_order(self, stored: Stored, shape: tuple[int, ...] | None) -> Stored | None:
+        """A constant as stored in a shape of its own, which may cut across its dimensions; None with parameters."""
+        if shape is None or prod(shape) != prod(stored.shape) or any(each.dim for each in stored.replay):
+            return None
+        if stored.filled:
+            return replace(stored, base=shape, layout=base_layout(shape))
+        own = stored_values(self.values(stored).reshape(shape))
+        return replace(own, replay=stored.replay, made_type=stored.made_type)
+
     def base_values(self, stored: Stored) -> np.ndarray:
         """The values as they are stored."""
         values = self.file.array(stored.values) if isinstance(stored.values, TensorProto) else stored.values
@@ -224,12 +231,7 @@ class Constants:
     def _maker(self, name: str) -> NodeProto | None:
         """The node that makes a constant; a CastLike, whose second operand may be none, is a Cast."""
         node = self.graph.made_by(name)
-        kind = element_type(self.graph, node.input[1]) if node is not None and op(node) == "CastLike" else 0
-        if node is None or not kind:
-            return node
-        cast = changed(node, to=kind)
-        cast.op_type, cast.input[:] = "Cast", node.input[:1]
-        return cast
+        return None if node is None else as_cast(self.graph, node)
 
     def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])
@@ -275,30 +277,20 @@ class Constants:
         # The rule of the operator says which dimensions it makes, of one element in every place.
         whole = Numbers(np.broadcast_to(np.zeros((), object), stored.shape), INT64)
         made = evaluate(Call(node, self.graph.opset, (whole, *map(self.numbers, node.input[1:]))))
-        grouped = regroup(stored.layout, list(map(Size, made[0].cells.shape))) if made else None
-        return None if grouped is None else replace(stored, layout=grouped)
+        shape = made[0].cells.shape if made else None
+        grouped = None if shape is None else regroup(stored.layout, list(map(Size, shape)))
+        return self.in_own_order(stored, shape) if grouped is None else replace(stored, layout=grouped)
 
     def _computed(self, node: NodeProto, name: str) -> Stored | None:
         names = dict.fromkeys(filter(None, node.input))
         ready = all(i in self._cuts or self.stored(i) is not None for i in names)
         read = ((i, self._cuts.get(i, self.array(i))) for i in names if ready)
         known: dict[str, np.ndarray] = {i: array for i, array in read if array is not None}
-        if len(known) < len(names) or any(a.size > MAX_FOLDED for a in known.values()):
+        if len(known) < len(names):
             return None
-        kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
-        if kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any():
-            return None  # it is in training mode
-        made: dict[str, np.ndarray] = {}
-        if whole or kind not in FOLDED:
-            operands = tuple(Numbers.of(known[i]) if i else None for i in node.input)
-            small = evaluate(Call(node, self.graph.opset, operands))
-            made = {i: each.array() for i, each in zip(node.output, small or (), strict=False) if each.known}
-        if not made and kind in FOLDED and not (whole and kind in OF_INTEGERS):
-            fits = made_elements(node, list(known.values())) <= MAX_FOLDED
-            found = computed(node, known, self.graph.opsets) if fits else None
-            made = dict(zip(filter(None, node.output), found or (), strict=False))
+        made = folded(node, known, self.graph.opset, self.graph.opsets)
         array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
-        if array is None or (kind in PRODUCTS and array.dtype.kind == "f" and not np.isfinite(array).all()):
+        if array is None or (own_op(node) in PRODUCTS and array.dtype.kind == "f" and not np.isfinite(array).all()):
             return None
         return stored_values(array)
 

@@ -5,10 +5,13 @@ h = Gemm (...)  y = Cast <to = INT64> (h)      INT64: no Flatten takes it below 
 
 from __future__ import annotations
 
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto, defs
 
-from fc2conv.ir.graph import Graph, attribute, int_attribute
+from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op
+from fc2conv.ir.schema import schema_of
 
+TYPES = {f"tensor({name.lower()})": number for name, number in TensorProto.DataType.items()}
+"""Element types by the names that definitions have for them."""
 _RESULTS = {
     **dict.fromkeys(
         "Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor IsNaN IsInf".split(), TensorProto.BOOL
@@ -58,8 +61,19 @@ def _step(graph: Graph, name: str) -> int | str:
     given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
     if given or kind in _RESULTS:
         return given or _RESULTS[kind]
+    if kind not in _LIKE and (schema := schema_of(kind, graph.opset, "")) is not None:
+        return _by_schema(schema, node, name)
     like = (*graph.operands[i], "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
+
+
+def _by_schema(schema: defs.OpSchema, node: NodeProto, name: str) -> int | str:
+    """The operand that has the type of a result by the operator's definition, or the one type that it may have."""
+    made = schema.outputs[min([*node.output].index(name), len(schema.outputs) - 1)]
+    formals = (schema.inputs[min(i, len(schema.inputs) - 1)] for i in range(len(node.input)))
+    given = zip(node.input, formals, strict=True)
+    like = next((each for each, formal in given if each and formal.type_str == made.type_str), "")
+    return like or (TYPES.get(str(next(iter(made.types))), 0) if len(made.types) == 1 else 0)
 
 
 def _given(graph: Graph, name: str) -> int:
@@ -78,3 +92,16 @@ def flattens(graph: Graph, name: str) -> bool:
 def moves(graph: Graph, name: str) -> bool:
     """Whether layout nodes take the type of a value: runtimes have none for numbers of four bits or of float8."""
     return element_type(graph, name) not in _FIXED
+
+
+def as_cast(graph: Graph, node: NodeProto) -> NodeProto:
+    """A CastLike as a Cast, where it is certain which type it is like; any other node as it is."""
+    kind: int | str = node.input[1] if op(node) == "CastLike" else 0
+    while isinstance(kind, str) and kind:
+        maker = graph.made_by(kind)
+        kind = 0 if maker is not None and op(maker) != maker.op_type else _step(graph, kind)
+    if not kind:
+        return node
+    cast = changed(node, to=kind)
+    cast.op_type, cast.input[:] = "Cast", node.input[:1]
+    return cast

@@ -8,14 +8,16 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.ir.graph import int_attribute, label, named, op, own_op, text_attribute
+from fc2conv.ir.arithmetic import Call, Numbers, evaluate
+from fc2conv.ir.graph import changed, int_attribute, ints_attribute, label, named, op, own_op, text_attribute
 from fc2conv.sandbox import note
 
 LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _EXACT = frozenset(
     (
         "Cast Concat Slice Gather Expand Tile Split Shape Add Sub Mul Div Neg Abs Sqrt Where Equal Max Min Floor Ceil "
-        "Clip CastLike Sign Trilu EyeLike Dropout BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot"
+        "Clip CastLike Sign Trilu EyeLike Dropout BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Relu "
+        "Pad TopK Compress DepthToSpace SpaceToDepth ReverseSequence OneHot ScatterND ScatterElements GatherElements"
     ).split()
 )
 EXACT = _EXACT | LAYOUT | {"Constant", "ConstantOfShape"}
@@ -26,14 +28,36 @@ FOLDED = (_EXACT | PRODUCTS).union(
     (
         "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
         "ReduceMax ReduceMin ReduceL1 ReduceSumSquare LpNormalization ArgMax ArgMin NonZero Size Range Not And Or Mod "
-        "Log Round Tanh Sigmoid GatherND CumSum"
+        "Log Round Tanh Sigmoid GatherND CumSum Sum Mean ReduceProd LeakyRelu Elu Erf"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
 OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
 """Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
+MAX_FOLDED = 1 << 28
+"""Elements up to which a constant is computed, and of what it is computed from."""
 _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 """From which version on the reference knows an operator; what it meant before is unchanged there."""
+
+
+def folded(
+    node: NodeProto, known: Mapping[str, np.ndarray], opset: int, opsets: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """The results of a node of constants, by name; none where they are large, or what makes them rounds otherwise."""
+    kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
+    training = kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any()
+    if training or any(array.size > MAX_FOLDED for array in known.values()):
+        return {}
+    made: dict[str, np.ndarray] = {}
+    if whole or kind not in FOLDED:
+        operands = tuple(Numbers.of(known[name]) if name else None for name in node.input)
+        small = evaluate(Call(node, opset, operands))
+        made = {name: each.array() for name, each in zip(node.output, small or (), strict=False) if each.known}
+    if not made and kind in FOLDED and not (whole and kind in OF_INTEGERS):
+        fits = made_elements(node, list(known.values())) <= MAX_FOLDED
+        found = computed(node, known, opsets) if fits else None
+        made = dict(zip(filter(None, node.output), found or (), strict=False))
+    return made
 
 
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
@@ -44,6 +68,8 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
     if kind != op(node):
         node = named(node, node.name)
         node.domain = ""
+    if kind == "Pad":
+        node, operands = _cropped(node, operands)
     versions = [helper.make_opsetid(domain, max(n, _LEAST.get(kind, 1))) for domain, n in opsets.items()]
     values = [helper.make_empty_tensor_value_info(name) for name in operands]
     names = [name for name in node.output if name]
@@ -55,6 +81,21 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
         return [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]
     except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
         return None
+
+
+def _cropped(node: NodeProto, operands: Mapping[str, np.ndarray]) -> tuple[NodeProto, Mapping[str, np.ndarray]]:
+    """A Pad with numbers below 0 as one of what they leave, as ONNX's reference does not crop."""
+    data, listed = operands[node.input[0]], ints_attribute(node, "pads")
+    pads = np.array(listed) if listed is not None else operands[node.input[1]]
+    if text_attribute(node, "mode", "constant") != "constant" or not (pads < 0).any():
+        return node, operands
+    axes = operands[node.input[3]] if len(node.input) > 3 and node.input[3] else range(data.ndim)
+    cut, less = [slice(None)] * data.ndim, np.maximum(-pads, 0)
+    for axis, low, high in zip(axes, *np.split(less, 2), strict=True):
+        cut[axis] = slice(low, data.shape[axis] - high)
+    node = changed(node, pads=None if listed is None else np.maximum(pads, 0).tolist())
+    names = node.input[:1] if listed is not None else node.input[:2]
+    return node, {**operands, **dict(zip(names, (data[tuple(cut)], np.maximum(pads, 0)), strict=False))}
 
 
 def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
@@ -84,6 +125,11 @@ def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
             pair for term, each in zip(terms, operands, strict=False) for pair in zip(term, each.shape, strict=False)
         ]
         return prod(each.size for each in operands) if "." in "".join(terms) else prod(size for _, size in {*letters})
+    if kind == "Pad" and first.ndim:
+        pads = ints_attribute(node, "pads") if len(operands) < 2 else _sizes(operands[1])
+        return prod(size + 2 * max([0, *(pads or ())]) for size in first.shape)
+    if kind == "OneHot" and len(operands) > 1:
+        return first.size * prod(_sizes(operands[1].reshape(-1)[:1]))
     if kind == "NonZero":
         return first.size * first.ndim
     if kind in ("Concat", "Slice", "Split", "Clip"):

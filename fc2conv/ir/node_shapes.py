@@ -8,6 +8,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, defs, helper, numpy_helper, shape_inference
 
 from fc2conv.io.sizes import explicit, rounded_down, scaled_up
+from fc2conv.ir.element_types import TYPES
 from fc2conv.ir.graph import label, subgraphs
 from fc2conv.ir.shapes import REFUSALS
 from fc2conv.ir.subgraph_shapes import Shapes, known_sizes, misread, scales_of, sizes_of
@@ -80,9 +81,6 @@ def _inferred(
         return {}  # the node contradicts itself
 
 
-_TYPES = {f"tensor({name.lower()})": number for name, number in TensorProto.DataType.items()}
-
-
 def _admit(
     schema: defs.OpSchema, node: NodeProto, types: Mapping[str, TypeProto], values: Mapping[str, np.ndarray]
 ) -> None:
@@ -90,7 +88,7 @@ def _admit(
     formals = [(name, schema.inputs[min(i, len(schema.inputs) - 1)]) for i, name in enumerate(node.input)]
     known = {formal.type_str: types[name].tensor_type.elem_type for name, formal in formals if name in values}
     for name, formal in formals:
-        taken = sorted(_TYPES[each] for each in formal.types if each in _TYPES)
+        taken = sorted(TYPES[each] for each in formal.types if each in TYPES)
         if name in types and taken:
             kind = types[name].tensor_type
             kind.elem_type = known.get(formal.type_str, kind.elem_type if kind.elem_type in taken else taken[0])

@@ -261,6 +261,8 @@ def kernel_of(
         assert whole is not None, f"{layer.weight} is no constant"
         stored = whole if rows is None else part(whole, layer.matrix.rows[0], *rows)
         form = stored and kernel(stored, layer.matrix, found.contracted, found.kernel, layer.alpha)
+        if form is None and stored is not None and (own := constants.in_own_order(stored, stored.shape)):
+            form = kernel(own, layer.matrix, found.contracted, found.kernel, layer.alpha)
         constants.forms[key] = form
     known: Form | None = constants.forms[key]
     return known

@@ -16,6 +16,7 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
+from fc2conv.rewrite.casts import named_types
 from fc2conv.rewrite.dense import written_out
 from fc2conv.rewrite.repeated import once
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
@@ -52,7 +53,7 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
     """
     plans, made = _as_requested(file, options)
     base, last, seen = file, file, plans
-    for form in (written_out, functions.opened, taken_apart, settled, once, _spread):
+    for form in (written_out, functions.opened, taken_apart, settled, named_types, once, _spread):
         other = form(last, seen, options)
         if other is None:
             continue
