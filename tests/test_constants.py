@@ -137,8 +137,8 @@ FOLDED = {
     "means": "a = Mean (w, k) b = Sum (a, w) c = Erf (b) y = ReduceProd <axes = [0]> (c)",
     "range": "a = Constant <value = int64 {1}> () b = Constant <value = int64 {7}> () y = Range (a, b, a)",
 }
-OPERANDS = """float[2,3,4] w, float[1,4,2,3] v, float k = {0.5}, float two = {2.0}, float zero = {0.0}, int64[1] one = {1},
- int64[1] end = {3}, int64[2] index = {2, 0}"""
+OPERANDS = """float[2,3,4] w, float[1,4,2,3] v, float k = {0.5}, float two = {2.0}, float zero = {0.0},
+ int64[1] one = {1}, int64[1] end = {3}, int64[2] index = {2, 0}"""
 
 
 @pytest.mark.parametrize("name", FOLDED)

@@ -85,7 +85,10 @@ KEPT: dict[Code, list[Kept]] = {
         Kept(f"{FLAT} <float[23,5] w> {{ f = Flatten (x)  [fc] y = Gemm (f, w) }}"),
     ],
     Code.WEIGHT_CHAIN: [
-        Kept(f"{FLAT} <float[24,5] w> {{ f = Flatten (x)  e = MeanVarianceNormalization <axes = [0]> (w)  [fc] y = Gemm (f, e) }}"),
+        Kept(
+            f"""{FLAT} <float[24,5] w>
+            {{ f = Flatten (x)  e = MeanVarianceNormalization <axes = [0]> (w)  [fc] y = Gemm (f, e) }}"""
+        ),
     ],
     Code.BOTH_CONSTANT: [
         Kept(

@@ -118,6 +118,9 @@ class Network:
                 yield f"{name} has the shape {list(shape)}, and its image {list(wanted)}"
 
 
+_NEITHER = "it has no head behind the padding, and the original makes no such map of a larger image"
+
+
 def known_shapes(values: Values) -> dict[str, Shape]:
     """The shapes of values, as far as they are known."""
     return {name: term.shape for name, term in values.items() if term.shape is not None}
@@ -192,7 +195,7 @@ class Pairs:
         missing = [name for name in self.outputs if name not in self.compared]
         if missing:
             of = f" of {', '.join(missing)}" if self.compared else ""
-            self.fault(Verdict.INCONCLUSIVE, [f"nothing compared{of}: no head behind the padding"])
+            self.fault(Verdict.INCONCLUSIVE, [f"nothing compared{of}: {_NEITHER}"])
             listed = (f"{name} ({self.label})" for name in missing)
             self._list(OutputDifference(output=each, verdict=Verdict.INCONCLUSIVE) for each in listed)
         decided = [*self.seen, *(exact.check for exact in self.exacts if exact.parted or exact.unseen)]

@@ -115,13 +115,26 @@ def test_of_each_output_something_is_compared() -> None:
     assert (compared["y (windows)"], compared["m (windows)"]) == ("proved", "proved")
 
 
+@pytest.mark.parametrize("pad", ["Pad (c, p, half)", 'Pad <mode = "edge"> (c, p)'])
+def test_what_is_put_around_a_map_of_one_cell_is_the_same_around_any(pad: str) -> None:
+    original = parse(
+        f"""g (float[N,3,1,1] x) => (float[N,4,1,5] y) <float[4,3,1,1] k, int64[8] p = {{0, 0, 0, 1, 0, 0, 0, 3}},
+        float half = {{0.5}}> {{ c = Conv (x, k)  d = {pad}  y = Relu (d) }}"""
+    )
+    done = fc2conv.convert(original, options=Options(sliding=SlidingOptions()))
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+
+
 def test_an_output_of_which_nothing_is_compared_passes_no_check() -> None:
     slid = made(parse(MIXED))
     one, other = slid.claims.maps
     claims = replace(slid.claims, maps=(one, replace(other, windowed=(2, 3))))
     found = shown(parse(MIXED), replace(slid, claims=claims), nothing)
-    assert (found.checks[1].verdict, found.checks[1].detail) == (
-        "inconclusive", "nothing compared of m: no head behind the padding")  # fmt: skip
+    assert found.checks[1].verdict == "inconclusive"
+    assert found.checks[1].detail.startswith(
+        "nothing compared of m: it has no head behind the padding, and the original"
+    )
     compared = {each.output: each.verdict for each in found.outputs}
     assert (compared["y (windows)"], compared["m (windows)"]) == ("proved", "inconclusive")
 

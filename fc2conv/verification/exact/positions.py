@@ -37,10 +37,17 @@ Squeeze""".split()
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
     """Return the largest position along an open axis that lies beyond both sizes, 0 where none does.
 
-    Windows go on behind their second one as they do before it.
+    Windows go on behind their second one as they do before it, and what is put around a map is the same at any size.
     """
-    named = () if node.op_type in _WINDOWS else positions(node, few, many)
+    named = () if node.op_type in _WINDOWS or _puts_around(node, few) else positions(node, few, many)
     return max((abs(n) for n, pair in named if abs(n) >= max(pair)), default=0)
+
+
+def _puts_around(node: NodeProto, values: Values) -> bool:
+    """Whether a node is a Pad that adds one number or the outermost cells, and cuts nothing."""
+    mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+    pads = _listed(node, values, "pads", 1) if node.op_type == "Pad" and mode in (b"constant", b"edge") else []
+    return bool(pads) and min(pads) >= 0
 
 
 def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int:
