@@ -39,7 +39,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
-from fc2conv.reasons import Reason
+from fc2conv.reasons import Code, Reason
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
@@ -93,7 +93,9 @@ def slide(
         found = {name: inputs.lifted(layout) for name, layout in found.items()}
     images = inputs.chosen(found, options.sliding.input_axes)
     if not any(image.free for image in images.values()):
-        raise obstacles.no_image(None if found else inputs.blocker(graph, constants, ranks, training.shapes))
+        first = None if found else _blocker(replace(file, model=original), options)
+        of_tokens = any(reason.code is Code.NO_FEATURE_MAP for reason in (kept or {}).values())
+        raise obstacles.no_image(first, of_tokens)
     task = _Task(file, graph, constants, images, options.sliding, kept or {})
     if file.model is original and _already(task, given, training):
         return SlidingReport(already=True), None
@@ -123,6 +125,15 @@ def slide(
     placements = placed_beside(plain.report, report, made, options.sliding, claims.axes)
     report = replaced(report, placements)
     return report, Slid(model, payloads, report, claims, placements, plain)
+
+
+def _blocker(file: ModelFile, options: Options) -> NodeProto | None:
+    """The node of the original behind which the axes of its images are not followed; None where no image enters."""
+    constants = Constants(Graph.of(file.model, freeze=options.freeze_initializers), file)
+    given = [value for value in file.model.graph.input if value.name not in constants.graph.initializers]
+    ranks = {value.name: inputs.rank_of(constants, value) for value in given}
+    shapes = at_training_size(constants, given, options.input_shapes).shapes
+    return inputs.blocker(constants.graph, constants, ranks, shapes)
 
 
 def _plain(

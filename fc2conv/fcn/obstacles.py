@@ -60,11 +60,14 @@ def _in_own_names(detail: str, original: ModelProto) -> str:
     return " ".join(plain if plain in known and word not in known else word for word, plain in words)
 
 
-def no_image(blocker: NodeProto | None) -> InputError:
-    """The error for a model that no image enters; a node may be what its axes are not followed past."""
+def no_image(blocker: NodeProto | None, of_tokens: bool) -> InputError:
+    """The error for a model that no image enters; a node may be what its axes are not followed past.
+
+    With layers `of_tokens` that were kept it may be one of a row of tokens, which slides where these are converted.
+    """
     if blocker is None:
         what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
-        return InputError(what, NO_NETWORK)
+        return InputError(what, f"{NO_NETWORK}{', or use --scope all for one of tokens' if of_tokens else ''}")
     what = f"behind {label(blocker)} ({op(blocker)}), in front of a convolution, the image's axes are not followed"
     return InputError(f"{what}, so that nothing slides", _WITHOUT)
 

@@ -23,11 +23,13 @@ from fc2conv.ir.shapes import inner_values
 from fc2conv.ir.validate import check_model
 from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
+from fc2conv.reasons import Code
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.rewrite.model import named_layers
 from fc2conv.rewrite.scopes import Rewritten
 from fc2conv.rewrite.signature import rewrite_signed
 from fc2conv.sandbox import allow, note
+from fc2conv.targets.chosen import conv_rank, profile_of
 
 if TYPE_CHECKING:
     from fc2conv.fcn.model import Slid
@@ -98,11 +100,26 @@ def worked(file: ModelFile, options: Options) -> Work:
         own = options.verification.input_shapes.items() - options.input_shapes.items()
         check_shapes(dict(own), declared)
         check_outputs(options.verification.per_output, [each.name for each in file.model.graph.output])
-        read, (file, plans, rewritten) = file, rewrite_signed(prepared(file, options), options)
-        if called:  # a function's values have names of their own where its nodes stand in the call's place
-            check_shapes(options.input_shapes, declared, values.union(*(plan.graph.producer for plan in plans)))
-        check_patterns(options, *named_layers(plans))
-        if options.sliding is None:
-            return Work(file, plans, rewritten, read=read)
-        sliding, slid = freed(file, rewritten, plans, options)
+        found = _converted(file, options, called)
+        if found.sliding is None or not _mixed(found.sliding) or conv_rank(options, profile_of(options)) != "auto":
+            return found
+        rows = _converted(file, replace(options, conv_rank="1d"), called)  # tokens of no picture, as many as there are
+        return found if rows.sliding is None or _mixed(rows.sliding) else rows
+
+
+def _converted(read: ModelFile, options: Options, called: bool) -> Work:
+    """The model on its way through planning and rewriting, and freed of its size where that is asked for."""
+    file, plans, rewritten = rewrite_signed(prepared(read, options), options)
+    if called:  # a function's values have names of their own where its nodes stand in the call's place
+        values = inner_values(read.model).union(*(plan.graph.producer for plan in plans))
+        check_shapes(options.input_shapes, declared_shapes(read.model), values)
+    check_patterns(options, *named_layers(plans))
+    if options.sliding is None:
+        return Work(file, plans, rewritten, read=read)
+    sliding, slid = freed(file, rewritten, plans, options)
     return Work(file, plans, rewritten, slid, sliding, read)
+
+
+def _mixed(sliding: SlidingReport) -> bool:
+    """Whether cells and channels are mixed on the way, as where tokens are written as a picture of one size."""
+    return any(each.code == Code.SIZES_MIXED.value for each in sliding.obstacles)

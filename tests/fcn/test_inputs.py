@@ -12,7 +12,7 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
-from fc2conv.errors import UsageError
+from fc2conv.errors import InputError, UsageError
 
 
 def test_one_axis_alone_may_slide(fixture: Load) -> None:
@@ -134,3 +134,23 @@ def test_names_of_sizes_in_value_info_are_made_anew() -> None:
     sliding = slid(original)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in sliding.graph.value_info}
     assert shapes["c"][1:] == [4, 0, 0]
+
+
+TOKENS = """g (float[N,12,8] x) => (float[N,5] y) <float[8,6] w, float[6,5] v, int64[1] one = {1}>
+    { [one_token] a = MatMul (x, w)  r = Relu (a)  m = ReduceMean <axes = [1], keepdims = 0> (r)
+      [fc] y = MatMul (m, v) }"""
+
+
+def test_tokens_of_no_picture_slide_as_a_row() -> None:
+    """As a picture of 4x3 they would be those of one size alone."""
+    original = parse(TOKENS)
+    sliding = slid(original, scope="all")
+    assert [value.dim_param for value in sliding.graph.input[0].type.tensor_type.shape.dim] == ["N", "L", ""]
+    assert at_training_size(original, sliding) < CLOSE
+    assert at_crops(original, sliding, (15,)) < CLOSE
+
+
+def test_tokens_that_are_no_map_in_their_scope_slide_in_the_other_one() -> None:
+    with pytest.raises(InputError, match="no input of the model is read by a convolution") as caught:
+        slid(parse(TOKENS))
+    assert "use --scope all for one of tokens" in str(caught.value.remedy)
