@@ -16,6 +16,7 @@ from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.fcn.unfolding import multiplied
+from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
@@ -23,7 +24,17 @@ from fc2conv.reasons import Code
 _QLINEAR = [f"com.microsoft::QLinear{name}" for name in ("LeakyRelu", "Sigmoid", "Add", "Mul", "Where")]
 
 
-@handles(*UNARY, *_QLINEAR[:2], "CastLike", "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
+@handles("CastLike", narrow=True)
+def _cast_like(slider: Slider, node: NodeProto) -> None:
+    """A cast to a type that is known; of a constant it reads no image."""
+    cast = as_cast(slider.graph, node)
+    if cast is node or node.input[0] in slider.forms:
+        _unary(slider, cast)
+    else:
+        slider.nodes.append(cast)
+
+
+@handles(*UNARY, *_QLINEAR[:2], "DynamicQuantizeLinear", "com.microsoft::FastGelu", narrow=True)
 def _unary(slider: Slider, node: NodeProto) -> None:
     for name in node.input[1:]:
         if name in slider.forms:

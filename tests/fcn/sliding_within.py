@@ -32,6 +32,7 @@ WITHIN: dict[str, str] = {
         r = Concat <axis = 1> (s, c)""",
     "maxout of a stack": """a = Slice (c, zero, two, one)  b = Slice (c, two, four, one)  u = Unsqueeze (a, two)
         v = Unsqueeze (b, two)  s = Concat <axis = 2> (u, v)  r = ReduceMax <axes = [2], keepdims = 0> (s)""",
+    "constants of the type of the map": """h = CastLike (scale, c)  m = Mul (c, h)  r = CastLike (m, c)""",
     "groups scaled": """q = Reshape (c, apart)  p = Mul (q, halves)  t = Sigmoid (p)  r = Reshape (t, whole)""",
     "softmax of groups": "q = Reshape (c, apart)  s = Softmax <axis = 2> (q)  r = Reshape (s, whole)",
     "groups by Gather, as a view by strides": """q = Gather <axis = 1> (c, in_order)  s = Softmax <axis = 2> (q)
