@@ -17,7 +17,7 @@ from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.fcn.unfolding import multiplied
 from fc2conv.ir.element_types import as_cast
-from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation
+from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code
 
@@ -112,6 +112,8 @@ def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | No
     if not name or name in slider.forms or of_one_item(slider, name) is not None:
         return None
     shape = slider.shape(name, node)
+    if like.free and node.output[0] not in slider.inner and _counts(slider, name):
+        raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} is computed of the size of a map, in a way not known")
     if all(size == 1 for size in shape):
         return None
     first = len(like.layout) - len(shape)
@@ -119,6 +121,21 @@ def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | No
     if first < 0 or {axis for axis in axes & like.free if like.sizes[axis] > 1}:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
     return Form(name, identity(len(shape)), tuple(shape), frozenset())
+
+
+def _counts(slider: Slider, name: str) -> bool:
+    """Whether a value that is not known is computed of the size of a map, which is that of a window at each cell."""
+    todo, seen = [name], set[str]()
+    while todo:
+        each = slider.graph.made_by(todo.pop())
+        batch = each is not None and op(each) == "Gather" and slider.ints(each.input[1]) == (0,)
+        if each is None or each.output[0] in seen or batch or int_attribute(each, "end", 0) == 1:
+            continue
+        seen.add(each.output[0])
+        if op(each) in ("Shape", "Size") and (form := slider.forms.get(each.input[0])) is not None and form.free:
+            return True
+        todo += reads([each])
+    return False
 
 
 def _before_numpy(slider: Slider, node: NodeProto) -> None:

@@ -23,6 +23,7 @@ from fc2conv.ir.arithmetic.amount import Amount, of_size
 from fc2conv.ir.arithmetic.lists import Items, of_lists
 from fc2conv.ir.bodies import Known, through_bodies
 from fc2conv.ir.constants import RANDOM, Constants
+from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
 from fc2conv.ir.node_shapes import at_node
@@ -119,7 +120,7 @@ class _Pass:
         source = kind in SOURCES
         if not source and all(known.keys().isdisjoint(operands) for known in (self.numbers, self._lists, self._texts)):
             return None  # every chain begins with a shape
-        shape = self.shape(operands[0]) if source else None
+        node, shape = as_cast(self.graph, node), self.shape(operands[0]) if source else None
         found = counted(node, self.graph.opset, self.number, shape) or self._of_lists(node)
         return self._by_reference(node) if found is None else found
 

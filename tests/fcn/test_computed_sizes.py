@@ -106,3 +106,24 @@ def test_a_choice_of_maps_that_is_known_slides(kind: str) -> None:
     sliding = slid(model)
     assert at_training_size(model, sliding) < 1e-5
     assert at_crops(model, sliding, (10, 11)) < 2e-5
+
+
+COUNTED = """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,4] w, int64 two = {{2}},
+    int64 often = {{2000}}, bool on = {{1}}, float one = {{1.0}}>
+    {{ c = Conv (x, k)  s = Shape (c)  h = Gather (s, two)  {}  m = Mul (c, n)  d = Sub (n, one)  q = Div (m, d)
+       p = GlobalAveragePool (q)  f = Flatten (p)  [fc] y = Gemm <transB = 1> (f, w) }}"""
+
+
+def test_a_number_of_the_type_of_a_map_is_that_of_a_window() -> None:
+    model = parse(COUNTED.format("n = CastLike (h, c)"), opset=15)
+    sliding = slid(model)
+    assert at_training_size(model, sliding) < 1e-5
+    assert at_crops(model, sliding, (10, 11)) < 2e-5
+
+
+def test_a_number_that_is_computed_of_a_size_and_not_known_is_refused() -> None:
+    """At each cell it would be that of the whole image."""
+    nodes = """v = Loop (often, on, h) <body = b (int64 i, bool o, int64 a) => (bool e, int64 r)
+        { e = Identity (o)  r = Add (a, i) }>  n = Cast <to = 1> (v)"""
+    with pytest.raises(InputError, match="FC501 at m: its operand n is computed of the size of a map"):
+        slid(parse(COUNTED.format(nodes), opset=15))
