@@ -134,6 +134,7 @@ FOLDED = {
     "put in": """i = Constant <value = int64[1, 1] {1}> () u = Constant <value = float[1, 3, 4] {1.0, 2.0, 3.0, 4.0,
         5.0, 6.0, 7.0, 8.0, 9.0, 8.0, 7.0, 6.0}> () a = ScatterND (w, i, u) y = Relu (a)""",
     "apart": "y = DepthToSpace <blocksize = 2> (v)",
+    "shares": "a = Softmax <axis = 1> (w) b = LogSoftmax <axis = 0> (w) y = Sub (a, b)",
     "means": "a = Mean (w, k) b = Sum (a, w) c = Erf (b) y = ReduceProd <axes = [0]> (c)",
     "range": "a = Constant <value = int64 {1}> () b = Constant <value = int64 {7}> () y = Range (a, b, a)",
 }
@@ -177,7 +178,8 @@ def test_a_domain_of_others_among_the_imports_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "opset"), [("y = Gelu (w)", 20), ("y = CumSum (w, one)", 13), ("y = RandomUniformLike (w)", 13)]
+    ("nodes", "opset"),
+    [("y = Gelu (w)", 20), ("y = Softmax (w)", 12), ("y = CumSum (w, one)", 13), ("y = RandomUniformLike (w)", 13)],
 )
 def test_what_is_not_computed_has_no_values(nodes: str, opset: int) -> None:
     constants, _ = made(nodes, OPERANDS, opset=opset)

@@ -28,12 +28,14 @@ FOLDED = (_EXACT | PRODUCTS).union(
     (
         "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
         "ReduceMax ReduceMin ReduceL1 ReduceSumSquare LpNormalization ArgMax ArgMin NonZero Size Range Not And Or Mod "
-        "Log Round Tanh Sigmoid GatherND CumSum Sum Mean ReduceProd LeakyRelu Elu Erf"
+        "Log Round Tanh Sigmoid GatherND CumSum Sum Mean ReduceProd LeakyRelu Elu Erf Softmax LogSoftmax"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
 OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
 """Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
+_PER_DIMENSION = 13
+"""From this operator set a Softmax is along one dimension, as ONNX's reference computes it."""
 MAX_FOLDED = 1 << 28
 """Elements up to which a constant is computed, and of what it is computed from."""
 _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
@@ -46,7 +48,8 @@ def folded(
     """The results of a node of constants, by name; none where they are large, or what makes them rounds otherwise."""
     kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
     training = kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any()
-    if training or any(array.size > MAX_FOLDED for array in known.values()):
+    flattens = kind in ("Softmax", "LogSoftmax") and opset < _PER_DIMENSION
+    if training or flattens or any(array.size > MAX_FOLDED for array in known.values()):
         return {}
     made: dict[str, np.ndarray] = {}
     if whole or kind not in FOLDED:
