@@ -18,6 +18,8 @@ from fc2conv.io.choices import check_outputs, check_patterns, check_shapes
 from fc2conv.io.custom_ops import state_shapes
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
+from fc2conv.ir.graph import op
+from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.schema import check_valid
 from fc2conv.ir.shapes import inner_values
 from fc2conv.ir.validate import check_model
@@ -101,9 +103,9 @@ def worked(file: ModelFile, options: Options) -> Work:
         check_shapes(dict(own), declared)
         check_outputs(options.verification.per_output, [each.name for each in file.model.graph.output])
         found = _converted(file, options, called)
-        if found.sliding is None or not _mixed(found.sliding) or conv_rank(options, profile_of(options)) != "auto":
+        if found.sliding is None or not _mixed(found.sliding) or not _of_tokens(file, options):
             return found
-        rows = _converted(file, replace(options, conv_rank="1d"), called)  # tokens of no picture, as many as there are
+        rows = _converted(file, replace(options, conv_rank="1d"), called)
         return found if rows.sliding is None or _mixed(rows.sliding) else rows
 
 
@@ -118,6 +120,12 @@ def _converted(read: ModelFile, options: Options, called: bool) -> Work:
         return Work(file, plans, rewritten, read=read)
     sliding, slid = freed(file, rewritten, plans, options)
     return Work(file, plans, rewritten, slid, sliding, read)
+
+
+def _of_tokens(file: ModelFile, options: Options) -> bool:
+    """Whether nothing says that tokens are cells of a picture: no convolution, and no rank that is asked for."""
+    convolves = any(op(node) in CONVOLUTIONS for node in file.model.graph.node)
+    return not convolves and conv_rank(options, profile_of(options)) == "auto"
 
 
 def _mixed(sliding: SlidingReport) -> bool:
