@@ -105,6 +105,7 @@ class Context:
         self.maps.fill(dict.fromkeys(wanted.maps, True))
         for found in (self.views, self.requests, self.solved, self.shapeless, self.orders):
             found.fill({})
+        self.memory.forget()
 
     @cached_property
     def memory(self) -> Memory:
@@ -160,8 +161,8 @@ class Context:
 
     def has_cells(self, view: View) -> bool:
         """Whether an axis of a value is known to be the cells of a map: those of a graph input are a guess."""
-        own = (axis for axis in axes_of(view.dims) if axis.root.rpartition(".")[0] not in self.graph.inputs)
-        return any(axis.kind is Kind.SPACE for axis in own)
+        cells = (axis for axis in axes_of(view.dims) if axis.kind is Kind.SPACE)
+        return any(axis.root.rpartition(".")[0] not in self.graph.inputs for axis in cells)
 
     def shape(self, name: str) -> Sequence[Size] | None:
         """The sizes of a value: its view's, else what shape inference says."""

@@ -6,7 +6,7 @@ spatial forms of other values. The handler's own questions say what that is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fc2conv.analysis.facts import NodeFacts
@@ -19,22 +19,34 @@ KEPT = 4
 """How many answers are kept of a node: those of the first pass come again when the next round begins."""
 
 
+Place = tuple["Traced[Any, Any]", Any]
+"""A key of a dictionary."""
+
+
+class Notes:
+    """What a handler reads and writes, by its place; None is read where there is no value."""
+
+    __slots__ = ("read", "written")
+
+    def __init__(self) -> None:
+        self.read: dict[Place, Any] = {}
+        self.written: dict[Place, Any] = {}
+
+
 class Traced(Generic[K, V]):
     """A dictionary without None among its values that notes what a handler reads in it and writes into it."""
 
-    __slots__ = ("now", "read", "written")
+    __slots__ = ("notes", "now")
 
     def __init__(self) -> None:
         self.now: dict[K, V] = {}
-        self.read: dict[K, V | None]
-        self.written: dict[K, V]
-        self.forget()
+        self.notes = Notes()
 
     def get(self, key: K) -> V | None:
         """Return the value of a key, None where it has none."""
-        value = self.now.get(key)
-        if key not in self.read and key not in self.written:
-            self.read[key] = value
+        value, place = self.now.get(key), (self, key)
+        if place not in self.notes.written:
+            self.notes.read[place] = value
         return value
 
     def __getitem__(self, key: K) -> V:
@@ -47,7 +59,7 @@ class Traced(Generic[K, V]):
         return self.get(key) is not None
 
     def __setitem__(self, key: K, value: V) -> None:
-        self.now[key] = self.written[key] = value
+        self.now[key] = self.notes.written[self, key] = value
 
     def setdefault(self, key: K, value: V) -> None:
         """Write a value where the key has none."""
@@ -63,65 +75,54 @@ class Traced(Generic[K, V]):
         """Begin a pass with these values, which no handler has written."""
         self.now.clear()
         self.now.update(values)
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin new notes, as others hold those that were made."""
-        self.read, self.written = {}, {}
-
-
-Written = tuple[tuple[dict[Any, Any], dict[Any, Any]], ...]
-"""Of each dictionary, the keys that were written, and their values."""
 
 
 class Answer(NamedTuple):
-    """What was inferred of a node, and all that was read and written on the way.
+    """What was inferred of a node, and all that was read and written on the way."""
 
-    `read` has the look-up of a dictionary, a key, and the value; None where it had none.
-    """
-
-    read: tuple[tuple[Callable[[Any], Any], Any, Any], ...]
-    written: Written
+    read: dict[Place, Any]
+    written: dict[Place, Any]
     facts: NodeFacts
 
 
 class Memory:
-    """The answers of the passes of one inference."""
+    """The answers of the passes of one inference, whose dictionaries share their notes."""
 
     def __init__(self, traced: Iterable[Traced[Any, Any]]) -> None:
-        self._traced = tuple(traced)
+        self._notes = Notes()
         self._answers: dict[int, tuple[Answer, ...]] = {}
+        for each in traced:
+            each.notes = self._notes
+
+    def forget(self) -> None:
+        """Begin new notes, as answers hold those that were made."""
+        self._notes.read, self._notes.written = {}, {}
 
     def recall(self, index: int) -> NodeFacts | None:
         """Repeat what was inferred of a node where it would be inferred again; None where something has changed."""
-        for answer in self._answers.get(index, ()):
-            for now, key, value in answer.read:
-                if now(key) is not value:
+        for read, written, facts in self._answers.get(index, ()):
+            for (traced, key), value in read.items():
+                if traced.now.get(key) is not value:
                     break
             else:
-                for values, written in answer.written:
-                    values.update(written)
-                return answer.facts
+                for (traced, key), value in written.items():
+                    traced.now[key] = value
+                return facts
         return None
 
     def keep(self, index: int, facts: NodeFacts) -> None:
         """Keep what has just been inferred of a node."""
-        asked = [each for each in self._traced if each.read or each.written]
-        read = tuple([(each.now.get, key, value) for each in asked for key, value in each.read.items()])
-        written = tuple([(each.now, each.written) for each in asked if each.written])
-        for traced in asked:
-            traced.forget()
-        before = self._answers.get(index, ())
+        answer, before = Answer(self._notes.read, self._notes.written, facts), self._answers.get(index, ())
+        self.forget()
         if before:
-            _as_before(written, before)
-        self._answers[index] = (Answer(read, written, facts), *before[: KEPT - 1])
+            _as_before(answer.written, before)
+        self._answers[index] = (answer, *before[: KEPT - 1])
 
 
-def _as_before(written: Written, answers: Sequence[Answer]) -> None:
+def _as_before(written: dict[Place, Any], answers: Sequence[Answer]) -> None:
     """Put views that were written before in the place of identical ones, so that their readers see no change."""
-    for now, values in written:
-        for key, value in values.items():
-            if isinstance(value, View):
-                old = (before[key] for answer in answers for _, before in answer.written if key in before)
-                same = next((each for each in old if isinstance(each, View) and identical(each, value)), value)
-                now[key] = values[key] = same
+    for (traced, key), value in written.items():
+        if isinstance(value, View):
+            old = (answer.written.get((traced, key)) for answer in answers)
+            same = next((each for each in old if isinstance(each, View) and identical(each, value)), value)
+            traced.now[key] = written[traced, key] = same
