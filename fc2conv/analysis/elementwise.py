@@ -14,7 +14,7 @@ from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap,
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, cached, refine, same_axes, size_of
-from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, provenance_of, repeated
+from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, joined, repeated
 
 UNARY = (
     "Relu LeakyRelu Sigmoid Tanh Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Gelu Mish "
@@ -106,8 +106,8 @@ def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
 
 def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
     """The result of a broadcasting node, in the axes of its first operand that is not constant, or that is a map."""
-    views, shapes = _views(ctx, names), _shapes(ctx, names)
-    if not views or shapes is None:
+    views, shapes = _operands(ctx, names)
+    if not views:
         return None
     # A scalar that is computed (the scale of dynamic quantization) broadcasts to any layout.
     scalars = {name for name, view in views.items() if not view.spatial_form and not any(view.dims)}
@@ -115,45 +115,43 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     activations = {name: view for name, view in views.items() if name not in scalars}
     first, *others = activations.values()
     lead = max((first, *others), key=ctx.has_cells) if others else first
-    live = [
-        found for view in activations.values() if (found := view if view is lead else align(lead, view)) is not None
-    ]
-    dims = broadcast_layouts([view.dims for view in live], right=True) if len(live) == len(activations) else None
-    if dims is None:
+    aligned = {name: view if view is lead else align(lead, view) for name, view in activations.items()}
+    live = [view for view in aligned.values() if view is not None]
+    plain = lead if not others else joined(node.output[0], lead, live) if len(live) == len(activations) else None
+    if plain is None:
         return None
-    provenance, blocked_by = provenance_of(live)
-    same = dims == lead.dims or set(axes_of(dims)) == set(axes_of(lead.dims))
-    origin = lead.origin if same else node.output[0]
     # A scalar of more dimensions than the others, all of size 1, gives the result as many.
-    wider = _widened(node, dims, [*((1,) * len(views[name].dims) for name in scalars), *shapes])
-    if wider != dims:
-        aligned = {**views, **dict(zip(activations, live, strict=True))}
-        return _wider(ctx, names, View(wider, None, provenance, node.output[0], blocked_by), aligned)
-    plain = View(dims, None, provenance, node.output[0] if lead.spatial_form is not None else origin, blocked_by)
+    wider = _widened(node, plain.dims, [*((1,) * len(views[name].dims) for name in scalars), *shapes])
+    if wider != plain.dims:
+        result = View(wider, None, plain.provenance, node.output[0], plain.blocked_by)
+        return _wider(ctx, names, result, {**views, **dict(zip(activations, live, strict=True))})
+    form, moved = lead.spatial_form, list[Moved]([None])
     if any(view.spatial_form is None for view in live):
         _request(ctx, names)
-        return Inferred((plain,))
-    form, moved = _common_form(live, dims, lead.spatial_form)
+        form = None
+    elif others:
+        form, moved = _common_form(live, plain.dims, form)
     if form is None:
-        return Inferred((plain,))
-    result, moves = View(dims, form, provenance, origin, blocked_by), dict(zip(activations, moved, strict=True))
+        return Inferred((plain if lead.spatial_form is None else replace(plain, origin=node.output[0]),))
+    result = plain if form is plain.spatial_form else plain.with_form(form)
+    moves = dict(zip(activations, moved, strict=True))
     operands = [AsIs(name) if name in scalars else operand(ctx, name, result, moves.get(name)) for name in names]
-    ready = tuple(each for each in operands if each is not None)
-    return Inferred((result,), Remap(ready)) if len(ready) == len(operands) else ctx.opaque(node, dims)
+    ready = tuple([each for each in operands if each is not None])
+    return Inferred((result,), Remap(ready)) if len(ready) == len(operands) else ctx.opaque(node, plain.dims)
 
 
-def _views(ctx: Context, names: Sequence[str]) -> dict[str, View]:
-    """The views of operands that are not constant; nothing where one of them is not known."""
-    views = {name: ctx.view(name) for name in names if not ctx.constants.is_constant(name)}
-    known = {name: view for name, view in views.items() if view is not None}
-    return known if len(known) == len(views) else {}
-
-
-def _shapes(ctx: Context, names: Sequence[str]) -> list[tuple[int, ...]] | None:
-    """The shapes of operands that are constant; None where one of them is not known."""
-    shapes = [ctx.constants.shape(name) for name in names if ctx.constants.is_constant(name)]
-    known = [shape for shape in shapes if shape is not None]
-    return known if len(known) == len(shapes) else None
+def _operands(ctx: Context, names: Sequence[str]) -> tuple[dict[str, View], list[tuple[int, ...]]]:
+    """The views of operands that are computed, and the shapes of those that are not; nothing where one is unknown."""
+    views: dict[str, View] = {}
+    shapes: list[tuple[int, ...]] = []
+    for name in names:
+        if not ctx.constants.is_constant(name) and (view := ctx.view(name)) is not None:
+            views[name] = view
+        elif (shape := ctx.constants.shape(name)) is not None:  # of a constant alone
+            shapes.append(shape)
+        else:
+            return {}, []
+    return views, shapes
 
 
 def _wider(ctx: Context, names: Sequence[str], plain: View, live: Mapping[str, View]) -> Inferred:
@@ -197,8 +195,6 @@ def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tu
     result decides, and the others of the same axes are moved.
     """
     forms = [view.spatial_form for view in live if view.spatial_form is not None]
-    if len(live) == 1:
-        return first, [None]
     form = broadcast_layouts(forms, right=False)
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.
     apart = form is not None and (form == dims or _once_each(form, dims))
@@ -238,10 +234,10 @@ def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -
     out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
     for shape in shapes:
         for i, size in enumerate(shape, start=rank - len(shape)):
-            if size == 1:
+            if size == 1 or (out[i] and not size_of(out[i]).symbols):
                 continue
-            opened = bool(out[i]) and not size_of(out[i]).known  # of one cell, or of as many as the constant
-            if not out[i] or repeated(out[i], Size(size)) or (opened and out[i][0].kind is Kind.SPACE):
+            # A cell of open size is one, or as many as the constant has.
+            if not out[i] or repeated(out[i], Size(size)) or out[i][0].kind is Kind.SPACE:
                 out[i] = (Axis(f"{node.output[0]}.{i}", Size(size), kind=out[i][0].kind if out[i] else Kind.OTHER),)
     return tuple(out)
 

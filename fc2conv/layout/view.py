@@ -41,11 +41,12 @@ class View:
     blocked_by: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dims", normal(self.dims))
-        if self.spatial_form is not None:
-            object.__setattr__(self, "spatial_form", normal(self.spatial_form))
+        dims, form = self.dims, self.spatial_form
+        object.__setattr__(self, "dims", normal(dims))
+        if form is not None:
+            object.__setattr__(self, "spatial_form", self.dims if form is dims else normal(form))
 
-    @cached_property
+    @property
     def free(self) -> bool:
         """Whether the tensor *is* its spatial form, so that going from one to the other costs nothing."""
         return self.spatial_form == self.dims
@@ -63,6 +64,10 @@ class View:
     def with_dims(self, dims: Layout) -> View:
         """The same elements under the same spatial form in other dimensions."""
         return View(dims, self.spatial_form, self.provenance, self.origin, self.blocked_by)
+
+    def with_form(self, spatial_form: Layout | None) -> View:
+        """The same elements in the same dimensions under another spatial form."""
+        return View(self.dims, spatial_form, self.provenance, self.origin, self.blocked_by)
 
 
 def identical(left: View, right: View) -> bool:
@@ -101,8 +106,8 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
     One symbol is what is left; where nothing is left for several, each is 1.
     """
     whole = size_of(dim)
-    left = size.over(Size(whole.coefficient))
-    if left is None or not left.known or not whole.symbols:
+    left = size.over(Size(whole.coefficient)) if whole.symbols else None
+    if left is None or not left.known:
         return {}
     names = set(whole.symbols)
     if left == ONE:
@@ -202,6 +207,8 @@ def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | N
 
 def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout | None:
     """The layout with each axis replaced by its partner; what has none is kept apart from the names in use."""
+    if names.keys() >= set(axes_of(layout)):
+        return normal([[names[axis] for axis in dim] for dim in layout])
     both = refine(layout, tuple((axis,) for axis in names))
     if both is None:
         return None
@@ -233,6 +240,9 @@ def align(left: View, right: View) -> View | None:
     pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
     names: dict[Axis, Axis] = {}
     for a, b in zip(*pad, strict=True):
+        if a == b:
+            names.update(zip(b, a, strict=True))
+            continue
         if not a or not b or repeated(a, size_of(b)) or repeated(b, size_of(a)):
             continue
         pairs = _match(a, b, alone=not (size_of(a).known and size_of(b).known))
@@ -267,3 +277,16 @@ def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | Non
             elif dim and dim != out[i] and not repeated(dim, size_of(out[i])):
                 return None
     return tuple(out)
+
+
+def joined(name: str, lead: View, live: Sequence[View]) -> View | None:
+    """The view of a value made of several that are aligned with one of them; None where they do not broadcast.
+
+    It has no spatial form yet.
+    """
+    dims = broadcast_layouts([view.dims for view in live], right=True)
+    if dims is None:
+        return None
+    same = dims == lead.dims or set(axes_of(dims)) == set(axes_of(lead.dims))
+    provenance, blocked_by = provenance_of(live)
+    return View(dims, None, provenance, lead.origin if same else name, blocked_by)
