@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import NodeProto, TensorProto
 
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
@@ -57,13 +57,13 @@ def alive(
     results = zip(before.nodes, before.results, strict=True) if before is not None else ()
     unread = {id(node) for node, names in results if before is None or before.read.isdisjoint(names)}
     for node in reversed(nodes):
-        if id(node) in unread or not read.isdisjoint(node.output):
+        if id(node) in unread or not read.isdisjoint(node.output[:]):
             kept.append(node)
-            read.update(reads([node]) if node.attribute else filter(None, node.input))
+            read.update(reads([node]) if node.attribute else filter(None, node.input[:]))
     return kept[::-1], read
 
 
-def swap(graph: Graph, nodes: Sequence[NodeProto], new: Iterable[TensorProto] = ()) -> None:
+def swap(graph: Graph, nodes: Sequence[NodeProto], new: Collection[TensorProto] = ()) -> None:
     """Put nodes in place of a scope's, and new initializers beside its own, without what is read no more.
 
     What nobody read before stays.
@@ -77,7 +77,7 @@ def put(
     graph: Graph,
     nodes: Iterable[NodeProto],
     old: Iterable[TensorProto],
-    new: Iterable[TensorProto] = (),
+    new: Collection[TensorProto] = (),
     *,
     changed: Collection[str] = (),
 ) -> None:
@@ -85,26 +85,24 @@ def put(
 
     An initializer that is an input as well (IR < 4 requires it, later it was frozen) takes its entry along.
     """
-    proto, fresh = graph.proto, GraphProto()
+    proto, made, tensors = graph.proto, [*nodes], [*old, *new]
     lists_inputs = graph.ir_version < OWN_INITIALIZERS
     if lists_inputs and graph.path:
-        fresh.node.extend(new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in new)
-        new = ()
-    fresh.node.extend(nodes)
-    _name_apart(graph, fresh.node)
-    fresh.initializer.extend([*old, *new])
-    stored = {tensor.name for tensor in fresh.initializer}
+        made[:0] = [new_node("Constant", [], [tensor.name], "", value=tensor) for tensor in new]
+        tensors = [*old]
+    stored = {tensor.name for tensor in tensors}
     gone = (graph.initializers.keys() - stored) | {*changed}
-    if proto.value_info:
-        made = ({name for node in fresh.node for name in node.output} | stored) - gone
-        fresh.value_info.extend(value for value in proto.value_info if value.name in made)
-    fresh.input.extend(value for value in proto.input if value.name not in gone)
+    known = ({name for node in made for name in node.output} | stored) - gone if proto.value_info else ()
+    values = [value for value in proto.value_info if value.name in known]
+    inputs = [value for value in proto.input if value.name not in gone]
     if lists_inputs and not graph.path:
-        listed = {value.name for value in fresh.input}
-        fresh.input.extend(as_input(tensor) for tensor in fresh.initializer if tensor.name not in listed)
-    for field in ("node", "initializer", "value_info", "input"):
+        listed = {value.name for value in inputs}
+        inputs += [as_input(tensor) for tensor in tensors if tensor.name not in listed]
+    fields = {"node": made, "initializer": tensors, "value_info": values, "input": inputs}
+    for field, entries in fields.items():
         proto.ClearField(field)
-    proto.MergeFrom(fresh)
+        getattr(proto, field).extend(entries)
+    _name_apart(graph, proto.node)
 
 
 def _name_apart(graph: Graph, nodes: Iterable[NodeProto]) -> None:
@@ -112,9 +110,12 @@ def _name_apart(graph: Graph, nodes: Iterable[NodeProto]) -> None:
 
     A node without a name is called by its result, of which another node may have the name.
     """
+    named = [(name, node) for node in nodes if (name := node.name)]
+    if len({name for name, _ in named}) == len(named):
+        return
     own = {node.name: node.op_type for node in graph.nodes}
-    named = [(name, node, own.get(name) == node.op_type) for node in nodes if (name := node.name)]
-    taken = {name for name, _, kept in named if kept}
-    for name, node, kept in named:
-        if not kept:
+    kept = [own.get(name) == node.op_type for name, node in named]
+    taken = {name for (name, _), stays in zip(named, kept, strict=True) if stays}
+    for (name, node), stays in zip(named, kept, strict=True):
+        if not stays:
             node.name = unused(name, taken)
