@@ -43,16 +43,18 @@ def contraction_of(ctx: Context, layer: FCLayer, view: View, k: int, refused: Re
 
 def _hidden(ctx: Context, layer: FCLayer, view: View, k: int) -> Reason | None:
     """Why no feature map is known to reach a layer, where the scope asks for one."""
-    name = label(layer.node)
     if ctx.every:
         return None
     if view.provenance is Provenance.LOST:
         return Reason(Code.VIEW_LOST, view.blocked_by)
     if view.provenance is Provenance.NONE:
+        name = label(layer.node)
         given = "what its body is given is not taken for a map" if ctx.graph.path else ""
         return Reason(Code.NO_FEATURE_MAP, name, given)
     sequence = sequence_of(ctx, layer.x) if len(view.dims[k]) < 2 else ""
-    return Reason(Code.NO_FEATURE_MAP, name, f"{sequence} has rank 3, and may as well be tokens") if sequence else None
+    if not sequence:
+        return None
+    return Reason(Code.NO_FEATURE_MAP, label(layer.node), f"{sequence} has rank 3, and may as well be tokens")
 
 
 def _obstructed(ctx: Context, layer: FCLayer, found: Obstacle) -> Reason:

@@ -125,19 +125,18 @@ def _misfit(ctx: Context, layer: FCLayer, view: View) -> Reason | None:
     """The reason for an input that the weight cannot be multiplied with."""
     shape = ctx.constants.shape(layer.weight)
     assert shape is not None
-    name, inferred = label(layer.node), ctx.shapes.get(layer.x)
-    if empty([*(inferred or ()), *(size_of(dim) for dim in view.dims)]):
-        return Reason(Code.NO_ELEMENTS, name, f"input {layer.x}")
-    if inferred is not None and not _agree(inferred, [size_of(dim) for dim in view.dims]):
-        return Reason(Code.WEIGHT_SHAPE, view.blocked_by or name, "the shape of its input is another one at run time")
+    node, inferred, real = layer.node, ctx.shapes.get(layer.x), list(map(size_of, view.dims))
+    if empty([*(inferred or ()), *real]):
+        return Reason(Code.NO_ELEMENTS, label(node), f"input {layer.x}")
+    if inferred is not None and not _agree(inferred, real):
+        why = "the shape of its input is another one at run time"
+        return Reason(Code.WEIGHT_SHAPE, view.blocked_by or label(node), why)
     for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
-        size = size_of(view.dims[k])
-        if size.known and size.coefficient != shape[row]:
-            return Reason(Code.WEIGHT_SHAPE, name, f"the input has {size} features, the weight {list(shape)}")
-    if LAYER_OPERATORS[op(layer.node)].matrices and len(view.dims) != 2:
-        return Reason(
-            Code.WEIGHT_SHAPE, name, f"the input has {len(view.dims)} dimensions, and {op(layer.node)} takes 2"
-        )
+        if real[k].known and real[k].coefficient != shape[row]:
+            why = f"the input has {real[k]} features, the weight {list(shape)}"
+            return Reason(Code.WEIGHT_SHAPE, label(node), why)
+    if len(real) != 2 and LAYER_OPERATORS[op(node)].matrices:
+        return Reason(Code.WEIGHT_SHAPE, label(node), f"the input has {len(real)} dimensions, and {op(node)} takes 2")
     return None
 
 
@@ -153,6 +152,8 @@ def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | 
     if view is None or shape is None or not view.dims or op(layer.node) == "Einsum":
         return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
+        if size_of(view.dims[k]).known:
+            continue
         size = Size(shape[row])
         found = solved(view.dims[k], size)
         ctx.solved.update(found)
@@ -161,7 +162,7 @@ def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | 
             # Too many unknown sizes to distinguish the axes: as one axis they are as many as the weight has rows.
             whole = (Axis(f"{layer.x}.{k}", size),)
             view = replace(view, dims=put(view.dims, k, whole), spatial_form=None, origin=layer.x)
-    ctx.views[layer.x] = view
+        ctx.views[layer.x] = view
     return view
 
 

@@ -15,7 +15,7 @@ from fc2conv.layout.axes import Dim, Layout, size_of
 from fc2conv.layout.view import View
 
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-LAYOUT_OPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"})
+_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 @handles(*RECURRENT)
@@ -47,9 +47,10 @@ def directly_behind(ctx: Context, node: NodeProto) -> bool:
 
     A Reshape behind another is the network's own.
     """
-    while op(node) in LAYOUT_OPS:
-        maker = ctx.graph.made_by(node.input[0])
-        if maker is None or {op(node), op(maker)} <= LAYOUT_OPS - {"Transpose"}:
+    graph, kind, name = ctx.graph, op(node), node.input[0]
+    while kind in _RESHAPES or kind == "Transpose":
+        i = graph.producer.get(name)
+        if i is None or {kind, graph.kinds[i]} <= _RESHAPES:
             return False
-        node = maker
-    return op(node) in RECURRENT
+        kind, name = graph.kinds[i], (*graph.operands[i], "")[0]
+    return kind in RECURRENT

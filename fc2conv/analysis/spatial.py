@@ -26,6 +26,8 @@ MAPS = (
 ).split()
 _LRN = 4
 """Dimensions of what LRN reads."""
+_BEGINS = frozenset((*MAPS, *LAYER_OPERATORS))
+"""Where a map or the result of a layer begins."""
 ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 
 
@@ -59,21 +61,22 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
     source = ctx.first(node)
     if shape is None or len(shape) < 3:
         return None
-    last = kind.startswith("com.microsoft::Nhwc") or int_attribute(node, "channels_last", 0)
+    last = "::" in kind and ("::Nhwc" in kind or int_attribute(node, "channels_last", 0))
     kinds = [Kind.BATCH, *([Kind.SPACE] * (len(shape) - 2))]
     kinds.insert(len(shape) - 1 if last else 1, Kind.OTHER)
-    dims: list[Dim] = [(Axis(f"{made}.{i}", size, ONE, kinds[i]),) for i, size in enumerate(shape)]
+    own: list[Dim] = [(Axis(f"{made}.{i}", size, ONE, kinds[i]),) for i, size in enumerate(shape)]
     same = source is not None and source.dims and kind not in ITEMS_CHANGE
     if source is not None and same and (not shape[0].known or size_of(source.dims[0]) == shape[0]):
-        dims[0] = source.dims[0]
+        own[0] = source.dims[0]
     rest = ctx.lost(node).views[1:] if len(node.output) > 1 else ()
-    spatial_form = (dims[0], dims[-1], *dims[1:-1]) if last else tuple(dims)
+    dims = tuple(own)
+    spatial_form = (dims[0], dims[-1], *dims[1:-1]) if last else dims
     recipe = lifted(ctx, node, source)
     if recipe is not None and kind in GLOBAL and source is not None and source.spatial_form is not None:
         spatial_form = (*spatial_form[:2], *((),) * (len(source.spatial_form) - 2))
     elif rises(ctx, kind):
         spatial_form = higher(spatial_form, new_dimension(source))
-    return Inferred((View(tuple(dims), spatial_form, Provenance.MAP, made), *rest), recipe)
+    return Inferred((View(dims, spatial_form, Provenance.MAP, made), *rest), recipe)
 
 
 def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
@@ -95,13 +98,13 @@ def sequence_of(ctx: Context, name: str) -> str:
     found, stack, seen = "", [name], set[str]()
     while stack:
         each = stack.pop()
-        view, node = ctx.view(each), ctx.graph.made_by(each)
+        view, maker = ctx.view(each), ctx.graph.producer.get(each)
         if view is None or view.provenance is not Provenance.MAP or each in seen:
             continue
         seen.add(each)
-        if node is not None and op(node) not in (*MAPS, *LAYER_OPERATORS):
-            stack += node.input
-        elif node is None and len(view.dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(view.dims)):
+        if maker is not None and ctx.graph.kinds[maker] not in _BEGINS:
+            stack += ctx.graph.operands[maker]
+        elif maker is None and len(view.dims) == 3 and not any(axis.kind is Kind.SPACE for axis in axes_of(view.dims)):
             found = each
         else:
             return ""

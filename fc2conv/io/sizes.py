@@ -93,7 +93,7 @@ def _types(body: GraphProto | FunctionProto) -> Iterator[TypeProto]:
     """Every type that a graph or a function declares, and the graphs in its nodes."""
     ends = (*body.input, *body.output) if isinstance(body, GraphProto) else ()
     yield from (value.type for value in (*ends, *body.value_info))
-    for attribute in (each for node in body.node for each in node.attribute):
+    for attribute in (each for node in body.node if node.attribute for each in node.attribute):
         yield from ([attribute.tp] if attribute.HasField("tp") else attribute.type_protos)
         for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
             yield from _types(graph)

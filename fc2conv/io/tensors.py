@@ -109,7 +109,8 @@ def _of_graph(graph: onnx.GraphProto) -> Iterator[tuple[TensorProto, bool]]:
 
 def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[TensorProto, bool]]:
     for node in nodes:
-        yield from _of_attributes(node.attribute)
+        if node.attribute:
+            yield from _of_attributes(node.attribute)
 
 
 def _of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterator[tuple[TensorProto, bool]]:

@@ -19,6 +19,8 @@ _RESULTS = {
     **dict.fromkeys("ArgMax ArgMin Shape Size NonZero".split(), TensorProto.INT64),
     **dict.fromkeys("ConvInteger MatMulInteger".split(), TensorProto.INT32),
 }
+_STATED = {"Cast": "to", "DequantizeLinear": "output_dtype", "QuantizeLinear": "output_dtype"}
+"""The attribute that states the type of the result."""
 _LIKE = {
     "CastLike": 1,
     "DequantizeLinear": 1,
@@ -58,7 +60,7 @@ def _step(graph: Graph, name: str) -> int | str:
     if kind == "Constant":
         value = attribute(node, "value")
         return int(value.t.data_type) if value is not None else 0
-    given = int_attribute(node, "to" if kind == "Cast" else "output_dtype", 0)
+    given = int_attribute(node, _STATED[kind], 0) if kind in _STATED else 0
     if given or kind in _RESULTS:
         return given or _RESULTS[kind]
     if kind not in _LIKE and (schema := schema_of(kind, graph.opset, "")) is not None:

@@ -44,7 +44,7 @@ def label(node: NodeProto) -> str:
 def attribute(node: NodeProto, name: str) -> AttributeProto | None:
     """The named attribute; None where it is absent (which differs from a present 0)."""
     found: AttributeProto
-    for found in node.attribute:
+    for found in node.attribute[:]:  # a slice is a list, whose end is no exception as that of a protobuf field is
         if found.name == name:
             return found
     return None
@@ -82,7 +82,7 @@ def permutation(node: NodeProto, rank: int) -> list[int] | None:
 
 def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
     """The graphs in a node's attributes, each with the attribute's name."""
-    for a in node.attribute:
+    for a in node.attribute[:]:
         if a.type == _GRAPH:
             yield a.name, a.g
         elif a.type == _GRAPHS:
@@ -100,7 +100,7 @@ def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
 def reads(nodes: Iterable[NodeProto], *, within: bool = True) -> Iterator[str]:
     """The names that nodes read, those that their subgraphs read among them; unless `within`, from outside alone."""
     for node in nodes:
-        yield from filter(None, node.input)
+        yield from filter(None, node.input[:])
         for _, inner in subgraphs(node) if node.attribute else ():
             made = [] if within else [*inner.input, *inner.initializer]
             own = {each.name for each in made} | {name for each in inner.node if not within for name in each.output}
@@ -147,8 +147,9 @@ class Graph:
 
     def _index(self, nodes: list[NodeProto]) -> None:
         self.nodes, self.kinds = nodes, list(map(op, nodes))
-        self.operands, self.results = [tuple(each.input) for each in nodes], [tuple(each.output) for each in nodes]
-        self.bodies = [(i, *each) for i, node in enumerate(nodes) for each in subgraphs(node)]
+        self.operands = [tuple(each.input[:]) for each in nodes]
+        self.results = [tuple(each.output[:]) for each in nodes]
+        self.bodies = [(i, *each) for i, node in enumerate(nodes) if node.attribute for each in subgraphs(node)]
         self.producer = {name: i for i, names in enumerate(self.results) for name in names if name}
         self.uses: dict[str, list[int]] = {}
         for i, names in enumerate(self.operands):

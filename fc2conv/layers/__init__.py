@@ -37,8 +37,7 @@ def find_layer(
     graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
 ) -> FCLayer | Reason | None:
     """The layer that a node is; a Reason where it only looks like one; None for every other node."""
-    node = graph.nodes[index]
-    kind = op(node)
+    node, kind = graph.nodes[index], graph.kinds[index]
     if kind == "com.microsoft::MatMulNBits":
         return quantized.matmul_nbits(graph, constants, index)
     if kind not in HANDLERS:
@@ -62,25 +61,25 @@ def _factors(node: NodeProto) -> tuple[str, str]:
 
 def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | None:
     """Why a product has no constant factor that could be a weight, whichever operator it is; None where it has one."""
-    operator, factors, name = LAYER_OPERATORS[op(node)], _factors(node), label(node)
+    operator, factors = LAYER_OPERATORS[op(node)], _factors(node)
     weights = [each for each in factors if constants.is_constant(each)]
     if len(weights) == 2:
-        return Reason(Code.BOTH_CONSTANT, name)
+        return Reason(Code.BOTH_CONSTANT, label(node))
     if not weights:
         opened = next(filter(constants.is_overridable, factors), None)
         if opened is not None:
-            return Reason(Code.WEIGHT_OVERRIDABLE, name, f"initializer {opened}")
-        return Reason(Code.WEIGHT_NOT_CONSTANT, name)
+            return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {opened}")
+        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
     shape = constants.shape(weights[0])
     if shape is None:
-        return Reason(Code.WEIGHT_CHAIN, name, _unevaluated(graph, constants, weights[0]))
+        return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, weights[0]))
     batched = any(size != 1 for size in shape[:-2]) and operator.matrices
     unfit = not shape or (operator.matrices and len(shape) != 2)
     for code, wrong in ((Code.WEIGHT_BATCHED, batched), (Code.NO_ELEMENTS, 0 in shape), (Code.WEIGHT_SHAPE, unfit)):
         if wrong:
-            return Reason(code, name, f"weight of shape {list(shape)}")
+            return Reason(code, label(node), f"weight of shape {list(shape)}")
     if weights[0] == factors[0] and not operator.either:
-        return Reason(Code.KIND_NOT_SUPPORTED, name, f"{node.op_type} with a constant A")
+        return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{node.op_type} with a constant A")
     return None
 
 

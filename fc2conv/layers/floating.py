@@ -12,7 +12,7 @@ from dataclasses import replace
 from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, op, text_attribute
+from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, text_attribute
 from fc2conv.ir.schema import lacking
 from fc2conv.ir.stored import Matrix
 from fc2conv.layers.layer import Activation, FCLayer, Floating, outputs, per_output
@@ -94,14 +94,13 @@ def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[
     reader = graph.only_reader(name)
     if reader is None or graph.opset < 7:
         return layer
-    add = graph.nodes[reader]
-    if op(add) != "Add" or list(add.input).count(name) != 1:
+    if graph.kinds[reader] != "Add" or graph.operands[reader].count(name) != 1:
         return layer
-    other = add.input[1] if add.input[0] == name else add.input[0]
+    (other,) = (each for each in graph.operands[reader] if each != name)
     shape = constants.shape(other) if constants.is_constant(other) else None
     if shape is None or not per_output(constants, other, layer.m, outputs(constants, layer)):
         return layer
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
     if len(shape) > max(rank(layer.x) or 1, 1) or (not layer.m and shape):
         return layer
-    return replace(layer, bias=other, output=add.output[0], absorbed=(reader,))
+    return replace(layer, bias=other, output=graph.results[reader][0], absorbed=(reader,))

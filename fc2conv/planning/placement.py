@@ -181,7 +181,9 @@ class Placement(Requirements):
         return index in self.frames.get(name, [])
 
     def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
-        maker = self.graph.producer.get(name)
+        view, maker = self.facts.views.get(name), self.graph.producer.get(name)
+        if view is not None and view.free and name not in self.frames:
+            return  # it is its own spatial form
         made = vertex.get(self.unit(maker)) if maker is not None else None
         if maker is not None and name not in self.results(self.unit(maker)):
             return

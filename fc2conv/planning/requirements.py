@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
 
 from fc2conv.analysis.facts import AsIs, Elide, Expand, Facts, FormOf, LayerFacts, Remap
 from fc2conv.dataclass import dataclass
@@ -24,7 +23,7 @@ class Requirement:
     spatial_forms: tuple[str, ...]
     originals: tuple[str, ...]
 
-    @cached_property
+    @property
     def names(self) -> tuple[str, ...]:
         """All that it reads."""
         return (*self.spatial_forms, *self.originals)

@@ -23,7 +23,7 @@ def with_biases(
     `kernels` are the shapes of their kernels, by the results of such convolutions. What is `leaving` the scope, or has
     another reader, stays as it is.
     """
-    added_to = {name for node in nodes if kernels and op(node) == "Add" for name in node.input if name in kernels}
+    added_to = {name for node in nodes if kernels and op(node) == "Add" for name in node.input[:] if name in kernels}
     if not added_to:
         return [*nodes]
     readers = Counter(name for name in reads(nodes) if name in added_to)

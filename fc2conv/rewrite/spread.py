@@ -67,7 +67,7 @@ class _Chain:
 def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bool) -> ModelFile | None:
     """The model in which these layers read what is put side by side; None where they do so, or read nothing such."""
     views = {plan.graph.path: plan.facts.views for plan in plans}
-    if not any(_chains(plan.graph, plan.constants, layers, views) for plan in plans):
+    if not any("Concat" in plan.graph.kinds and _chains(plan.graph, plan.constants, layers, views) for plan in plans):
         return None
     copy = replace(file, model=deepcopy(file.model))
     for graph, constants, pool in pooled(copy, freeze=freeze):
