@@ -89,6 +89,7 @@ class Placement(Requirements):
     def regions(self, layers: Sequence[int]) -> list[Region]:
         """The regions that hold the given layers, what lifts the network, or a norm that may be written out."""
         seen: set[int] = set()
+        followed: set[str] = set()
         out: list[Region] = []
         wanted = set(layers)
         for start in (*layers, *filter(self._begins, range(len(self.facts.nodes)))):
@@ -97,7 +98,7 @@ class Placement(Requirements):
             seen.add(start)
             members = [start]
             for index in members:
-                for neighbour in self._neighbours(index):
+                for neighbour in self._neighbours(index, followed):
                     if neighbour not in seen and self.may_run_on_spatial_form(neighbour):
                         seen.add(neighbour)
                         members.append(neighbour)
@@ -110,10 +111,14 @@ class Placement(Requirements):
         recipe = self.facts.nodes[index].recipe
         return (isinstance(recipe, Remap) and recipe.lifts) or (isinstance(recipe, Expand) and recipe.norm)
 
-    def _neighbours(self, index: int) -> list[int]:
+    def _neighbours(self, index: int, followed: set[str]) -> list[int]:
+        """Nodes whose labels depend on a node's, but for those by way of values that others have `followed`."""
         out: list[int] = []
         values = [*self.graph.operands[index], *self.results(index), *self.requirement(index).names]
-        for name in dict.fromkeys(name for name in values if name and not self._free(name)):
+        for name in values:
+            if name in followed or not name or self._free(name):
+                continue
+            followed.add(name)
             if name in self.graph.producer:
                 out.append(self.unit(self.graph.producer[name]))
             out += [self.unit(i) for i in self.graph.uses.get(name, [])]
@@ -129,17 +134,45 @@ class Placement(Requirements):
 
     def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
         """The cheapest labelling in which the forced layers run on spatial forms and the offered ones may."""
+        before = sum(map(self.own_price, region.members))
+        fed = self._fed(region, forced | offered)
+        if self._all_of(region, forced | offered, fed):
+            return Labelling(frozenset(region.members), nodes(before), 0, -weight(before), feasible=True)
         if region.members not in self._networks:
             self._networks[region.members] = self._network(region)
         vertex, values = self._networks[region.members]
         network = values.beside()
-        fed = self._fed(region, forced | offered)
         for index in region.members:
             self._unary(network, vertex[index], index, forced, offered, index in fed)
         total, sink_side = network.cut()
         spatial_forms = frozenset(index for index in region.members if vertex[index] in sink_side)
-        before = sum(self.own_price(i) for i in region.members)
         return Labelling(spatial_forms, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
+
+    def _all_of(self, region: Region, layers: frozenset[int], fed: set[int]) -> bool:
+        """Whether all members are the cheapest on spatial forms, and no value between them is converted."""
+        members = set(region.members)
+        if not layers.issuperset(region.layers):
+            return False
+        if not all(self._prefers(i, fed) and not self.requirement(i).originals for i in members):
+            return False
+        for name, view in ((name, self.facts.views.get(name)) for name in self._values(region)):
+            if view is not None and view.free and name not in self.frames:
+                continue
+            maker = self.graph.producer.get(name)
+            inside = maker is not None and self.unit(maker) in members and name not in self.graph.leaving
+            readers = map(self.unit, self.graph.uses.get(name, ()))
+            if not inside or name in self.frames or not members.issuperset(readers):
+                return False
+        return True
+
+    def _prefers(self, index: int, fed: set[int]) -> bool:
+        """Whether a node costs more on originals, whatever its neighbours do."""
+        recipe, layer = self.facts.nodes[index].recipe, self.facts.nodes[index].layer
+        if layer is not None:
+            return self.reads_spatial_form(index) and not layer.branches
+        if isinstance(recipe, Drop) or (isinstance(recipe, Expand) and recipe.norm) or self._moves(index):
+            return False
+        return index in fed or (self.own_price(index) > CHANGED and not self._read_past(index))
 
     def _network(self, region: Region) -> tuple[dict[int, int], Network]:
         """The vertices of the members, and a network of what the values between them cost."""
