@@ -77,6 +77,12 @@ def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
     return () if source == target else _converted(*unnamed(source, target))
 
 
+def conversions(left: Layout, right: Layout) -> tuple[tuple[LayoutStep, ...] | None, tuple[LayoutStep, ...] | None]:
+    """The conversions from one layout to the other, and back."""
+    first, last = unnamed(left, right)
+    return ((), ()) if left == right else (_converted(first, last), _converted(last, first))
+
+
 Unnamed = tuple[tuple[tuple[int, Size, Size], ...], ...]
 """A layout with numbers for roots and without kinds."""
 

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from fc2conv.dataclass import dataclass
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, nameless, normal, refine, regroup, size_of
-from fc2conv.layout.relayout import LayoutStep, conversion
+from fc2conv.layout.relayout import LayoutStep, conversions
 
 
 class Provenance(Enum):
@@ -52,14 +52,18 @@ class View:
         return self.spatial_form == self.dims
 
     @cached_property
+    def _steps(self) -> tuple[tuple[LayoutStep, ...] | None, tuple[LayoutStep, ...] | None]:
+        return (None, None) if self.spatial_form is None else conversions(self.dims, self.spatial_form)
+
+    @property
     def to_spatial_form(self) -> tuple[LayoutStep, ...] | None:
         """The nodes that make the spatial form of the tensor; None without one, or if they cannot be written."""
-        return None if self.spatial_form is None else conversion(self.dims, self.spatial_form)
+        return self._steps[0]
 
-    @cached_property
+    @property
     def from_spatial_form(self) -> tuple[LayoutStep, ...] | None:
         """The nodes that make the tensor of its spatial form; None as above."""
-        return None if self.spatial_form is None else conversion(self.spatial_form, self.dims)
+        return self._steps[1]
 
     def with_dims(self, dims: Layout) -> View:
         """The same elements under the same spatial form in other dimensions."""
