@@ -105,7 +105,7 @@ def _other_rank(layer: FCLayer, view: View) -> Reason | None:
 
 def _summed(layer: FCLayer, view: View) -> tuple[int, ...]:
     """The dimensions of the input that are summed over."""
-    return (0,) if len(view.dims) == 1 else tuple(k % len(view.dims) for k in layer.k)
+    return (0,) if len(view.dims) == 1 else tuple([k % len(view.dims) for k in layer.k])
 
 
 def _together(layer: FCLayer, view: View) -> tuple[View, int]:

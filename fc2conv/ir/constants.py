@@ -93,7 +93,7 @@ class Constants:
 
     def makes(self, results: Iterable[str]) -> bool:
         """Whether the results of a node of the scope are the same on every run."""
-        return self._names.issuperset(filter(None, results))
+        return not self._names.isdisjoint(results) or not any(results)
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is the same on every run."""

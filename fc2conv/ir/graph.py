@@ -316,4 +316,6 @@ def changed(node: NodeProto, **attributes: Any) -> NodeProto:
 
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
     """A node of ONNX's own domain; attributes that are None are left out."""
-    return helper.make_node(op_type, inputs, outputs, name, None, None, **attributes)
+    given = sorted((key, value) for key, value in attributes.items() if value is not None)
+    made = [helper.make_attribute(*each) for each in given]
+    return NodeProto(op_type=op_type, input=inputs, output=outputs, name=name or None, attribute=made)

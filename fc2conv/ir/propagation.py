@@ -153,8 +153,11 @@ class _Pass:
 
     def _open(self, results: Iterable[str]) -> bool:
         """Whether inference left a size open."""
-        known = [self.shapes.get(name) for name in results if name]
-        return any(shape is None or any(map(_rank, shape)) for shape in known)
+        for name in results:
+            shape = self.shapes.get(name)
+            if name and (shape is None or any(map(_rank, shape))):
+                return True
+        return False
 
     def _shapes(self, node: NodeProto, kind: str) -> Mapping[str, Shape]:
         rule = _RULES.get(kind)

@@ -104,7 +104,8 @@ def base_layout(base: tuple[int, ...]) -> Layout:
 def stored_values(values: TensorProto | np.ndarray) -> Stored:
     """A constant whose dimensions are those in which it is stored."""
     if isinstance(values, TensorProto):
-        return Stored(values, tuple(values.dims), base_layout(tuple(values.dims)), values.data_type)
+        dims = tuple(values.dims[:])
+        return Stored(values, dims, base_layout(dims), values.data_type)
     kind = helper.np_dtype_to_tensor_dtype(values.dtype)
     return Stored(values, values.shape, base_layout(values.shape), kind)
 

@@ -43,11 +43,12 @@ def declared_in(graph: GraphProto) -> Shapes:
     known: dict[bytes, tuple[Size, ...]] = {}
     for value in (*graph.input, *graph.output, *graph.value_info):
         kind = value.type.SerializeToString()
-        shape = known.get(kind) or sizes_of(value, zeros=True)
+        if (shape := known.get(kind)) is None:
+            shape = sizes_of(value, zeros=True)
+            if shape is not None and not any(nameless(symbol) for size in shape for symbol in size.symbols):
+                known[kind] = shape
         if shape is not None:
             found[value.name] = shape
-            if not any(nameless(symbol) for size in shape for symbol in size.symbols):
-                known[kind] = shape
     return found
 
 

@@ -312,7 +312,8 @@ def _reads_map(layer: LayerFacts) -> bool:
     reads, found = layer.reads, layer.contraction
     if reads is None or found is None or reads.provenance is not Provenance.MAP or layer.layer.groups:
         return False
-    both = refine((found.contracted,), (reads.spatial_form[1],) if reads.spatial_form is not None else ())
-    channels = set(both[1][0]) if both is not None and reads.spatial_form is not None else set()
-    some = channels & set(both[0][0]) if both is not None else set()
-    return not some or some == channels
+    if reads.spatial_form is None or found.contracted == reads.spatial_form[1]:
+        return True
+    both = refine((found.contracted,), (reads.spatial_form[1],))
+    summed, channels = map(set, (both[0][0], both[1][0]) if both is not None else ((), ()))
+    return channels <= summed or not channels & summed

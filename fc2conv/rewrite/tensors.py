@@ -85,7 +85,8 @@ class Tensors(Pool):
         self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None, *, unsigned: bool = False
     ) -> tuple[str, tuple[int, ...]]:
         """The kernel of a layer (or of some rows): its name, and its shape [M, C, *S]; without a sign 128 more."""
-        form = replace(self.form(layer, found, rows), unsigned=unsigned)
+        form = self.form(layer, found, rows)
+        form = replace(form, unsigned=True) if unsigned else form
         key = ("kernel", self._same(layer.weight), rows, form.move, layer.alpha, unsigned)
 
         def make() -> str:
