@@ -27,6 +27,7 @@ from fc2conv.rewrite.tensors import Tensors
 if TYPE_CHECKING:
     from fc2conv.targets.fits import Fit
 
+_WRITTEN = Remap | Expand | Elide
 _ADD_IN_RUNTIME = 7
 """The least opset whose Add onnxruntime runs; older models have Sum."""
 
@@ -55,12 +56,12 @@ class Rewriter:
     def _carried_out(self, index: int) -> bool:
         """Arithmetic on shapes stays until nobody reads it; all else on spatial forms is rewritten."""
         facts = self.plan.facts.nodes[index]
-        return facts.layer is not None or isinstance(facts.recipe, Remap | Expand | Elide)
+        return facts.layer is not None or isinstance(facts.recipe, _WRITTEN)
 
     def run(self) -> list[NodeProto]:
         """The new nodes of the scope, before those that nobody reads any more are taken out."""
         own = {*self.graph.inputs, *self.graph.producer}
-        outer = [name for name in self._order(self._spatial_forms_read()) if name not in own]
+        outer = self._order(self._spatial_forms_read() - own)
         out = [node for name in [*self.graph.inputs, *outer] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
             unit = self.requirements.unit(index)
@@ -118,7 +119,7 @@ class Rewriter:
             fixed = owner not in root and self.views[owner].free
             if view is not None and view.free and name in self._wanted and owner not in names and not fixed:
                 names[owner] = name
-        for owner in dict.fromkeys([*(n for n in self._order(read) if n not in root), *root.values()]):
+        for owner in dict.fromkeys([*self._order(read - root.keys()), *root.values()]):
             if owner not in root and self.views[owner].free:
                 names[owner] = owner
             elif owner not in names:
