@@ -24,20 +24,20 @@ from fc2conv.planning.requirements import DEFAULT, LAYOUT_OPS
 from fc2conv.rewrite.model import rewrite_model
 from fc2conv.targets.profile import Preferences, Weight
 
+ALWAYS_CUT = type("AlwaysCut", (Placement,), {"_all_of": lambda *_: False})
+
 
 def labellings(seen: Seen, forced: Sequence[str] | None = None, offered: Sequence[str] = ()) -> list[Labelling]:
     """The cheapest labelling of each region, with these layers forced (None: all that the plan converts)."""
     plan = seen.plan
-    placement = Placement(plan.graph, plan.facts)
-    layers = [
-        i for i, each in enumerate(plan.facts.nodes) if each.layer is not None and each.layer.contraction is not None
-    ]
+    layers = [i for i, each in enumerate(plan.facts.nodes) if each.layer and each.layer.contraction]
     wanted = {d.index for d in plan.decisions if d.converts} if forced is None else set(map(seen.node, forced))
     allowed = frozenset(map(seen.node, offered))
-    return [
-        placement.label(region, frozenset(wanted & set(region.layers)), allowed & set(region.layers))
-        for region in placement.regions(layers)
-    ]
+    plain, cut = (each(plan.graph, plan.facts) for each in (Placement, ALWAYS_CUT))
+    asked = [(each, frozenset(wanted & {*each.layers}), allowed & {*each.layers}) for each in plain.regions(layers)]
+    found = [plain.label(*each) for each in asked]
+    assert found == [cut.label(*each) for each in asked]
+    return found
 
 
 def counts(seen: Seen) -> list[tuple[int, int]]:
