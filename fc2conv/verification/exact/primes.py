@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +22,16 @@ def primes(seed: bytes, count: int) -> list[int]:
     divisors = np.arange(3, 1 << BITS // 2, 2)
     while len(found) < count:
         p = int(rng.integers(1 << BITS - 1, 1 << BITS)) | 1
-        if p not in found and (p % divisors).all() and 1 not in _powers_of_two(p):
+        likely = p not in found and pow(2, p - 1, p) == 1
+        if likely and (p % divisors).all() and not any(pow(2, order, p) == 1 for order in _small_orders(p)):
             found.append(p)
     return found
 
 
-def _powers_of_two(p: int) -> Iterator[int]:
-    power = 1
-    for _ in range(1, _LEAST_ORDER):
-        power = power * 2 % p
-        yield power
+def _small_orders(p: int) -> list[int]:
+    """Return what a small order can be: a divisor of p - 1."""
+    numbers = np.arange(1, _LEAST_ORDER)
+    return [int(each) for each in numbers[(p - 1) % numbers == 0]]
 
 
 def inverses(values: Integers, p: int) -> Integers:
