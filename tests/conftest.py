@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,8 +34,12 @@ _OWN = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets what the tests start keep its bytecode in a folder of this run: to compile it takes most of a start."""
-    if BYTECODE not in os.environ:
+    """Lets what the tests start keep its bytecode, as to compile it takes most of a start, and compute in one thread.
+
+    Who wants no bytecode beside the sources has it in a folder of this run.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a pool of threads for each small model takes more than the model
+    if sys.dont_write_bytecode and BYTECODE not in os.environ:
         config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="fc2conv-bytecode-"))
         os.environ[BYTECODE] = str(config.stash[_OWN])
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -48,6 +54,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option that writes the golden cases' outputs."""
     parser.addoption("--update-golden", action="store_true", help="Write what the golden cases give into their files.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Has no cycles looked for while some thousands of tests are collected, nor later among these."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
