@@ -12,14 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from documents import PAGES, ROOT, SESSION, Block, blocks, commands, each_page, pytest_id, runnable
+from documents import PAGES, ROOT, SESSION, Block, blocks, commands, pytest_id, runnable
 from PIL import Image
 
 from fc2conv import errors
 
 PACKAGE = Path(errors.__file__).parent
 LIMIT = 300
-WITH_BLOCKS = [page for page in PAGES if any(block.language in SESSION for block in blocks(page))]
+
+
+def with_blocks(*languages: str) -> list[Path]:
+    """The pages that have blocks of these languages."""
+    return [page for page in PAGES if any(block.language in languages for block in blocks(page))]
+
 
 # An interpreter that runs the blocks of one page, one for each line of its input, in one namespace; a fault says on
 # which line of the page it is. What the blocks print goes to stderr, and stdout says that a block is done.
@@ -108,7 +113,7 @@ class Session:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the pages speak to a shell, and there is no bash here")
-@pytest.mark.parametrize("page", WITH_BLOCKS, ids=pytest_id)
+@pytest.mark.parametrize("page", with_blocks(*SESSION), ids=pytest_id)
 def test_a_page_does_what_it_says(page: Path, folder: Path) -> None:
     if page.name == "integrations.md":
         pytest.importorskip("onnx_ir", reason="onnx_ir is not installed: pip install onnx-ir")
@@ -121,7 +126,7 @@ def test_a_page_does_what_it_says(page: Path, folder: Path) -> None:
         session.end()
 
 
-@each_page
+@pytest.mark.parametrize("page", with_blocks("toml"), ids=pytest_id)
 def test_options_in_a_file_are_taken(page: Path, folder: Path) -> None:
     import tomllib
 
@@ -142,7 +147,7 @@ def test_the_readme_is_tested_at_all() -> None:
     assert any("fc2conv fixtures/lenet.onnx" in line for block in readme for line in runnable(block))
 
 
-@each_page
+@pytest.mark.parametrize("page", with_blocks("yaml"), ids=pytest_id)
 def test_yaml_is_what_the_action_and_the_hook_take(page: Path) -> None:
     import yaml
 

@@ -33,6 +33,8 @@ _M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _BLOCK = 1 << 15
 """Elements that are computed at a time, so that they stay in a processor's cache."""
 _TAKEN: Any = ("external_loop", "buffered", "zerosize_ok")
+_FEW = 1 << 9
+"""Numbers whose residues are remembered: windows of one map read the same weights."""
 _FITTING = 1 << 22
 """Integers that are remembered as those that fit a type."""
 
@@ -54,6 +56,7 @@ class Field:
         self.lanes = count
         self._keys = np.array([tag("key", seed, i) for i in range(count)], np.uint64)
         self._known_powers: dict[bool, Integers] = {}
+        self._few: dict[tuple[Any, Sequence[int], bytes], Residues] = {}
         self._fitting: dict[int, list[NDArray[np.uint64]]] = {}
 
     def fits(self, kind: int, x: Residues, *, known: bool) -> bool:
@@ -75,6 +78,14 @@ class Field:
 
     def of(self, values: Array) -> Residues:
         """Return the residues of numbers: floats are exact, as m * 2^e; raises TypeError for other elements."""
+        if values.size > _FEW or values.dtype == object:
+            return self._of(values)
+        key = values.dtype, values.shape, values.tobytes()
+        if key not in self._few:
+            self._few[key] = self._of(values)
+        return self._few[key]
+
+    def _of(self, values: Array) -> Residues:
         kind = values.dtype.kind
         if kind in "biu" or values.dtype.name in ("int4", "uint4", "int2", "uint2"):
             return self._integers(values)
