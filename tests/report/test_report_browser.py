@@ -25,7 +25,7 @@ expect = playwright.expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--disable-component-update --disable-sync --in-process-gpu --renderer-process-limit=1"
 ).split()
 WIDTHS = (1280, 360)
 
@@ -48,22 +48,23 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
+def browser() -> Iterator[playwright.BrowserContext]:
+    """A window in which all pages are opened, as a process for each takes more than most pages."""
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
+        yield started.new_context(viewport={"width": 1280, "height": 800})
         started.close()
 
 
 @pytest.fixture
-def show(browser: playwright.Browser, tmp_path: Path) -> Iterator[Callable[[Document], Tab]]:
+def show(browser: playwright.BrowserContext, tmp_path: Path) -> Iterator[Callable[[Document], Tab]]:
     """Opens a document's page; when the test is done, nothing else was fetched, and nothing complained of."""
     tabs = []
 
     def opened(document: Document) -> Tab:
         path = tmp_path / f"page{len(tabs)}.html"
         path.write_bytes(render(document))
-        tab = Tab(browser.new_page(viewport={"width": 1280, "height": 800}), [], [])
+        tab = Tab(browser.new_page(), [], [])
         tab.page.on("console", lambda message: tab.said.append(message.text))
         tab.page.on("pageerror", lambda error: tab.said.append(str(error)))
         tab.page.on("request", lambda request: tab.fetched.append(request.url))
