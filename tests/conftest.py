@@ -21,7 +21,7 @@ from warm import warm
 from fc2conv import api
 from fc2conv.reasons import Code
 from fc2conv.report.types import Check, FileInfo, LayoutNodes, OutputDifference, Report, Run, Verdict, Verification
-from fc2conv.sandbox import START, contained
+from fc2conv.sandbox import START, contained, rarely_collect
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,12 +58,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Has no cycles looked for while some thousands of tests are collected, nor later among these."""
+    """Has no cycles looked for while some thousands of tests are collected, nor later among these.
+
+    Later they are looked for as rarely as in a child, where models are worked on.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        rarely_collect()
         gc.enable()
 
 

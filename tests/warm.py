@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SERVER = """
-import json, os, signal, socket, sys, traceback
+import gc, json, os, signal, socket, sys, traceback
 import onnx, onnxruntime
 import fc2conv.cli.batch, fc2conv.cli.convert, fc2conv.cli.report, fc2conv.cli.verify, fc2conv.pipeline
 from fc2conv import api
@@ -22,6 +22,7 @@ from fc2conv.__main__ import main
 
 system.die_with(os.getppid())
 api.load()
+gc.freeze()  # a fork does not copy what it does not change
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 with socket.socket(socket.AF_UNIX) as listening:
     listening.bind(sys.argv[1])
