@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,7 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
     return [np.asarray(next(results)) if name else np.zeros(0) for name in node.output]
 
 
+@cache
 def prepare() -> None:
     """Has onnx.reference and numpy load what they load at first use, for children of this process to find it there."""
     evaluate(helper.make_node("Identity", ["x"], ["y"]), 13, [np.unique(np.zeros(1))])

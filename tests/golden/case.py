@@ -27,7 +27,7 @@ import re
 import shlex
 import textwrap
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +80,10 @@ class Case:
                 model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
         return model
 
-    @cached_property
+    @property
     def options(self) -> Options:
         """What the flags say, without a verification: the tests judge the result themselves."""
-        flags = shlex.split(self.header.get("flags", [""])[0])
-        command = ["in.onnx", "out.onnx", "--no-config", "--no-verify", *flags]
-        with convert.make_context("convert", command) as context:
-            return options(context.params)
+        return _options(self.header.get("flags", [""])[0])
 
     @property
     def tolerance(self) -> float:
@@ -100,6 +97,13 @@ class Case:
         sizes = {name: int(size) for name, size in (word.split("=") for word in words)}
         open_batch = re.search(r"[\[,]N[,\]]", self.given)
         return [{"N": batch, **sizes} for batch in ((1, 3) if open_batch and "N" not in sizes else (1,))]
+
+
+@cache
+def _options(flags: str) -> Options:
+    command = ["in.onnx", "out.onnx", "--no-config", "--no-verify", *shlex.split(flags)]
+    with convert.make_context("convert", command) as context:
+        return options(context.params)
 
 
 def read(path: Path) -> Case:
