@@ -34,11 +34,10 @@ _OWN = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets what the tests start keep its bytecode, as to compile it takes most of a start, and compute in one thread.
+    """Lets what the tests start keep its bytecode: to compile it takes most of a start.
 
     Who wants no bytecode beside the sources has it in a folder of this run.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a pool of threads for each small model takes more than the model
     if sys.dont_write_bytecode and BYTECODE not in os.environ:
         config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="fc2conv-bytecode-"))
         os.environ[BYTECODE] = str(config.stash[_OWN])
@@ -107,6 +106,7 @@ def uncontained(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not CONTAINED & set(request.path.relative_to(ROOT).parts):
             patch.setattr(api, "contained", here)
+            patch.setenv("OMP_NUM_THREADS", "1")  # threads for each small model take more than the model
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ _LEAST_ORDER = 5000
 """The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
 
 
-def primes(seed: bytes, count: int) -> list[int]:
+@lru_cache(maxsize=8)
+def primes(seed: bytes, count: int) -> tuple[int, ...]:
     """Draw distinct primes between 2^29 and 2^30, by a seed, modulo which the order of 2 is large."""
     found: list[int] = []
     rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
@@ -25,7 +27,7 @@ def primes(seed: bytes, count: int) -> list[int]:
         likely = p not in found and pow(2, p - 1, p) == 1
         if likely and (p % divisors).all() and not any(pow(2, order, p) == 1 for order in _small_orders(p)):
             found.append(p)
-    return found
+    return tuple(found)
 
 
 def _small_orders(p: int) -> list[int]:
