@@ -177,9 +177,7 @@ class Context:
         numbers = self.numbers.get(name)
         if numbers is not None:
             return numbers.as_sizes() if numbers.dtype.kind in "iu" else None
-        if not self.constants.is_constant(name):
-            return None
-        found = self.constants.ints(name)
+        found = self.constants.ints(name) if self.constants.is_constant(name) else None
         return None if found is None else tuple(Size(value) for value in found)
 
     def number(self, name: str) -> Numbers | None:

@@ -316,6 +316,5 @@ def changed(node: NodeProto, **attributes: Any) -> NodeProto:
 
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
     """A node of ONNX's own domain; attributes that are None are left out."""
-    given = sorted((key, value) for key, value in attributes.items() if value is not None)
-    made = [helper.make_attribute(*each) for each in given]
+    made = [helper.make_attribute(key, attributes[key]) for key in sorted(attributes) if attributes[key] is not None]
     return NodeProto(op_type=op_type, input=inputs, output=outputs, name=name or None, attribute=made)
