@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -243,17 +242,6 @@ def test_the_function_convert_is_not_hidden_by_its_module(first: str) -> None:
     """An import of the submodule binds its name in the package, after which a lazy lookup is never asked."""
     imports = "import fc2conv; from importlib import import_module; from importlib.util import find_spec"
     assert run(sys.executable, "-c", f"{imports}; {first}; assert callable(fc2conv.convert)").stderr == ""
-
-
-def test_the_readmes_library_example_runs(lenet: Path, root: Path) -> None:
-    """The example is in the README as a Python block and runs in a folder that holds fixtures/lenet.onnx."""
-    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    (lenet.parent / "fixtures").mkdir()
-    shutil.move(lenet, lenet.parent / "fixtures")
-    for block in blocks:
-        done = run(sys.executable, "-c", block, cwd=lenet.parent)
-        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_readme_has_the_two_commands(root: Path) -> None:
