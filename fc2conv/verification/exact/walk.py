@@ -65,7 +65,7 @@ class Walk:
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
         scope = Scope(self, proto.graph, opsets(proto.opset_import), given)
-        self.values = replace(scope, main=True, runs=True, unrolls=True, once=True).run()
+        self.values = replace(scope, main=True, runs=True, once=True).run()
         return self.values
 
 
@@ -75,7 +75,7 @@ class Scope:
 
     `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
     `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
-    model does, and what is no body of a Loop `once`. It `unrolls` Loops, `within` nodes, `depth` bodies and `calls`.
+    model does, and what is no body of a Loop `once`. It lies `within` nodes, `depth` bodies and `calls`.
     """
 
     walk: Walk
@@ -84,7 +84,6 @@ class Scope:
     known: dict[str, Term]
     main: bool = False
     runs: bool = False
-    unrolls: bool = False
     once: bool = False
     depth: int = 0
     calls: int = 0
@@ -158,7 +157,7 @@ class Scope:
             return replace(self, known={**given})._results(chosen[0])
         if node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
-        loops = node.op_type in unrolled.STEPS and self.unrolls
+        loops = node.op_type in unrolled.STEPS and self.runs and not self.depth
         return (unrolled.steps(self, node, operands) or None) if loops else None
 
     def _made(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term]:
@@ -262,7 +261,7 @@ class Scope:
     ) -> list[Term]:
         given = dict.fromkeys((info.name for info in graph.input), ABSENT)
         given.update(zip(given, operands, strict=False))
-        inner = replace(self._inside(graph, given), opsets=versions, unrolls=self.unrolls, part_of=part_of)
+        inner = replace(self._inside(graph, given), opsets=versions, part_of=part_of)
         return replace(inner, path=f"{self.path}/{node.output[0]}", calls=self.calls + 1).outputs()
 
     def _inside(self, graph: GraphProto, known: dict[str, Term], within: str = "") -> Scope:
