@@ -16,6 +16,10 @@ COLUMN, FORM = "y = Unsqueeze(g, o)", "y = Reshape(g, mo)"
 CHOICE = "c = {}(s, {}) a = Where(c, {}, d) y = Unsqueeze(a, o)"
 BRANCH = """c = Equal(s, z) y = If(c) <then_branch = t() => (float[P,Q] p) {{ w = Mul(g, {}) p = Unsqueeze(w, o) }},
     else_branch = e() => (float[P1,Q1] q) {{ q = {} }}>"""
+EITHER = """c = Equal(s, z) w = If(c) <then_branch = t() => (float[P] p) { p = Constant<value_floats = [1.0]>() },
+    else_branch = e() => (float[Q] q) { q = Mul(g, c2) }>"""
+AS_MANY = """a = Greater(x, c2) b = Cast<to = 7>(a) c = ReduceSum<keepdims = 0>(b) k = Reshape(c, o)
+    w, i = TopK<axis = 0>(g, k)"""
 BOXES = """graph (float[1,6,4] b, float[1,1,6] c, float[1,2,8,8] x) => (float[A,B] y) <float[{}] W> {{
     k = Constant<value_ints = [5]>() f = Constant<value_floats = [0.5]>() n = NonMaxSuppression(b, c, k, f)
     i = Constant<value_int = 2>() j = Gather<axis = 1>(n, i) z = Constant<value_ints = [0]>() a = Squeeze(b, z)
@@ -40,6 +44,12 @@ SAME = {
         "k, i = TopK<axis = 0>(g, s) y = Unsqueeze(k, o)",
         "k, i = TopK<axis = 0>(g, s) y = Reshape(k, mo)",
     ),
+    "the largest, as many as values say": (f"{AS_MANY} y = Unsqueeze(w, o)", f"{AS_MANY} y = Reshape(w, mo)"),
+    "of equal operands of other names": (
+        "a = Greater(x, c2) b = NonZero(a) f = Transpose(b) r = GatherND(x, f) y = Unsqueeze(r, o)",
+        "l = Less(c2, x) b1 = NonZero(l) f1 = Transpose(b1) r1 = GatherND(x, f1) y = Reshape(r1, mo)",
+    ),
+    "a branch of another size": (f"{EITHER} y = Unsqueeze(w, o)", f"{EITHER} y = Reshape(w, mo)"),
     "a branch for none": (BRANCH.format("c2", "Unsqueeze(g, o)"), BRANCH.format("c2", "Reshape(g, mo)")),
 }
 OTHER = {
