@@ -99,8 +99,7 @@ class Context:
         """Begins a pass, which knows these numbers and requested spatial forms."""
         self.numbers.fill(numbers)
         self.requested.fill(requested)
-        asked = {"everything": wanted.everything, "tokens": wanted.tokens}
-        self.asked.fill({name: True for name, value in asked.items() if value})
+        self.asked.fill({name: True for name in ("everything", "tokens") if getattr(wanted, name)})
         self.refused.fill(wanted.refused)
         self.maps.fill(dict.fromkeys(wanted.maps, True))
         for found in (self.views, self.requests, self.solved, self.shapeless, self.orders):
