@@ -5,7 +5,9 @@ h = Gemm (...)  y = Cast <to = INT64> (h)      INT64: no Flatten takes it below 
 
 from __future__ import annotations
 
-from onnx import NodeProto, TensorProto, defs
+from functools import lru_cache
+
+from onnx import NodeProto, TensorProto
 
 from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op
 from fc2conv.ir.schema import schema_of
@@ -63,19 +65,30 @@ def _step(graph: Graph, name: str) -> int | str:
     given = int_attribute(node, _STATED[kind], 0) if kind in _STATED else 0
     if given or kind in _RESULTS:
         return given or _RESULTS[kind]
-    if kind not in _LIKE and (schema := schema_of(kind, graph.opset, "")) is not None:
-        return _by_schema(schema, node, name)
+    if kind not in _LIKE and (formals := _formals(kind, graph.opset)) is not None:
+        return _by_definition(*formals, graph.operands[i], graph.results[i].index(name))
     like = (*graph.operands[i], "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
 
 
-def _by_schema(schema: defs.OpSchema, node: NodeProto, name: str) -> int | str:
+@lru_cache(maxsize=1024)
+def _formals(kind: str, opset: int) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]] | None:
+    """The types, by name, of an operator's operands and of its results; of these also the one that is possible."""
+    schema = schema_of(kind, opset, "")
+    if schema is None:
+        return None
+    only = [TYPES.get(str(next(iter(each.types))), 0) if len(each.types) == 1 else 0 for each in schema.outputs]
+    results = zip((each.type_str for each in schema.outputs), only, strict=True)
+    return tuple(each.type_str for each in schema.inputs), tuple(results)
+
+
+def _by_definition(
+    read: tuple[str, ...], made: tuple[tuple[str, int], ...], operands: tuple[str, ...], place: int
+) -> int | str:
     """The operand that has the type of a result by the operator's definition, or the one type that it may have."""
-    made = schema.outputs[min([*node.output].index(name), len(schema.outputs) - 1)]
-    formals = (schema.inputs[min(i, len(schema.inputs) - 1)] for i in range(len(node.input)))
-    given = zip(node.input, formals, strict=True)
-    like = next((each for each, formal in given if each and formal.type_str == made.type_str), "")
-    return like or (TYPES.get(str(next(iter(made.types))), 0) if len(made.types) == 1 else 0)
+    kind, only = made[min(place, len(made) - 1)]
+    given = zip(operands, (*read, *read[-1:] * (len(operands) - len(read))), strict=False)
+    return next((each for each, formal in given if each and formal == kind), "") or only
 
 
 def _given(graph: Graph, name: str) -> int:

@@ -118,7 +118,8 @@ class _Pass:
 
     def _evaluated(self, node: NodeProto, kind: str, operands: Sequence[str]) -> tuple[Numbers, ...] | None:
         source = kind in SOURCES
-        if not source and all(known.keys().isdisjoint(operands) for known in (self.numbers, self._lists, self._texts)):
+        apart = self.numbers.keys().isdisjoint(operands) and self._lists.keys().isdisjoint(operands)
+        if not source and apart and self._texts.keys().isdisjoint(operands):
             return None  # every chain begins with a shape
         node, shape = as_cast(self.graph, node), self.shape(operands[0]) if source else None
         found = counted(node, self.graph.opset, self.number, shape) or self._of_lists(node)
