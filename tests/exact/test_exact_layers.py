@@ -37,6 +37,21 @@ def test_a_stored_weight_that_only_moves_is_a_stored_weight(outputs: int) -> Non
     assert (found.proved, found.check.detail.endswith("error below 2^-60")) == (True, True)  # by symbols alone
 
 
+def test_what_is_chosen_by_a_condition_is_chosen_in_any_layout() -> None:
+    """A norm that is 0 where all features are equal, as jax2onnx writes it."""
+    head = "graph (float[N,4,6] x) => (float[N,5,6] y) <float[4,5] w, float zero = {0.0}>"
+    sizes = " ".join(f"{name} = Constant<value_ints = {shape}>()"
+                     for name, shape in {"s": [5, 4, 1, 1], "i": [0, 4, 6, 1], "o": [0, 5, 6]}.items())  # fmt: skip
+    extrema = "a = ReduceMin<axes = [AXIS]>(m) b = ReduceMax<axes = [AXIS]>(m) e = Equal(a, b) n = Where(e, CHOICE)"
+    tokens = f"t = Transpose<perm = [0, 2, 1]>(x) m = MatMul(t, w) {extrema} y = Transpose<perm = [0, 2, 1]>(n)"
+    kernel = f"{sizes} v = Transpose(w) k = Reshape(v, s) r = Reshape(x, i) m = Conv(r, k) {extrema} y = Reshape(n, o)"
+    original = text(f"{head} {{ {tokens} }}".replace("AXIS", "2").replace("CHOICE", "zero, m"))
+    maps = f"{head} {{ {kernel} }}".replace("AXIS", "1")
+    found = compared(original, text(maps.replace("CHOICE", "zero, m")))
+    assert (found.proved, found.check.detail.endswith("error below 2^-60")) == (True, True)  # by symbols alone
+    assert not compared(original, text(maps.replace("CHOICE", "m, zero"))).proved
+
+
 def test_a_kernel_is_a_sum_of_smaller_ones() -> None:
     original = text(GEMM)
     split = text(

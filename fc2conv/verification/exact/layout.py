@@ -159,11 +159,8 @@ def chosen(at: At, condition: Residues, yes: Residues, no: Residues) -> Residues
 
 
 def where(at: At) -> Residues:
-    """Choose elementwise, by a condition that is known or not."""
-    condition, yes, no = at.operand(0).value, at.res(1), at.res(2)
-    if condition is None:
-        return chosen(at, at.res(0), yes, no)
-    return np.stack([np.where(condition, *lane) for lane in zip(yes, no, strict=True)])
+    """Choose elementwise."""
+    return chosen(at, at.res(0), at.res(1), at.res(2))
 
 
 def branch(at: At) -> Residues:

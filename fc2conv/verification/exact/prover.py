@@ -31,7 +31,7 @@ CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "Dequantiz
 """Operators that are run even where both models have them: they say what a value holds."""
 
 SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
-Transpose Slice Split Expand Concat Pad Gather Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
+Transpose Slice Split Expand Concat Pad Gather Where Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
 LayerNormalization RMSNormalization SimplifiedLayerNormalization InstanceNormalization GroupNormalization
 QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
 """Rules that read no element, so that they work on symbols."""
