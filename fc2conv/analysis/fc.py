@@ -187,9 +187,7 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
     provenance, blocked_by = view.provenance, view.blocked_by
     if isinstance(found, Reason):
         _widen(ctx, layer, view, dims)
-        if found.code is Code.NO_FEATURE_MAP:
-            provenance, blocked_by = Provenance.NONE, ""
-        elif provenance is Provenance.MAP and found.code is not Code.EXCLUDED:
+        if provenance is Provenance.MAP and found.code is not Code.EXCLUDED:
             provenance, blocked_by = Provenance.OPAQUE, label(layer.node)
         return View(tuple(dims), None, provenance, layer.output, blocked_by)
     if layer.output in ctx.maps:
