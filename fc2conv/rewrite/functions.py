@@ -90,8 +90,8 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
     functions = {_id(each): each for each in free if _fits(each, file.model)}
     if not functions:
         return None
-    blind = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if _blind(each))
-    called = {key for graph, node in blind for key in _called(graph, node)} & functions.keys()
+    hidden = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if blind(each))
+    called = {key for graph, node in hidden for key in _called(graph, node)} & functions.keys()
     while more := {each for key in called for each in _calls(functions[key])} & functions.keys() - called:
         called |= more
     # One call of onnx's inliner gives inlined values the names of the original that the result is held against.
@@ -106,7 +106,7 @@ def without(file: ModelFile) -> ModelFile:
     return replace(file, model=_inlined(file.model, functions)) if functions else file
 
 
-def _blind(decision: Decision) -> bool:
+def blind(decision: Decision) -> bool:
     """Whether a layer is kept, or converted on axes of its own."""
     reads = decision.facts.reads if decision.facts is not None else None
     return not decision.converts or (reads is not None and reads.provenance in (Provenance.LOST, Provenance.NONE))

@@ -59,7 +59,8 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
             continue
         last, (seen, new) = other, _as_requested(other, options)
         more, less = _converted(seen) - _converted(plans), _converted(plans) - _converted(seen)
-        cheaper = not less and form is not settled and sum(p.dearer for p in seen) < sum(p.dearer for p in plans)
+        sees = form is not settled or _sighted(seen) - _sighted(plans)
+        cheaper = not less and sees and sum(p.dearer for p in seen) < sum(p.dearer for p in plans)
         plainer = not less and form in (taken_apart, settled) and options.sliding is not None
         if new is not None and (more or cheaper or plainer):
             plans, made, base = seen, new, other
@@ -170,6 +171,10 @@ def _reasons(plans: Sequence[Plan]) -> dict[tuple[str, str], Reason]:
 
 def _converted(plans: Sequence[Plan]) -> set[str]:
     return {name for _, name in _named(plans, lambda each: each.converts)}
+
+
+def _sighted(plans: Sequence[Plan]) -> Layers:
+    return _named(plans, lambda each: not functions.blind(each))
 
 
 def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> Layers:

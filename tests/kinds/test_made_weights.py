@@ -166,11 +166,11 @@ def test_the_shape_of_a_weight_that_nodes_make_is_not_said_of_the_kernel(made: s
 
 
 def test_the_node_is_named_that_is_not_evaluated() -> None:
-    text = f"{FLOAT_FC} m = Erf (u)  [sum] s = Add (w, m)  d = Mul (s, a)  [fc] y = MatMul (f, d) }}"
+    text = f"{FLOAT_FC} m = Softplus (u)  [sum] s = Add (w, m)  d = Mul (s, a)  [fc] y = MatMul (f, d) }}"
     arrays = {"w": floats((K, M)), "u": floats((K, M)), "a": np.float32(0.5)}
     layer = next(each for each in fc2conv.plan(model(text, arrays)).sites if each.node == "fc")
     assert layer.reason is not None
-    assert (layer.reason.code, layer.reason.detail) == ("FC206", "by m (Erf)")
+    assert (layer.reason.code, layer.reason.detail) == ("FC206", "by m (Softplus)")
 
 
 @pytest.mark.parametrize("quantized", [False, True])
