@@ -106,8 +106,9 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
 def is_log_softmax(makers: Mapping[str, NodeProto], node: NodeProto) -> bool:
     """Whether a node is a LogSoftmax, which may be written as `x - ReduceLogSumExp (x)`."""
     less = makers.get(node.input[1]) if op(node) == "Sub" else None
-    written = less is not None and op(less) == "ReduceLogSumExp" and less.input[0] == node.input[0]
-    return op(node) == "LogSoftmax" or (written and less is not None and int_attribute(less, "keepdims", 1) == 1)
+    if less is None or op(less) != "ReduceLogSumExp":
+        return op(node) == "LogSoftmax"
+    return less.input[0] == node.input[0] and int_attribute(less, "keepdims", 1) == 1
 
 
 def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, output: str) -> _Exchanged:

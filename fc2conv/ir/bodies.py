@@ -53,11 +53,13 @@ def through_bodies(node: NodeProto, look: Look, walk: Walk) -> Sequence[Known]:
 def _looped(node: NodeProto, body: GraphProto, look: Look, walk: Walk) -> Sequence[Known]:
     count, go = (look(name) if name else None for name in node.input[:2])
     wanted = None if count is None else count.chosen
+    if count is not None and wanted is None:
+        return ()
     states, names = [look(name) for name in node.input[2:]], [value.name for value in body.input]
     step, goes = 0, go or _TRUE
     while any(state.numbers for state in states) and step * len(body.node) < _STEPS:
-        if count is not None and (wanted is None or step >= wanted):
-            return states if wanted is not None else ()
+        if wanted is not None and step >= wanted:
+            return states
         if goes.chosen is None or (go is None and not goes.chosen):
             return ()
         if not goes.chosen:

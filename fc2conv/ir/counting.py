@@ -17,9 +17,10 @@ _ITEMS = 3
 
 def counts_up(constants: Constants, name: str, elements: int | None = None) -> bool:
     """Whether numbers are 0, 1, 2 and so on, `elements` of them, or as many as there are items of one size."""
-    known = constants.array(name) if constants.is_constant(name) else _of_items(constants, name)
-    given = elements if constants.is_constant(name) else known.size if known is not None else None
-    return known is not None and known.size == given and np.array_equal(known.reshape(-1), np.arange(known.size))
+    known = _of_items(constants, name)
+    if known is None or (constants.is_constant(name) and known.size != elements):
+        return False
+    return np.array_equal(known.reshape(-1), np.arange(known.size))
 
 
 def _of_items(constants: Constants, name: str) -> np.ndarray | None:

@@ -40,7 +40,7 @@ def of_lists(node: NodeProto, operands: Sequence[Numbers | Items]) -> Numbers | 
             at = numbers[0].ints()[0] % len(items) if numbers else len(items) - 1
             return (*items[:at], *items[at + 1 :])
     except (ArithmeticError, ValueError, IndexError):
-        pass  # a place that depends on sizes, or is none
+        return None  # the place depends on sizes, or lies outside the list
     return None
 
 

@@ -82,7 +82,8 @@ class Field:
             return self._of(values)
         key = values.dtype, values.shape, values.tobytes()
         if key not in self._few:
-            self._few[key] = self._of(values)
+            self._few[key] = made = self._of(values)
+            made.flags.writeable = False
         return self._few[key]
 
     def _of(self, values: Array) -> Residues:
