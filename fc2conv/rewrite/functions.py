@@ -90,8 +90,8 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
     functions = {_id(each): each for each in free if _fits(each, file.model)}
     if not functions:
         return None
-    hidden = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if blind(each))
-    called = {key for graph, node in hidden for key in _called(graph, node)} & functions.keys()
+    unseen = ((plan.graph, plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions if blind(each))
+    called = {key for graph, node in unseen for key in _called(graph, node)} & functions.keys()
     while more := {each for key in called for each in _calls(functions[key])} & functions.keys() - called:
         called |= more
     # One call of onnx's inliner gives inlined values the names of the original that the result is held against.
@@ -110,6 +110,11 @@ def blind(decision: Decision) -> bool:
     """Whether a layer is kept, or converted on axes of its own."""
     reads = decision.facts.reads if decision.facts is not None else None
     return not decision.converts or (reads is not None and reads.provenance in (Provenance.LOST, Provenance.NONE))
+
+
+def hidden(plans: Sequence[Plan], options: Options) -> bool:
+    """Whether more may come of a form of the model that hides less: it is to slide, or a layer sees no map."""
+    return options.sliding is not None or any(blind(each) for plan in plans for each in plan.decisions)
 
 
 def _called(graph: Graph, node: NodeProto) -> Iterator[_Id]:
@@ -177,11 +182,10 @@ def _say_defaults(model: ModelProto) -> None:
 
 def _same_operators(model: ModelProto) -> None:
     """Gives functions the model's versions of their operator sets, where their operators are the same there."""
-    own = opset_versions(model)
-    versions = own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
+    own = versions(model)
     for function in model.functions:
         for entry in function.opset_import:
-            version = versions.get(entry.domain, entry.version)
+            version = own.get(entry.domain, entry.version)
             if _same_there(function, model, entry, version):
                 entry.version = version
 
@@ -192,11 +196,17 @@ def _same_there(function: FunctionProto, model: ModelProto, entry: OperatorSetId
     A function of the model has no version: what its domain has makes no difference.
     """
     local = {*map(_id, model.functions)}
-    names = {node.op_type for node in _all(function.node) if _domain(node.domain) == _domain(entry.domain)}
-    operators = {name for name in names if (entry.domain, name) not in local}
+    nodes = (node for node in _all(function.node) if _domain(node.domain) == _domain(entry.domain))
+    operators = {node.op_type for node in nodes if _op(node) not in local}
     if _domain(entry.domain):
         return not operators
     return all(_form(name, entry.version) == _form(name, version) for name in operators)
+
+
+def versions(model: ModelProto) -> dict[str, int]:
+    """The versions of the operator sets of a model; that of ONNX's by each name of its domain."""
+    own = opset_versions(model)
+    return own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
 
 
 def _domain(name: str) -> str:
@@ -210,11 +220,9 @@ def _fits(function: FunctionProto, model: ModelProto) -> bool:
 
 def _other_set(function: FunctionProto, model: ModelProto) -> OperatorSetIdProto | None:
     """The operator set of a function that is another one in the model's version of it."""
-    own = opset_versions(model)
-    wanted = own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
-    others = ((each, wanted.get(each.domain, each.version)) for each in function.opset_import)
-    found = (each for each, version in others if version != each.version)
-    return next((each for each in found if not _same_there(function, model, each, wanted[each.domain])), None)
+    own = versions(model)
+    others = (each for each in function.opset_import if own.get(each.domain, each.version) != each.version)
+    return next((each for each in others if not _same_there(function, model, each, own[each.domain])), None)
 
 
 def _form(name: str, version: int) -> object:

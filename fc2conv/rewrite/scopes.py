@@ -17,7 +17,7 @@ from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, onnx_opset, opset_versions
+from fc2conv.ir.graph import Graph, label
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.subgraph_shapes import Shapes
@@ -224,14 +224,12 @@ def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:
 
 def _left(file: ModelFile, options: Options) -> list[Plan]:
     """The layers within functions of other operator sets, which stay there."""
-    out, own = [], opset_versions(file.model)
+    out, own = [], functions.versions(file.model)
     for function, entry in functions.left(file.model):
         graph = GraphProto(name=function.name, node=function.node)
         body = ModelProto(ir_version=file.model.ir_version, graph=graph, opset_import=function.opset_import)
-        ours = entry.domain in ONNX_DOMAINS
-        opset = f"opset {entry.version}" + ("" if ours else f" of {entry.domain}")
-        version = onnx_opset(own) if ours else own[entry.domain]
-        what = f"in the function {function.name} of {opset}, and the model has {version}"
+        opset = f"opset {entry.version}" + ("" if entry.domain in ONNX_DOMAINS else f" of {entry.domain}")
+        what = f"in the function {function.name} of {opset}, and the model has {own[entry.domain]}"
         for plan in fit_model(replace(file, model=body), options)[0]:
             nodes = {each.index: label(plan.graph.nodes[each.index]) for each in plan.decisions}
             new = (Decision(i, Reason(Code.OPSET_TOO_OLD, node, what, _ONE_OPSET)) for i, node in nodes.items())

@@ -28,13 +28,12 @@ from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.swap import exchanged, pooled, swap
 
-_READS = ("SequenceAt", "ConcatFromSequence")
+_READS = frozenset(("SequenceAt", "ConcatFromSequence"))
 
 
 def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
     """The model without items of known places; None where there are none, or nothing would come of it."""
-    kept = options.sliding is not None or not all(each.converts for plan in plans for each in plan.decisions)
-    if not kept or not any(op(node) in _READS for plan in plans for node in plan.graph.nodes):
+    if not functions.hidden(plans, options) or all(_READS.isdisjoint(plan.graph.kinds) for plan in plans):
         return None
     copy, changed = replace(file, model=functions.inlined(file.model) or deepcopy(file.model)), False
     for graph, constants, pool in pooled(copy, freeze=options.freeze_initializers):

@@ -32,8 +32,7 @@ _Taken = Mapping[int, GraphProto]
 
 def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
     """The model without choices that are known; None where no choice is, or nothing would come of it."""
-    hidden = options.sliding is not None or any(functions.blind(each) for plan in plans for each in plan.decisions)
-    here = hidden and any("If" in plan.graph.kinds for plan in plans)
+    here = functions.hidden(plans, options) and any("If" in plan.graph.kinds for plan in plans)
     called = any(op(node) == "If" for function in file.model.functions for node in function.node)
     if not (here or called):
         return None
