@@ -154,12 +154,20 @@ def test_a_scan_over_rows_is_proved_by_what_one_step_does(axes: str) -> None:
     assert not result.verdict.accepted, result.checks
 
 
-@pytest.mark.parametrize("read", ["SequenceAt (m, second)", "ConcatFromSequence <axis = 1> (m)"])
-def test_what_a_sequence_map_makes_of_each_item_is_proved(read: str) -> None:
+@pytest.mark.parametrize(
+    ("split", "item", "read"),
+    [
+        ("<axis = 1> (x)", "float[N,1,4,2] item", "SequenceAt (m, second)"),
+        ("<axis = 1> (x)", "float[N,1,4,2] item", "ConcatFromSequence <axis = 1> (m)"),
+        ("<axis = 0> (x)", "item", "SequenceAt (m, first)"),
+        ("<axis = 0, keepdims = 0> (x)", "item", "SequenceAt (m, first)"),
+    ],
+)
+def test_what_a_sequence_map_makes_of_each_item_is_proved(split: str, item: str, read: str) -> None:
     original = parse(
-        f"""g (float[N,3,4,2] x) => (float[A,B,C,D] y) <float[2,5] w, int64 second = {{1}}>
-        {{ s = SplitToSequence <axis = 1> (x)
-           m = SequenceMap (s) <body = b (float[N,1,4,2] item) => (made) {{ a = MatMul (item, w)  made = Relu (a) }}>
+        f"""g (float[N,3,4,2] x) => (y) <float[2,5] w, int64 first = {{0}}, int64 second = {{1}}>
+        {{ s = SplitToSequence {split}
+           m = SequenceMap (s) <body = b ({item}) => (made) {{ a = MatMul (item, w)  made = Relu (a) }}>
            y = {read} }}""",
         opset=17,
     )
@@ -170,6 +178,20 @@ def test_what_a_sequence_map_makes_of_each_item_is_proved(read: str) -> None:
     body = next(a.g for node in made.model.graph.node for a in node.attribute if a.name == "body")
     next(node for node in body.node if node.op_type == "Relu").op_type = "Abs"
     assert not verify(original, made.model, True).verdict.accepted
+
+
+@pytest.mark.parametrize("sizes", [1, 2])
+def test_what_fits_only_some_items_of_a_sequence_is_not_proved(sizes: int) -> None:
+    text = """g (float[N,4,2] x) => (y)
+    <float[2,5] w, int64 first = {0}, int64 size = {SIZE}, int64[3] to = {SIZE, 4, 2}>
+    { s = SplitToSequence <axis = 0> (x, size)
+      m = SequenceMap (s) <body = b (item) => (made) { READ  made = MatMul (i, w) }>
+      y = SequenceAt (m, first) }""".replace("SIZE", str(sizes))
+    plain, fixed = (parse(text.replace("READ", read), opset=17) for read in ("i = Relu (item)", FIXED_ITEM))
+    assert (verify(plain, fixed, True).verdict == "proved") is (sizes == 1)
+
+
+FIXED_ITEM = "r = Relu (item)  i = Reshape (r, to)"
 
 
 def test_a_compress_by_a_constant_takes_these_places() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from onnx import NodeProto, helper
 
-from fc2conv.verification.exact.terms import ABSENT, Term, number
+from fc2conv.verification.exact.terms import ABSENT, Shape, Term, number
 from fc2conv.verification.nodes import integer, label
 
 Reshaped = Callable[[Term, tuple[int, ...], str], Term]
@@ -28,6 +28,25 @@ def count(sequence: Term) -> int | None:
     """Return how many items a sequence has; None where that is not known."""
     split, items = _split(sequence), _items(sequence)
     return len(split[1]) if split is not None else None if items is None else len(items)
+
+
+def kind_of_items(sequence: Term) -> tuple[int, Shape | None]:
+    """Return type and shape of all items of a sequence, at any size of what was split; (0, None) if not known."""
+    split, items = _split(sequence), _items(sequence)
+    if split is not None:
+        axis, stops = split
+        whole, shape = sequence.inputs[0], [*(sequence.inputs[0].shape or ())]
+        if stops != [*range(1, shape[axis] + 1)]:
+            return whole.kind, None
+        shape[axis : axis + 1] = [] if _apart(sequence) else [1]
+        return whole.kind, tuple(shape)
+    kinds = {(each.kind, each.shape) for each in items or ()}
+    return kinds.pop() if len(kinds) == 1 else (0, None)
+
+
+def _apart(sequence: Term) -> bool:
+    """Whether a tensor is split to items without the axis that it is split along."""
+    return len(sequence.inputs) < 2 and not sequence.op.attributes.get("keepdims", 1)
 
 
 def _rounds(sequence: Term) -> bool:
@@ -58,8 +77,8 @@ def _joined(node: NodeProto, sequence: Term, reshaped: Reshaped) -> Made | None:
     axis, new = (integer(node, name, 0) for name in ("axis", "new_axis"))
     whole, split = sequence.operand(0), sequence.op.attributes
     if sequence.op.name == "SplitToSequence" and not new and whole.shape is not None:
-        rank, apart = len(whole.shape), len(sequence.inputs) < 2 and not split.get("keepdims", 1)
-        same = axis % rank == int(split.get("axis", 0)) % rank and not apart
+        rank = len(whole.shape)
+        same = axis % rank == int(split.get("axis", 0)) % rank and not _apart(sequence)
         return (_node("Identity", node, ["x"]), {"x": whole}) if same else None
     items = _items(sequence)
     if not items or any(each.shape is None for each in items):
@@ -83,7 +102,7 @@ def _item(node: NodeProto, operands: Sequence[Term]) -> Made | None:
     if not -len(stops) <= index < len(stops):
         return None
     whole, index = sequence.inputs[0], index % len(stops)
-    if len(sequence.inputs) < 2 and not sequence.op.attributes.get("keepdims", 1):
+    if _apart(sequence):
         return _node("Gather", node, ["x", "i"], axis=axis), {"x": whole, "i": number(np.array(index), label(node))}
     ends = [stops[index - 1] if index else 0, stops[index], axis]
     given = {name: number(np.array([end]), label(node)) for name, end in zip("bea", ends, strict=True)}

@@ -12,6 +12,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.sizes import declared_size, explicit, rounded_down
+from fc2conv.verification.exact import sequences
 from fc2conv.verification.exact.terms import ABSENT, RESHAPES, SMALL, Shape, Term
 from fc2conv.verification.nodes import integer
 from fc2conv.verification.runtime import node_kinds
@@ -107,13 +108,16 @@ def carried(node: NodeProto) -> range:
 
 
 def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]:
-    """Return what is known of a body's inputs: carried values are like the operands, a Scan cuts the others."""
+    """Return what is known of a body's inputs: states are like the operands, others are items of theirs."""
     axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), [0] * len(operands))
     states, found = len(carried(node)), []
     for i, info in enumerate(body.input):
         declared = info.type.tensor_type
         there = node.op_type in _CARRYING and len(operands) == len(body.input) and operands[i] is not ABSENT
         kind, shape = (operands[i].kind, operands[i].shape) if there else (0, None)
+        if node.op_type == "SequenceMap" and i < len(operands):
+            item = operands[i]
+            kind, shape = (item.kind, item.shape) if item.shape is not None else sequences.kind_of_items(item)
         if declared.HasField("shape") and all(d.HasField("dim_value") and d.dim_value > 0 for d in declared.shape.dim):
             shape = tuple(d.dim_value for d in declared.shape.dim)
         elif shape and node.op_type == "Scan" and i >= states:
