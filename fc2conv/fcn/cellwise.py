@@ -11,7 +11,7 @@ from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.fcn.beside import measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
 from fc2conv.fcn.fixed import adopted
-from fc2conv.fcn.forms import CHANNELS, Form, identity, widened
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
@@ -58,6 +58,8 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
     channels = (CHANNELS,) if form.sizes[CHANNELS] > 1 else ()
     if len(form.layout) < 2 or form.filled(1) != channels or int_attribute(node, "training_mode", 0):
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
+    if op(node) == "LRN" and form.rank != SPACE + 2:
+        raise Stuck(Code.NOT_SLIDING, node, "runtimes take a map of two spatial dimensions alone")
     slider.same(node)
 
 

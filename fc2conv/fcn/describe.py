@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import BATCH, SPACE, Form
+from fc2conv.fcn.forms import BATCH, SPACE, Form, identity
 from fc2conv.fcn.geometry import Window, on_the_way, windows
 from fc2conv.fcn.lattice import middle, sizes_of
 from fc2conv.fcn.outputs import End
@@ -72,8 +72,9 @@ class Describer:
             held={
                 held: (form.name, layout)
                 for value, form in self.forms.items()
-                if self.original.get(value, (value, None)) != (value, None)
+                if value in self.original
                 for held, layout in [self._held(value, form)]
+                if (held, layout) != (form.name, identity(form.rank))
             },
         )
 
@@ -255,13 +256,9 @@ class Describer:
 def pool_reports(slider: Slider) -> list[SlidingPool]:
     """The pooling over whole maps, with what became of it."""
     return [
-        SlidingPool(
-            node=pool.node.name or pool.made,
-            op_type=pool.node.op_type,
-            action=pool.action,
-            kernel_shape=list(pool.kernel),
-        )
+        SlidingPool(node=name, op_type=pool.node.op_type, action=pool.action, kernel_shape=[*pool.kernel])
         for pool in slider.pools
+        for name in [pool.node.name or pool.made]
     ]
 
 

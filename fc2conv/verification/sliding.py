@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification import expected, feeds, placements
+from fc2conv.verification.crops import on_crops
 from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
@@ -115,7 +116,8 @@ class _Proof:
     def windows(self) -> Check:
         """On larger images each cell of a map is the original's head on its window; so are answers beside the maps.
 
-        Where there is no head behind the padding, a map may be what the original itself makes of a larger image.
+        Where there is no head behind the padding, a map may be what the original itself makes of a larger image, or of
+        crops of one.
         """
         found = self._pairs("windows", self.maps)
         for images in self.network.larger():
@@ -144,12 +146,13 @@ class _Proof:
         """Compare maps without windows with what the original makes of the larger image, which may be another thing."""
         before, own = (known_shapes(self.network.values(each, self.original)) for each in (self.claims.inputs, images))
         own = {name: size for name, size in own.items() if size != before.get(name)}
-        larger = partial(expected.on_larger, self.original, self.sliding, self.claims, sizes, own)
-        pair = next((pair for held in ({}, self.claims.held) if (pair := larger(held)).cells), None)
-        if pair is None:
-            return []
-        taken = self._alone(found, [pair], images)
-        return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}"] if taken else []
+        files = self.original, self.sliding, self.claims, sizes
+        ways = (expected.on_larger(*files, own, held) for held in ({}, self.claims.held))
+        pairs = [*islice((pair for pair in ways if pair.cells), 1)]
+        known = found.compared.union(*(pair.compared for pair in pairs))
+        pairs.append(on_crops(*files, [name for name in self.maps if name not in known]))
+        taken = (pair for pair in pairs if pair.cells and self._alone(found, [pair], images))
+        return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}" for pair in taken]
 
     def _partly(self, pair: expected.Expected, sizes: Mapping[str, Shape]) -> Iterator[expected.Expected]:
         """Yield a pair whose windows move along some axes, and the one whose windows take all of the other axes."""

@@ -30,8 +30,7 @@ def _made(serialized: bytes, chosen: tuple[tuple[str, object], ...]) -> Slid:
     given = Options(sliding=SlidingOptions(**options))  # type: ignore[arg-type]
     file = model_file_from_proto(original)
     _, rewritten = rewrite_model(file, given)
-    assert rewritten is not None
-    base = replace(file, model=rewritten.model, payloads=rewritten.payloads)
+    base = file if rewritten is None else replace(file, model=rewritten.model, payloads=rewritten.payloads)
     _, slid = slide(base, file.model, given)
     assert slid is not None
     return slid
