@@ -194,6 +194,22 @@ def test_what_fits_only_some_items_of_a_sequence_is_not_proved(sizes: int) -> No
 FIXED_ITEM = "r = Relu (item)  i = Reshape (r, to)"
 
 
+def test_a_weight_in_a_loop_of_a_loop_fixes_an_open_size() -> None:
+    original = parse(
+        """g (float[N,5,4] x) => (y) <float[1,1] w, float[1] b, int64 last = {2}>
+        { t = Transpose <perm = [1, 2, 0]> (x)  s = Shape (t)  n = Gather (s, last)
+          y = Loop (n, "", t) <body = outer (int64 i, bool on, around) => (going, next) { going = Identity (on)
+            z = Loop (n, "", around) <body = inner (int64 k, bool go, state) => (goes, sum) { goes = Identity (go)
+              m = MatMul (state, w)  sum = Add (m, b) }>
+            next = Tanh (z) }> }""",
+        opset=17,
+    )
+    made = fc2conv.convert(original, options=fc2conv.Options(scope="all"))
+    assert [layer.decision for layer in made.report.sites] == ["convert"]
+    assert made.report.verification is not None
+    assert verdicts(made.report.verification)["exact"] == "proved"
+
+
 def test_a_compress_by_a_constant_takes_these_places() -> None:
     text = """g (float[N,3,2,2] x) => (float[A,B] y)
     <float[12,5] w, bool[5] c = {{0, 1, 1, 0, 1}}, int64[3] i = {{1, 2, {}}}>

@@ -51,6 +51,11 @@ def name_bodies(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> None
     walk.bodies[scope.place, node.output[0]] = name
 
 
+def begins(node: NodeProto, operands: Sequence[Term]) -> bool:
+    """Return whether a Loop takes its first step."""
+    return node.op_type == "Loop" and all(each is ABSENT or bool(_one(each)) for each in operands[:2])
+
+
 def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
     """A Loop whose number of steps and conditions are known."""
     states, known = operands[2:], [each for each in operands[:2] if each is not ABSENT]

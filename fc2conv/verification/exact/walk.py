@@ -307,7 +307,8 @@ class Scope:
                         continue
                     given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
                 inner = self._inside(attribute.g, given, node.output[0])
-                results = replace(inner, runs=False, once=once, depth=self.depth + 1).outputs()
+                runs = self.runs and unrolled.begins(node, operands)
+                results = replace(inner, runs=runs, once=once, depth=self.depth + 1).outputs()
                 kept = shape_rules.stay(node, kinds, results)
                 if kept == kinds:
                     break
