@@ -2,13 +2,14 @@
 
 The standard library compiles up to six functions for each class. A conversion loads eighty classes, makes instances of
 half of them and compares none; the compilations were half of its time to start. Here classes share the functions that
-compare, hash, show and protect, and `__init__` is compiled when it is looked up for the first time.
+compare, hash, show and protect, and `__init__` is compiled for a class of which more than a few instances are made.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import MISSING, FrozenInstanceError, fields
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,16 +37,47 @@ def _made(kind: Any, frozen: bool, eq: bool) -> Any:
     return kind
 
 
+_FEW = 16
+"""Instances of which each is filled from a table; more of them take longer than to compile `__init__`."""
+
+
 class _Init:
-    """The `__init__` of a class until it is looked up; then it is compiled and takes this place."""
+    """The `__init__` of a class until a few instances are made; then it is compiled and takes this place."""
 
     def __init__(self, kind: Any, frozen: bool) -> None:
-        self._kind = kind
-        self._frozen = frozen
+        self._kind, self._frozen, self._made = kind, frozen, 0
 
     def __get__(self, instance: Any, owner: Any) -> Any:
+        self._made += 1
+        few = instance is not None and self._made <= _FEW
+        return partial(self._fill, instance) if few else self._compiled().__get__(instance, owner)
+
+    def _compiled(self) -> Any:
         self._kind.__init__ = made = _init(self._kind, self._frozen)
-        return made.__get__(instance, owner)
+        return made
+
+    @cached_property
+    def _fields(self) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+        """The fields that are arguments, what all fields are without one, and how some of that is made."""
+        every = fields(self._kind)
+        made = {each.name: each.default_factory for each in every if each.default_factory is not MISSING}
+        default = {each.name: each.default for each in every if each.init or each.name in made}
+        return [each.name for each in every if each.init], default, made
+
+    def _fill(self, instance: Any, *values: Any, **given: Any) -> None:
+        """Set the fields of an instance; the compiled `__init__` refuses what does not fit."""
+        takes, default, made = self._fields
+        left = dict(zip(takes, values, strict=False)) | given
+        found = default | left
+        for name, make in made.items():
+            if found[name] is MISSING:
+                found[name] = make()
+        unfit = len(left) < len(values) + len(given) or not given.keys() <= set(takes)
+        if unfit or any(value is MISSING for value in found.values()):
+            self._compiled()(instance, *values, **given)
+        vars(instance).update(found)
+        if hasattr(instance, "__post_init__"):
+            instance.__post_init__()
 
 
 def _init(kind: Any, frozen: bool) -> Any:

@@ -71,6 +71,12 @@ def test_fields_are_set_from_arguments_and_defaults(kinds: Any) -> None:
     assert (kinds.Tally(3).count, kinds.Tally(3).total) == (3, 7)
 
 
+def test_the_first_instances_are_like_all_others(kinds: Any) -> None:
+    every = [kinds.Named(1, tags=["a"], name="n") for _ in range(20)]
+    assert every[0] == every[-1]
+    assert {(repr(each), tuple(each.__dict__)) for each in every} == {(repr(every[0]), tuple(every[0].__dict__))}
+
+
 @pytest.mark.parametrize(
     ("given", "named"), [((), {}), ((1,), {"seen": {}}), ((1, 2, [], "red", 5), {}), ((1,), {"x": 1})]
 )

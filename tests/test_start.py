@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import fc2conv
+
 LENET = Path(__file__).parents[1] / "fixtures" / "lenet.onnx"
 
 RUN = """
@@ -58,3 +60,31 @@ def test_a_run_loads_what_it_uses(more: tuple[str, ...], absent: tuple[str, ...]
     loaded = set(done.stdout.split())
     assert "fc2conv.rewrite.rewriter" in loaded
     assert not loaded.intersection(absent)
+
+
+MEANWHILE = """
+import sys
+from fc2conv.cli.console import answered
+with answered(["m.onnx"], {"output_format": sys.argv[1], "quiet": sys.argv[2] == "quiet"}) as stage:
+    assert "fc2conv.report.types" not in sys.modules
+    stage("loading the libraries")
+    print("rich.table" in sys.modules, "fc2conv.report.json" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "quiet", "loaded"),
+    [("text", "no", "True False"), ("text", "quiet", "False False"), ("json", "quiet", "False True")],
+)
+def test_what_writes_the_report_is_loaded_while_the_work_is_done(form: str, quiet: str, loaded: str) -> None:
+    home = {**os.environ, "PYTHONPATH": str(LENET.parents[1])}
+    command = [sys.executable, "-c", MEANWHILE, form, quiet]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=home)
+    assert done.stdout.strip() == loaded
+
+
+@pytest.mark.contained
+def test_a_child_says_first_that_it_loads_libraries(tmp_path: Path) -> None:
+    stages: list[str] = []
+    fc2conv.convert(str(LENET), tmp_path / "out.onnx", progress=stages.append)
+    assert stages[0] == "loading the libraries"

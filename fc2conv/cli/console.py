@@ -208,13 +208,20 @@ def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str
 
 
 @contextlib.contextmanager
-def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[[str], None] | None]:
+def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[[str], None]]:
     """Around the work on models: gives what to call with each stage of it, which a terminal shows.
 
-    An error that leaves no report is a document of its own where JSON was asked for.
+    What writes the result is loaded in the first stage, in which the work is done elsewhere. An error that leaves no
+    report is a document of its own where JSON was asked for.
     """
     try:
-        with progress_line.shown(models[-1], given) as stage:
+        with progress_line.shown(models[-1], given) as shown:
+
+            def stage(name: str) -> None:
+                if shown is not None:
+                    shown(name)
+                _writer(given)
+
             yield stage
     except Fc2convError as error:
         if given["output_format"] == "json":
@@ -238,21 +245,31 @@ def deliver(document: Document, given: dict[str, Any], fate: str = "") -> None:
 
 def show(document: Document, given: dict[str, Any]) -> None:
     """Print the result in the form that was asked for; `given` are the command's parameters."""
+    if write := _writer(given):
+        say(write(document))
+
+
+def _writer(given: dict[str, Any]) -> Callable[[Document], str] | None:
+    """Load what writes a result in the form that was asked for; None where that is none."""
     if given["output_format"] == "json":
         from fc2conv.report.json import render
 
-        say(render(document).decode("ascii"))
-    elif not given["quiet"]:
-        from fc2conv.report.terminal import Look
-        from fc2conv.report.text import to_text
+        return lambda document: render(document).decode("ascii")
+    if given["quiet"]:
+        return None
+    from fc2conv.report.terminal import Look
+    from fc2conv.report.text import to_text
 
-        wanted = {name: given.get(name, False) for name in ("verbose", "diff", "summary", "wide")}
-        text = to_text(document, Look.of(sys.stdout, **wanted))
-        if given["output_format"] == "github":
-            from fc2conv.report.github import quoted
+    wanted = {name: given.get(name, False) for name in ("verbose", "diff", "summary", "wide")}
 
-            text = quoted(text)
-        say(text)
+    def text(document: Document) -> str:
+        return to_text(document, Look.of(sys.stdout, **wanted))
+
+    if given["output_format"] != "github":
+        return text
+    from fc2conv.report.github import quoted
+
+    return lambda document: quoted(text(document))
 
 
 def annotate(documents: Sequence[Document], given: dict[str, Any], failures: Sequence[tuple[str, str]] = ()) -> None:

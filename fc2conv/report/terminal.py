@@ -6,15 +6,16 @@ import io
 import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
+
+from rich import box
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import one_line
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-    from rich.text import Text
 
 _LEAST_WIDTH, _LEAST_NAME = 40, 16
 _UNFOLDED = 1 << 20
@@ -47,15 +48,11 @@ class Look:
 
 def styled(content: str, style: str = "") -> Text:
     """Take content to the letter: no markup, no emoji codes, nothing that moves the cursor."""
-    from rich.text import Text
-
     return Text(one_line(content), style=style)
 
 
 def grid(rows: Iterable[Iterable[RenderableType]]) -> Table:
     """Lay out rows without a head."""
-    from rich.table import Table
-
     table = Table.grid(padding=(0, 2))
     for row in rows:
         table.add_row(*row)
@@ -66,9 +63,6 @@ def columns(
     left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = (), *, lines: bool = False
 ) -> Table:
     """Make a table of columns of words and columns of numbers; those that are `whole` are never folded."""
-    from rich import box
-    from rich.table import Table
-
     table = Table(box=box.SIMPLE_HEAD if lines else None, show_edge=False, pad_edge=False, header_style="bold")
     for name in left:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
@@ -84,8 +78,6 @@ def sizes(shape: Iterable[int] | None) -> str:
 
 def cut(name: str, columns: int) -> str:
     """Cut the middle out of a name that takes more than `columns` of a terminal."""
-    from rich.cells import cell_len, set_cell_size
-
     safe = one_line(name)
     if cell_len(safe) <= columns:
         return safe
@@ -99,8 +91,6 @@ def fitted(
     rows: Iterable[Sequence[str]], look: Look, name: int = 0, folds: int | None = None, heads: Sequence[str] = ()
 ) -> list[list[str]]:
     """Cut the names in one column so that rows and `heads` fit a terminal; column `folds` may take several lines."""
-    from rich.cells import cell_len
-
     found = [list(map(one_line, row)) for row in rows]
     if look.width is None or not found:
         return found
@@ -115,8 +105,6 @@ def fitted(
 
 def draw(parts: Iterable[RenderableType], look: Look) -> str:
     """Draw the parts below one another; the headline and commands are never folded, so that they can be copied."""
-    from rich.console import Console
-
     buffer = io.StringIO()
     console = Console(
         file=buffer,

@@ -44,6 +44,9 @@ _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 """The parameter of mallopt that says which blocks are mapped by themselves, and from how many bytes on."""
 
+LOADING = "loading the libraries"
+"""What a child does first."""
+
 _parent: int | None = None
 """In a child: where notes are written."""
 
@@ -122,6 +125,7 @@ def do(job: Job, writer: int, parent: int) -> NoReturn:
         _parent, _inherited = writer, system.data()
         _limit_memory(0)
         rarely_collect()
+        note(LOADING)
         try:
             value, blob = work(*arguments)
             _send(writer, DONE, *_pickled(value, ""), blob)

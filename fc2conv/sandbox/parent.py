@@ -20,7 +20,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
 from fc2conv.sandbox import interpreter
-from fc2conv.sandbox.child import ATTEMPT, DONE, HEAD, LENGTH, NOTE, STOP, Job, allowance, do, dump
+from fc2conv.sandbox.child import ATTEMPT, DONE, HEAD, LENGTH, LOADING, NOTE, STOP, Job, allowance, do, dump
 from fc2conv.sandbox.shortage import TRUSTED, death, limit_of, starting
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ _LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
 
 _MOST_DEATHS = 3
 """So often work is begun again where it died in an attempt, which it then leaves out."""
-
-_LOADING = "loading the libraries"
-"""What a child does before its first note."""
 
 
 class FaultError(RuntimeError):
@@ -93,7 +90,7 @@ class _Child:
     noise: IO[bytes]
     progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
-    stage: str = _LOADING
+    stage: str = LOADING
     attempts: bool = False
     nbytes: int = 0
     buffer: bytearray = field(default_factory=bytearray)
@@ -273,7 +270,7 @@ def _end(child: _Child) -> None:
 def _death(child: _Child) -> LimitError:
     """What a child died of that did not say a last word."""
     child.code = child.process.wait()
-    found = death(child.code, _last_words(child.noise), begun=child.stage != _LOADING)
+    found = death(child.code, _last_words(child.noise), begun=child.stage != LOADING)
     found.message = f"{child.stage}: {found.message}"
     return found
 
