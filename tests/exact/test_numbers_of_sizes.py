@@ -78,6 +78,9 @@ SAME = {
     "as many windows of each image": (
         "c = Mul(s, five) q = Div(c, s) r = Cast<to = 1>(q) y = Mul(x, r)",
         "k = Constant<value_float = 5.0>() y = Mul(k, x)"),
+    "positions in another layout": (
+        RANGE + "c = CastLike(i, x) u = Unsqueeze(c, one) y = Mul(x, u)",
+        RANGE + "u = Unsqueeze(i, z) t = Transpose(x) c = CastLike(u, t) m = Mul(t, c) y = Transpose(m)"),
     "a factor in another order": ("y = Mul(x, f)", "n = Neg(f) m = Mul(n, x) y = Neg(m)"),
     "a bound": (
         "e = Cast<to = 1>(s) y = Max(x, e)", "e = Cast<to = 1>(s) n = Neg(x) o = Neg(e) m = Min(n, o) y = Neg(m)"),

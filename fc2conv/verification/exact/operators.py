@@ -102,6 +102,16 @@ def _parameters(name: str, domain: str, version: int) -> object:
     return given, [each.name for each in schema.inputs], [each.name for each in schema.outputs]
 
 
+def as_cast(node: NodeProto, known: Mapping[str, Term]) -> NodeProto:
+    """Return a CastLike to a type that is known as a Cast, and any other node as it is."""
+    like = node.op_type == "CastLike" and node.domain in ONNX_DOMAINS and len(node.input) > 1
+    if not like or node.input[1] not in known or known[node.input[1]].kind <= 0:
+        return node
+    cast = helper.make_node("Cast", node.input[:1], node.output, node.name, to=known[node.input[1]].kind)
+    cast.attribute.extend(node.attribute)
+    return cast
+
+
 def described(term: Term) -> Term:
     """Note what is known of a new term's elements: whether some are not finite, and bounds of integers."""
     there = term.there

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import is_custom
@@ -18,7 +18,7 @@ from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
-from fc2conv.verification.exact.operators import RESHAPE, described, evaluated, operator, opsets, trains
+from fc2conv.verification.exact.operators import RESHAPE, as_cast, described, evaluated, operator, opsets, trains
 from fc2conv.verification.exact.terms import ABSENT, COUNTS, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, in_order, integer, label
 
@@ -104,7 +104,8 @@ class Scope:
             self.known[proto.name] = term
         for sparse in self.graph.sparse_initializer:
             self.known[sparse.values.name] = self.add(stored.sparse(self.walk.file, sparse, sparse.values.name))
-        for node in in_order(self.graph.node):
+        for each in in_order(self.graph.node):
+            node = as_cast(each, self.known)
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
                     drawn = self.walk.hidden.get((self.place, name), b"")
@@ -140,10 +141,6 @@ class Scope:
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
-        if domain == "" and node.op_type == "CastLike" and operands[1].kind > 0:
-            cast = helper.make_node("Cast", node.input[:1], node.output, node.name, to=operands[1].kind)
-            cast.attribute.extend(node.attribute)
-            return self._results(cast)
         if domain in parts.OPSETS and (made := parts.body(node, operands)):
             graph, versions = made
             graph.initializer.extend(parts.constants(graph, operands[0]))
