@@ -194,6 +194,8 @@ def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tu
     Spatial forms that broadcast as they are need none. Else the `first` of the operands that have all axes of the
     result decides, and the others of the same axes are moved.
     """
+    if all(view.spatial_form is view.dims and len(view.dims) == len(dims) for view in live):
+        return dims, [None] * len(live)
     forms = [view.spatial_form for view in live if view.spatial_form is not None]
     form = broadcast_layouts(forms, right=False)
     # One axis at two places (rows folded into the batch beside a map) would broadcast against itself.

@@ -65,30 +65,32 @@ def _step(graph: Graph, name: str) -> int | str:
     given = int_attribute(node, _STATED[kind], 0) if kind in _STATED else 0
     if given or kind in _RESULTS:
         return given or _RESULTS[kind]
-    if kind not in _LIKE and (formals := _formals(kind, graph.opset)) is not None:
-        return _by_definition(*formals, graph.operands[i], graph.results[i].index(name))
-    like = (*graph.operands[i], "", "")[_LIKE.get(kind, 0)]
+    operands = graph.operands[i]
+    if kind not in _LIKE:
+        there = tuple(map(bool, operands))
+        defined = _by_definition(kind, graph.opset, there, graph.results[i].index(name))
+        if defined is not None:
+            only, same = defined
+            return only if same is None else operands[same]
+    like = (*operands, "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
 
 
 @lru_cache(maxsize=1024)
-def _formals(kind: str, opset: int) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]] | None:
-    """The types, by name, of an operator's operands and of its results; of these also the one that is possible."""
+def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -> tuple[int, int | None] | None:
+    """The one type that a result may have by the operator's definition (or 0), and the operand that has the same.
+
+    `there` are the operands that are given; None for an operator without a definition.
+    """
     schema = schema_of(kind, opset, "")
     if schema is None:
         return None
-    only = [TYPES.get(str(next(iter(each.types))), 0) if len(each.types) == 1 else 0 for each in schema.outputs]
-    results = zip((each.type_str for each in schema.outputs), only, strict=True)
-    return tuple(each.type_str for each in schema.inputs), tuple(results)
-
-
-def _by_definition(
-    read: tuple[str, ...], made: tuple[tuple[str, int], ...], operands: tuple[str, ...], place: int
-) -> int | str:
-    """The operand that has the type of a result by the operator's definition, or the one type that it may have."""
-    kind, only = made[min(place, len(made) - 1)]
-    given = zip(operands, (*read, *read[-1:] * (len(operands) - len(read))), strict=False)
-    return next((each for each, formal in given if each and formal == kind), "") or only
+    result = schema.outputs[min(place, len(schema.outputs) - 1)]
+    read = [each.type_str for each in schema.inputs]
+    formals = zip(there, (*read, *read[-1:] * (len(there) - len(read))), strict=False)
+    like = next((i for i, (given, formal) in enumerate(formals) if given and formal == result.type_str), None)
+    only = TYPES.get(str(next(iter(result.types))), 0) if len(result.types) == 1 else 0
+    return only, like
 
 
 def _given(graph: Graph, name: str) -> int:

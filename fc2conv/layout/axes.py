@@ -144,8 +144,9 @@ def kind_of(dim: Iterable[Axis]) -> Kind:
 
 
 def normal(layout: Iterable[Iterable[Axis]]) -> Layout:
-    """The normal form of a layout."""
-    return tuple(map(merged, layout))
+    """The normal form of a layout, which is that very layout where it is one."""
+    made = tuple(map(merged, layout))
+    return layout if made == layout else made
 
 
 def axes_of(layout: Layout) -> Dim:

@@ -240,6 +240,8 @@ def align(left: View, right: View) -> View | None:
     """
     if left.dims == right.dims and kinds_of(left.dims) == kinds_of(right.dims):
         return right
+    if right.free and len(left.dims) == len(right.dims) and all(map(_alike, left.dims, right.dims)):
+        return View(left.dims, left.dims, right.provenance, right.origin, right.blocked_by)
     rank = max(len(left.dims), len(right.dims))
     pad = [((),) * (rank - len(view.dims)) + view.dims for view in (left, right)]
     names: dict[Axis, Axis] = {}
@@ -254,11 +256,17 @@ def align(left: View, right: View) -> View | None:
             return None
         names.update((y, x) for x, y in pairs)
     taken = {axis.root for axis in axes_of(left.dims)}
-    dims = _rename(right.dims, names, taken)
-    spatial_form = _rename(right.spatial_form, names, taken) if right.spatial_form is not None else None
+    dims, spatial_form = _rename(right.dims, names, taken), right.spatial_form
+    if spatial_form is not None:
+        spatial_form = dims if right.free else _rename(spatial_form, names, taken)
     if dims is None or (spatial_form is None) != (right.spatial_form is None):
         return None
     return View(dims, spatial_form, right.provenance, right.origin, right.blocked_by)
+
+
+def _alike(one: Dim, other: Dim) -> bool:
+    """Whether two dimensions are one axis each, as large as the other, or the same axes."""
+    return (len(one) == len(other) == 1 and one[0].size == other[0].size) or one == other
 
 
 def repeated(dim: Dim, size: Size) -> bool:
@@ -270,6 +278,8 @@ def repeated(dim: Dim, size: Size) -> bool:
 
 def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | None:
     """The layout of a broadcast result; None where two layouts differ in rank (spatial forms) or in a dimension."""
+    if all(layout is layouts[0] for layout in layouts):
+        return layouts[0]
     rank = max(len(layout) for layout in layouts)
     if not right and any(len(layout) != rank for layout in layouts):
         return None
