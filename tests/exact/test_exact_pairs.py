@@ -76,6 +76,10 @@ SAME = {
                                   "y = Transpose<perm = [1, 0]>(c)"),
     "Clip is a Min of a Max": (BOUNDS + "y = Clip(x, a, b)", BOUNDS + "m = Max(a, x) y = Min(m, b)"),
     "Clip is a Max of a Min": (BOUNDS + "y = Clip(x, a, b)", BOUNDS + "m = Min(x, b) y = Max(m, a)"),
+    "Relu of an Expand to its own shape of a Clip": (
+        BOUNDS + "z = Sub(a, a) y = Clip(x, z, b)",
+        BOUNDS + "o = Constant<value_ints = [1, 1]>() c = Clip(x, a, b) e = Expand(c, o) y = Relu(e)",
+    ),
     "Relu of a Clip": (
         BOUNDS + "z = Sub(a, a) y = Clip(x, z, b)",
         BOUNDS + "r = Relu(x) c = Clip(r, a, b) y = Relu(c)",

@@ -217,6 +217,10 @@ class Scope:
             return self.add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
         if kind == "ConstantOfShape" and first.value is not None:
             return self.add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
+        if kind == "Expand" and first.shape is not None and operands[-1].value is not None:
+            pairs = zip(operands[-1].value[::-1], first.shape[::-1], strict=False)
+            own = operands[-1].size <= len(first.shape) and all(size in (1, known) for size, known in pairs)
+            return first if own else None
         if kind == "Transpose" and first.shape is not None:
             whole = list(range(len(first.shape)))
             perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), whole[::-1])
