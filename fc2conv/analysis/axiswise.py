@@ -75,8 +75,12 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
     at = joined[0][0]
     rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
     same = [align(rest[0], other) for other in rest]
+    # Where Concat joins dimensions it asks for nothing: what is flattened with the channels is as large by itself.
     equal = all(
-        each is not None and (each.dims, each.spatial_form) == (rest[0].dims, rest[0].spatial_form) for each in same
+        each is not None
+        and (each.dims, each.spatial_form) == (rest[0].dims, rest[0].spatial_form)
+        and size_of(part.dims[axis]) == size_of(rest[0].dims[axis])
+        for each, part in zip(same, rest, strict=True)
     )
     if at is None or not equal or any(place != at for place, _ in joined):
         tokens = joined_tokens(ctx, node, names, axis)

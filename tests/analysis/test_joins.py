@@ -59,6 +59,16 @@ def test_concat_that_the_spatial_forms_cannot_do_makes_a_new_axis(other: str, be
     assert (seen.dims("y"), seen.spatial_form("y"), seen.recipe("y")) == ("x.0 | y.joined", None, None)
 
 
+def test_concat_asks_for_nothing_within_what_it_joins() -> None:
+    """A pooled map is flattened with as many channels, and with other cells, whose number nobody knows."""
+    seen = look(
+        """graph (float[N,2,L] x) => (float[?,?] y) <float[2] s>
+        { r = BatchNormalization (x, s, s, s, s)  p = MaxPool <kernel_shape = [2], strides = [2]> (r)
+          a = Flatten (r)  b = Flatten (p)  y = Concat <axis = 1> (a, b) }"""
+    )
+    assert seen.dims("y") == "x.0 | y.joined"
+
+
 def test_concat_of_a_value_with_itself() -> None:
     seen = along("", "Concat <axis = 1> (x, x)", rank=4)
     assert seen.spatial_form("y") == "x.0 | y.joined | x.2 | x.3"
