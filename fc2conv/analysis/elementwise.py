@@ -11,8 +11,9 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, same_operator, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
+from fc2conv.io.custom_ops import QONNX
 from fc2conv.ir.graph import int_attribute, label, op
-from fc2conv.layers.weights import can_relay
+from fc2conv.layers.weights import can_move, can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, cached, refine, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, joined, repeated
 
@@ -25,7 +26,7 @@ UNARY = (
 BROADCAST = (
     "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
     "Where BitShift BitwiseAnd BitwiseOr BitwiseXor"
-).split()
+).split() + sorted(QONNX)
 
 
 @handles(*(name for name in UNARY if name != "Clip"))
@@ -266,7 +267,8 @@ def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operan
     if not ctx.constants.is_constant(name):
         return FormOf(name, move)
     shape = ctx.constants.shape(name)
-    return None if shape is None or not ctx.constants.computable(name) else relaid(name, shape, result)
+    made = None if shape is None else relaid(name, shape, result)
+    return made if not isinstance(made, Relaid) or can_move(ctx.constants, name, made.source, made.target) else None
 
 
 def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:

@@ -12,11 +12,12 @@ from fc2conv.analysis.context import Context
 from fc2conv.analysis.contractions import contraction_of
 from fc2conv.analysis.counts import with_known_sizes
 from fc2conv.analysis.elementwise import relaid
-from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
+from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand, Relaid
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import FCLayer, einsum, output_sizes
+from fc2conv.layers.weights import can_move
 from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, put, regroup, size_of
 from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
@@ -212,11 +213,14 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
         return None
     name, node = layer.addend, label(layer.node)
     if ctx.constants.is_constant(name):
-        array = ctx.constants.array(name)
-        if array is None:
+        array, shape = ctx.constants.array(name), ctx.constants.shape(name)
+        if shape is None or (array is None and layer.beta != 1.0):
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
-        scaled = (array.astype(np.float64) * layer.beta).astype(array.dtype)
-        return relaid(scaled, scaled.shape, result) or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
+        scaled = name if array is None else (array.astype(np.float64) * layer.beta).astype(array.dtype)
+        made = relaid(scaled, shape, result)
+        if isinstance(made, Relaid) and array is None and not can_move(ctx.constants, name, made.source, made.target):
+            return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
+        return made or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)
     if view is None:
         return _rankless(ctx, layer, name)

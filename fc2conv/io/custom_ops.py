@@ -10,6 +10,15 @@ from fc2conv.io.sizes import declared_size
 
 ONNX_DOMAINS = ("", "ai.onnx")
 """The names of ONNX's own domain."""
+QONNX = frozenset(
+    f"{domain}::{name}"
+    for domain in ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+    for name in ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc")
+)
+"""Operators that round each element of the first operand, by settings (the scale, bits) that broadcast to it.
+
+Source: the operator definitions of QONNX, version 1.0.
+"""
 
 
 def is_custom(node: NodeProto) -> bool:

@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
 
+from fc2conv.io.custom_ops import QONNX
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, PRODUCTS, folded
 from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
-from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, stored_values
+from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, rounded, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
 
-_REPLAYED = frozenset(("Cast", "QuantizeLinear", "DequantizeLinear"))
+_REPLAYED = QONNX.union(("Cast", "QuantizeLinear", "DequantizeLinear"))
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
-_VARYING = RANDOM | {"If", "Loop", "Scan"}
+VARYING = RANDOM | {"If", "Loop", "Scan"}
+"""Those, and operators with bodies: whether they are constants is not looked at."""
 
 
 class Constants:
@@ -73,7 +75,8 @@ class Constants:
             if operands and operands[0] and operands[0] not in names and not self._outside(operands[0]):
                 continue
             kind = own_op(node)
-            if kind in _VARYING or "::" in kind or any(a.ref_attr_name or a.name == "body" for a in node.attribute):
+            custom = "::" in kind and kind not in QONNX
+            if kind in VARYING or custom or any(a.ref_attr_name or a.name == "body" for a in node.attribute):
                 continue
             read = operands[:1] if kind == "CastLike" else operands
             rest = [name for name in read if name and name not in names and not self._outside(name)]
@@ -237,6 +240,8 @@ class Constants:
         stored = self.stored(node.input[0])
         if stored is None:
             return None
+        if kind in QONNX:
+            return rounded(stored, node, map(self.stored, node.input[1:]))
         if kind == "Cast":
             return replace(stored, replay=(*stored.replay, Replay(node)), made_type=int_attribute(node, "to", 1))
         scale = self.stored(node.input[1])

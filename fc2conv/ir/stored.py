@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 
@@ -126,3 +127,16 @@ def constant_node(node: NodeProto) -> Stored | None:
 def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
     """The shape of the scales of a tensor that is quantized in blocks of so many indices of one dimension."""
     return tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))
+
+
+def rounded(stored: Stored, node: NodeProto, settings: Iterable[Stored | None]) -> Stored | None:
+    """A constant that a node rounds by settings that broadcast to it; None where they vary along two dimensions."""
+    rank, along = len(stored.shape), set[int]()
+    for given in settings:
+        if given is None or given.replay or len(given.shape) > rank:
+            return None
+        along |= {i for i, size in enumerate(given.shape, start=rank - len(given.shape)) if size != 1}
+    if len(along) > 1:
+        return None
+    dim = next((stored.layout[i] for i in along), ())
+    return replace(stored, replay=(*stored.replay, Replay(node, dim)))

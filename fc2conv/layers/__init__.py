@@ -8,13 +8,14 @@ from math import inf, isfinite
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, label, op
+from fc2conv.ir.constants import VARYING, Constants
+from fc2conv.ir.graph import Graph, label, op, own_op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layers import einsum, floating, quantized
 from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear, output_sizes, outputs
 from fc2conv.reasons import Code, Reason
 
+_NO_WEIGHT, _LIVE = Code.WEIGHT_NOT_CONSTANT, "live"
 Handler = Callable[[Graph, Constants, int, bool], FCLayer | Reason]
 
 HANDLERS: dict[str, Handler] = {
@@ -69,7 +70,8 @@ def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | No
         opened = next(filter(constants.is_overridable, factors), None)
         if opened is not None:
             return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {opened}")
-        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
+        made = [each for each in factors if not _is_live(constants, each)]
+        return _not_computed(graph, constants, node, *made) if len(made) == 1 else Reason(_NO_WEIGHT, label(node))
     shape = constants.shape(weights[0])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, weights[0]))
@@ -81,6 +83,34 @@ def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | No
     if weights[0] == factors[0] and not operator.either:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"{node.op_type} with a constant A")
     return None
+
+
+def _not_computed(graph: Graph, constants: Constants, node: NodeProto, weight: str) -> Reason:
+    """Why what nodes make of stored tensors alone is no constant: a caller may replace one, or a node is unknown."""
+    todo, seen, first = [weight], set[str](), ""
+    while todo:
+        name = todo.pop()
+        if constants.is_overridable(name):
+            return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {name}")
+        maker = graph.made_by(name) if name not in seen and not constants.is_constant(name) else None
+        seen.add(name)
+        if maker is not None:
+            todo += filter(None, reversed(maker.input))
+            first = f"by {label(maker)} ({op(maker)})"
+    remedy = "Fold the named operator with the tools that it belongs to."
+    return Reason(Code.WEIGHT_CHAIN, label(node), first, remedy)
+
+
+def _is_live(constants: Constants, name: str) -> bool:
+    """Whether a value follows from an input of the model, or is another one on every run."""
+    graph, outer = constants.graph, constants.outer
+    if _LIVE not in constants.forms:
+        constants.forms[_LIVE] = live = set(graph.inputs).difference(graph.initializers)
+        for node, operands, results in zip(graph.nodes, graph.operands, graph.results, strict=True):
+            if own_op(node) in VARYING or any(_is_live(constants, each) for each in operands):
+                live.update(results)
+    there = name in graph.producer or name in graph.initializers or name in graph.inputs
+    return name in constants.forms[_LIVE] or (not there and outer is not None and _is_live(outer, name))
 
 
 def _unevaluated(graph: Graph, constants: Constants, name: str) -> str:

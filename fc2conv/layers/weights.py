@@ -221,6 +221,12 @@ def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
     return relaid(Stored(np.empty(0), plain, base_layout(plain), 0), source, target) is not None
 
 
+def can_move(constants: Constants, name: str, source: Layout, target: Layout) -> bool:
+    """Whether a constant can be moved from one layout to another, by its values or with the nodes that make it."""
+    stored = constants.stored(name)
+    return constants.computable(name) or (stored is not None and relaid(stored, source, target) is not None)
+
+
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
     """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
     found = _moved(stored.layout, stored.base, matrix, *unnamed((contracted,), kernel_layout))

@@ -10,10 +10,11 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from fc2conv.io.custom_ops import QONNX
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import changed
+from fc2conv.ir.graph import changed, op
 from fc2conv.ir.stored import Replay, Stored, stored_values
 from fc2conv.layers import FCLayer, outputs, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
@@ -22,7 +23,7 @@ from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool, State
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
-_QUANTIZATION = frozenset(("QuantizeLinear", "DequantizeLinear"))
+_QUANTIZATION = QONNX.union(("QuantizeLinear", "DequantizeLinear"))
 
 
 class Tensors(Pool):
@@ -147,7 +148,7 @@ class Tensors(Pool):
     def _plain(self, name: str) -> Stored:
         """A constant whose replayed nodes are computed, but for those of quantization: their products round."""
         stored = self._stored(name)
-        kept = any(replay.node.op_type in _QUANTIZATION for replay in stored.replay)
+        kept = any(op(replay.node) in _QUANTIZATION for replay in stored.replay)
         return stored if kept or not stored.replay else self._computed(name)
 
     def _computed(self, name: str) -> Stored:
@@ -177,17 +178,19 @@ class Tensors(Pool):
         claimed = name == replays[-1].node.output[0] and self.state(name) is State.DROP
         read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
-            node = changed(replay.node, axis=axis) if axis is not None else deepcopy(replay.node)
+            broadcasts = op(replay.node) in QONNX
+            node = deepcopy(replay.node) if axis is None or broadcasts else changed(replay.node, axis=axis)
             node.input[0] = read
             last = i == len(replays) - 1
             read = name if last and form.after == 1.0 else self.unique(f"{replay.node.output[0]}_conv")
             node.output[0] = read
             if replay.block:
-                for j in range(1, len(node.input)):
-                    node.input[j] = self._blocks(node.input[j], replay, form)
-            if part is not None and axis is not None:
-                for j in range(1, len(node.input)):
-                    node.input[j] = self.cut(node.input[j], *part.spans[axis])
+                node.input[1:] = [self._blocks(each, replay, form) for each in node.input[1:]]
+            if broadcasts:
+                span = None if part is None or axis is None else part.spans[axis]
+                node.input[1:] = [self._beside(each, axis, len(form.shape), span) for each in node.input[1:]]
+            elif part is not None and axis is not None:
+                node.input[1:] = [self.cut(each, *part.spans[axis]) for each in node.input[1:]]
             if node.name:
                 mine = claimed and (last or graph.only_reader(replay.node.output[0]) is not None)
                 node.name = node.name if mine else self.unique(node.name)
@@ -197,6 +200,18 @@ class Tensors(Pool):
             factor = self.value(np.array(form.after, dtype), f"{name}_alpha")
             self.nodes.append(helper.make_node("Mul", [read, factor], [name], self.unique(f"{name}_scale")))
         return name
+
+    def _beside(self, name: str, axis: int | None, rank: int, span: tuple[int, int, int] | None) -> str:
+        """A setting that varies along one dimension of a constant, or of a part of it, as it broadcasts to that."""
+        values = self.values(name)
+        if axis is None or values.size == 1:
+            return name
+        if span is not None:
+            start, stop, size = span
+            values = np.pad(values.reshape(-1)[start:stop], (0, size - (stop - start)), mode="edge")
+        made = values.reshape([-1 if i == axis else 1 for i in range(rank)])
+        key = ("beside", name, axis, rank, span)
+        return self.once(key, lambda: self._array(made, self._stored(name).type, self.unique(name)))
 
     def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:
         """The scales of a block-quantized weight, laid out as its kernel with blocks in the place of an axis."""

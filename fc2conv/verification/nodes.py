@@ -23,6 +23,12 @@ MAX_DEPTH = 16
 """How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+ROUNDS = tuple(
+    f"{domain}::{name}"
+    for domain in ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+    for name in ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc")
+)
+"""Operators of QONNX that round each element of the first operand, by settings that broadcast to it."""
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 
