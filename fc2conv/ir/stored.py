@@ -135,7 +135,10 @@ def rounded(stored: Stored, node: NodeProto, settings: Iterable[Stored | None]) 
     for given in settings:
         if given is None or given.replay or len(given.shape) > rank:
             return None
-        along |= {i for i, size in enumerate(given.shape, start=rank - len(given.shape)) if size != 1}
+        own = stored.shape[rank - len(given.shape) :]
+        if any(size not in (1, known) for size, known in zip(given.shape, own, strict=True)):
+            return None
+        along |= {i for i, size in enumerate(given.shape, start=rank - len(own)) if size != 1}
     if len(along) > 1:
         return None
     dim = next((stored.layout[i] for i in along), ())

@@ -84,6 +84,13 @@ def test_a_scale_for_each_input_is_no_kernel() -> None:
     assert [layer.reason and layer.reason.code for layer in report.sites] == ["FC209"]
 
 
+@pytest.mark.parametrize("scale", ["float[10,1] large", "float[3,32] other"])
+def test_a_scale_that_does_not_broadcast_to_its_weight_is_no_kernel(scale: str) -> None:
+    nodes = f"q = {quant('row', scale.split()[1])}  [fc] y = Gemm <transB = 1> (f, q)"
+    report = fc2conv.plan(parse(GRAPH % (f"{WEIGHTS}, float[1,32] row, {scale}", nodes), opset=17, domains={DOMAIN: 2}))
+    assert [layer.reason and layer.reason.code for layer in report.sites] == ["FC206"]
+
+
 def test_another_operator_on_a_weight_is_named() -> None:
     nodes = f"[unknown] q = {DOMAIN}.Thresholds (w)  [fc] y = Gemm <transB = 1> (f, q)"
     (layer,) = fc2conv.plan(model(nodes)).sites
