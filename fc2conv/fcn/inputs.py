@@ -198,7 +198,8 @@ def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
 
 
 _KEPT = """CastLike Concat CumSum DequantizeLinear Dropout DynamicQuantizeLinear Hardmax LayerNormalization LogSoftmax
-LpNormalization MatMul PRelu Pad QuantizeLinear Resize Slice Softmax Split Tile TopK Upsample""".split()
+LpNormalization MatMul MeanVarianceNormalization PRelu Pad QuantizeLinear RMSNormalization Resize Slice Softmax Split
+Tile TopK Upsample""".split()
 """Operators whose results have the dimensions of what they read."""
 _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
 _RULES: dict[str, _Rule] = {

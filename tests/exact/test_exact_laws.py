@@ -62,6 +62,10 @@ PROVED = {
         "y = Softmax(u)", "l = ReduceLogSumExp<axes = [1]>(u) a = Sub(u, l) y = Exp(a)"),
     "a norm as a root": ("y = LpNormalization<axis = 1>(u)",
                          "q = Mul(u, u) s = ReduceSum(q, last) r = Sqrt(s) y = Div(u, r)"),
+    "mean and variance": (
+        "y = MeanVarianceNormalization<axes = [1]>(u)",
+        "m = ReduceMean<axes = [1]>(u) d = Sub(u, m) q = Mul(u, u) e = ReduceMean<axes = [1]>(q) p = Mul(m, m) "
+        "v = Sub(e, p) s = Sqrt(v) l = Constant<value_float = 1e-9>() a = Add(s, l) y = Div(d, a)"),
     "exp of a LogSoftmax": ("y = Softmax(u)", "l = LogSoftmax(u) y = Exp(l)"),
     "a LeakyRelu as a maximum": ("y = LeakyRelu<alpha = 0.5>(u)", "m = Mul(half, u) y = Max(m, u)"),
     "a LeakyRelu as a minimum": ("y = LeakyRelu<alpha = 2.0>(u)", "m = Mul(u, t) y = Min(u, m)"),
@@ -118,6 +122,10 @@ APART = {
     "another sum": ("y = Softmax(u)", "e = Exp(u) w = Mul(e, t) s = ReduceSum<keepdims = 1>(w, last) y = Div(e, s)"),
     "another half": ("y = Sigmoid(u)", "a = Tanh(u) b = Add(a, one) y = Mul(half, b)"),
     "Cos of a negative is Cos": ("n = Cos(u) y = Neg(n)", "n = Neg(u) y = Cos(n)"),
+    "mean and variance of the other axis": (
+        "y = MeanVarianceNormalization<axes = [1]>(u)",
+        "y = MeanVarianceNormalization<axes = [0]>(u)",
+    ),
     "a norm of the other axis": ("y = LpNormalization<axis = 1>(u)", "y = LpNormalization<axis = 0>(u)"),
     "another sign": ("y = Sigmoid(u)", "e = Exp(u) a = Add(e, one) y = Reciprocal(a)"),
     "two and exp(-x)": ("y = Sigmoid(u)", "n = Neg(u) e = Exp(n) a = Add(e, t) y = Reciprocal(a)"),

@@ -23,6 +23,9 @@ class Front:
 
 
 FRONTS = {
+    "mean and variance of the colours": Front(
+        "n = MeanVarianceNormalization <axes = [3]> (x)  m = Transpose <perm = [0, 3, 1, 2]> (n)", _NHWC
+    ),
     "flip by Gather": Front("m = Gather <axis = 1> (x, flip)"),
     "flip by Gather, channels last": Front(
         "g = Gather <axis = -1> (x, flip)  m = Transpose <perm = [0, 3, 1, 2]> (g)", _NHWC

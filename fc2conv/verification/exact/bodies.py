@@ -37,6 +37,9 @@ ReduceLogSum (x, a) => (y) { %(over)s s = ReduceSum(x, o) y = Log(s) }
 ReduceLogSumExp (x, a) => (y) { e = Exp(x) %(over)s s = ReduceSum(e, o) y = Log(s) }
 LpNormalization (x) => (y) { n = Constant<value_ints = [%(axis)s]>() r = ReduceL%(p)s<keepdims = 1>(x, n)
     y = Div(x, r) }
+MeanVarianceNormalization (x) => (y) { m = ReduceMean<axes = %(moments)s, keepdims = 1>(x) p = Mul(m, m) q = Mul(x, x)
+    e = ReduceMean<axes = %(moments)s, keepdims = 1>(q) v = Sub(e, p) d = Sqrt(v)
+    n = Constant<value_float = 1e-9>() t = Add(d, n) c = Sub(x, m) y = Div(c, t) }
 LRN <alpha: float = 0.0001, beta: float = 0.75, bias: float = 1.0> (x) => (y) { q = Mul(x, x)
     a = Constant<value_float: float = @alpha>() b = Constant<value_float: float = @beta>()
     c = Constant<value_float: float = @bias>() i = Constant<value_ints = [1]>() u = Unsqueeze(q, i)

@@ -137,6 +137,7 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
         "activation": _activation(given),
         "across": [size, *others],
         "axes": list(given.get("axes", axes)),
+        "moments": list(given.get("axes", [0, 2, 3])),
         "cells": float(prod(given.get("kernel_shape", ()))),
         "across_pads": [(size - 1) // 2, *(0 for _ in others), size // 2, *(0 for _ in others)],
         "heads": _heads(given),
