@@ -213,11 +213,11 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
         return None
     name, node = layer.addend, label(layer.node)
     if ctx.constants.is_constant(name):
-        array, shape = ctx.constants.array(name), ctx.constants.shape(name)
-        if shape is None or (array is None and layer.beta != 1.0):
+        array, stored = ctx.constants.array(name), ctx.constants.stored(name)
+        if stored is None or (array is None and (layer.beta != 1.0 or not stored.rounded)):
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
         scaled = name if array is None else (array.astype(np.float64) * layer.beta).astype(array.dtype)
-        made = relaid(scaled, shape, result)
+        made = relaid(scaled, stored.shape, result)
         if isinstance(made, Relaid) and array is None and not can_move(ctx.constants, name, made.source, made.target):
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
         return made or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)

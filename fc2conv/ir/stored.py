@@ -10,7 +10,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.ir.graph import attribute
+from fc2conv.io.custom_ops import QONNX
+from fc2conv.ir.graph import attribute, op
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, cached, normal, size_of
 
 
@@ -51,6 +52,11 @@ class Stored:
     @property
     def type(self) -> int:
         return self.made_type or self.data_type
+
+    @property
+    def rounded(self) -> bool:
+        """Whether an operator of QONNX rounds it, which is not computed here."""
+        return any(op(replay.node) in QONNX for replay in self.replay)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:

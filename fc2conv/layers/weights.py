@@ -222,9 +222,10 @@ def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
 
 
 def can_move(constants: Constants, name: str, source: Layout, target: Layout) -> bool:
-    """Whether a constant can be moved from one layout to another, by its values or with the nodes that make it."""
+    """Whether a constant can be moved from one layout to another, by its values or with what rounds it."""
     stored = constants.stored(name)
-    return constants.computable(name) or (stored is not None and relaid(stored, source, target) is not None)
+    moves = stored is not None and stored.rounded and relaid(stored, source, target) is not None
+    return moves or constants.computable(name)
 
 
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
