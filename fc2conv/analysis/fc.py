@@ -11,13 +11,12 @@ from fc2conv.analysis.branches import find_branches
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.contractions import contraction_of
 from fc2conv.analysis.counts import with_known_sizes
-from fc2conv.analysis.elementwise import relaid
-from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand, Relaid
+from fc2conv.analysis.elementwise import operand, relaid
+from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import FCLayer, einsum, output_sizes
-from fc2conv.layers.weights import can_move
 from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, put, regroup, size_of
 from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
@@ -214,11 +213,12 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
     name, node = layer.addend, label(layer.node)
     if ctx.constants.is_constant(name):
         array, stored = ctx.constants.array(name), ctx.constants.stored(name)
-        if stored is None or (array is None and (layer.beta != 1.0 or not stored.rounded)):
-            return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
-        scaled = name if array is None else (array.astype(np.float64) * layer.beta).astype(array.dtype)
-        made = relaid(scaled, stored.shape, result)
-        if isinstance(made, Relaid) and array is None and not can_move(ctx.constants, name, made.source, made.target):
+        if array is not None:
+            scaled = (array.astype(np.float64) * layer.beta).astype(array.dtype)
+            made = relaid(scaled, scaled.shape, result)
+        elif stored is not None and stored.rounded and layer.beta == 1.0:
+            made = operand(ctx, name, result)
+        else:
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
         return made or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)

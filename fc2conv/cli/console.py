@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -216,11 +217,12 @@ def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[
     """
     try:
         with progress_line.shown(models[-1], given) as shown:
+            load = cache(partial(_writer, given))
 
             def stage(name: str) -> None:
                 if shown is not None:
                     shown(name)
-                _writer(given)
+                load()
 
             yield stage
     except Fc2convError as error:
@@ -250,7 +252,7 @@ def show(document: Document, given: dict[str, Any]) -> None:
 
 
 def _writer(given: dict[str, Any]) -> Callable[[Document], str] | None:
-    """Load what writes a result in the form that was asked for; None where that is none."""
+    """Import and return the function that writes a result in the form that was asked for; None if none is printed."""
     if given["output_format"] == "json":
         from fc2conv.report.json import render
 

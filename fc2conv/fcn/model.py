@@ -36,7 +36,7 @@ from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, op
+from fc2conv.ir.graph import Graph
 from fc2conv.options import Options, SlidingOptions
 from fc2conv.planning.reporting import reason_report
 from fc2conv.reasons import Code, Reason
@@ -89,8 +89,8 @@ def slide(
     ranks = {value.name: inputs.rank_of(constants, value) for value in given}
     training = at_training_size(constants, given, options.input_shapes)
     found = inputs.layouts(graph, constants, ranks, training.shapes)
-    flat = any(op(node) == "LRN" for node in graph.nodes)  # runtimes take a picture alone
-    if flat or conv_rank(options, profile_of(options)) == "2d":
+    pictures = "LRN" in graph.kinds  # of which runtimes take no other map
+    if pictures or conv_rank(options, profile_of(options)) == "2d":
         found = {name: inputs.lifted(layout) for name, layout in found.items()}
     images = inputs.chosen(found, options.sliding.input_axes)
     if not any(image.free for image in images.values()):

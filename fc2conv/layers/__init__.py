@@ -15,7 +15,8 @@ from fc2conv.layers import einsum, floating, quantized
 from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear, output_sizes, outputs
 from fc2conv.reasons import Code, Reason
 
-_NO_WEIGHT, _LIVE = Code.WEIGHT_NOT_CONSTANT, "live"
+_LIVE = "live"
+"""By this key the forms of a scope's constants hold the values that follow from inputs."""
 Handler = Callable[[Graph, Constants, int, bool], FCLayer | Reason]
 
 HANDLERS: dict[str, Handler] = {
@@ -71,7 +72,9 @@ def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | No
         if opened is not None:
             return Reason(Code.WEIGHT_OVERRIDABLE, label(node), f"initializer {opened}")
         made = [each for each in factors if not _is_live(constants, each)]
-        return _not_computed(graph, constants, node, *made) if len(made) == 1 else Reason(_NO_WEIGHT, label(node))
+        if len(made) == 1:
+            return _not_computed(graph, constants, node, made[0])
+        return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
     shape = constants.shape(weights[0])
     if shape is None:
         return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, weights[0]))

@@ -187,11 +187,9 @@ def test_what_fits_only_some_items_of_a_sequence_is_not_proved(sizes: int) -> No
     { s = SplitToSequence <axis = 0> (x, size)
       m = SequenceMap (s) <body = b (item) => (made) { READ  made = MatMul (i, w) }>
       y = SequenceAt (m, first) }""".replace("SIZE", str(sizes))
-    plain, fixed = (parse(text.replace("READ", read), opset=17) for read in ("i = Relu (item)", FIXED_ITEM))
+    reads = ("i = Relu (item)", "r = Relu (item)  i = Reshape (r, to)")
+    plain, fixed = (parse(text.replace("READ", read), opset=17) for read in reads)
     assert (verify(plain, fixed, True).verdict == "proved") is (sizes == 1)
-
-
-FIXED_ITEM = "r = Relu (item)  i = Reshape (r, to)"
 
 
 def test_a_weight_in_a_loop_of_a_loop_fixes_an_open_size() -> None:
