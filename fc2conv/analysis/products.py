@@ -11,7 +11,7 @@ from fc2conv.analysis.facts import FormOf, Remap
 from fc2conv.analysis.tokens import moved
 from fc2conv.ir.graph import op
 from fc2conv.layers.einsum import ELLIPSIS, equation
-from fc2conv.layout.axes import Dim, Layout, same_axes, size_of
+from fc2conv.layout.axes import Dim, Layout, product, same_axes, size_of
 
 
 @handles("Einsum")
@@ -38,6 +38,8 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     """A product of two activations takes its leading dimensions from the left operand and its last from the right.
 
     P V, then Transpose, Reshape to tokens      on spatial forms: V' P' = (P V)', which is a Reshape away from channels
+
+    P is transposed for that, which spares V and the result; it must have no more elements than these two.
     """
     left, right = (ctx.view(name) for name in node.input[:2])
     if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
@@ -54,6 +56,8 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
     if wanted is None or right.spatial_form is None or sizes[0] != sizes[1] or not same_axes(wanted, result.dims):
         return inferred
+    if _elements(left.dims, left.dims) > sum(_elements(dims, left.dims) for dims in (right.dims, result.dims)):
+        return inferred
     weights, features = _transposed(left.dims), _transposed(right.dims)
     origin = ctx.views.get(left.origin)
     if left.spatial_form is None and origin is not None and origin.dims == left.dims:
@@ -63,6 +67,12 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     operands = (FormOf(node.input[1], moved(right.spatial_form, features)), FormOf(node.input[0]))
     recipe = Remap(operands, {}, moved(_transposed(result.dims), wanted))
     return Inferred((replace(result, spatial_form=wanted),), recipe)
+
+
+def _elements(dims: Layout, like: Layout) -> int:
+    """How many elements a value has, where they grow with the same open sizes as those of another; else 0."""
+    size, other = (product(map(size_of, each)) for each in (dims, like))
+    return size.coefficient if size.symbols == other.symbols else 0
 
 
 def _transposed(dims: Layout) -> Layout:

@@ -53,16 +53,13 @@ class Placement(Requirements):
         self._networks: dict[tuple[int, ...], tuple[dict[int, int], Network]] = {}
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
+        """The conversions of which a node on spatial forms needs one of its own."""
         recipe = self.facts.nodes[index].recipe
-        if isinstance(recipe, Elide):
-            return [recipe.move] if recipe.move is not None else []
         if isinstance(recipe, Expand):
-            operands = [each for step in recipe.steps for each in step.operands]
-        else:
-            operands = list(recipe.operands) if isinstance(recipe, Remap) else []
-        moves = [each.move for each in operands if isinstance(each, FormOf)]
-        result = recipe.result if isinstance(recipe, Remap) else None
-        return [move for move in (*moves, result) if move is not None]
+            operands = [each for step in recipe.steps for each in step.operands if isinstance(each, FormOf)]
+            return [each.move for each in operands if each.move is not None]
+        own = recipe.move if isinstance(recipe, Elide) else recipe.result if isinstance(recipe, Remap) else None
+        return [own] if own is not None else []
 
     def converting(self, name: str, *, to_spatial_form: bool) -> int:
         """The price of a value's other form."""
@@ -170,7 +167,9 @@ class Placement(Requirements):
         recipe, layer = self.facts.nodes[index].recipe, self.facts.nodes[index].layer
         if layer is not None:
             return self.reads_spatial_form(index) and not layer.branches
-        if isinstance(recipe, Drop) or (isinstance(recipe, Expand) and recipe.norm) or self._moves(index):
+        if isinstance(recipe, Drop) or (isinstance(recipe, Expand) and recipe.norm):
+            return False
+        if self._moves(index) or self.operands_moved(index):
             return False
         return index in fed or (self.own_price(index) > CHANGED and not self._read_past(index))
 
@@ -183,7 +182,19 @@ class Placement(Requirements):
         }
         for name in self._values(region):
             self._value(network, vertex, name, originals)
+        self._relaid(network, vertex)
         return vertex, network
+
+    def _relaid(self, network: Network, vertex: Mapping[int, int]) -> None:
+        """Operands in layouts of their own: made once for all readers, and not where the maker has made them."""
+        readers: dict[tuple[str, tuple[Layout, Layout]], list[int]] = {}
+        for index, at in vertex.items():
+            for operand in self.operands_moved(index):
+                readers.setdefault(operand, []).append(at)
+        for (name, move), wanting in readers.items():
+            maker = self.maker_in_layout(name, move[1])
+            made = None if maker is None else vertex.get(maker)
+            self._any(network, made, wanting, self.costs.price(conversion(*move)), spatial_forms=True)
 
     def _unary(
         self, network: Network, at: int, index: int, forced: frozenset[int], offered: frozenset[int], fed: bool

@@ -182,6 +182,19 @@ class Requirements:
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
         return Requirement(tuple(dict.fromkeys(spatial_forms)), tuple(dict.fromkeys(originals)))
 
+    def operands_moved(self, index: int) -> list[tuple[str, tuple[Layout, Layout]]]:
+        """What a node reads on spatial forms in another layout than theirs: the values, and the conversions."""
+        recipe = self.facts.nodes[index].recipe
+        operands = [each for each in recipe.operands if isinstance(each, FormOf)] if isinstance(recipe, Remap) else []
+        return [(each.value, each.move) for each in operands if each.move is not None]
+
+    def maker_in_layout(self, name: str, layout: Layout) -> int | None:
+        """The unit that on spatial forms makes a value in a layout, of which its spatial form is made; None: none."""
+        maker = self.graph.producer.get(name)
+        recipe = None if maker is None else self.facts.nodes[maker].recipe
+        there = isinstance(recipe, Remap) and recipe.result is not None and recipe.result[0] == layout
+        return self.unit(maker) if maker is not None and there else None
+
     def branch_price(self, index: int) -> int:
         """What it costs to bring the values to one frame that a layer reads side by side."""
         layer = self.facts.nodes[index].layer

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
-from fc2conv.ir.element_types import flattens
 from fc2conv.ir.graph import changed, label, named, new_node, op
 from fc2conv.layout.axes import Layout, size_of
-from fc2conv.layout.relayout import LayoutStep, Reshaped, conversion
+from fc2conv.layout.relayout import conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.biases import with_biases
 from fc2conv.rewrite.convolutions import Place, convolution, without_sign
 from fc2conv.rewrite.fitting import Fitter, Weight
+from fc2conv.rewrite.layout_nodes import LayoutNodes
 from fc2conv.rewrite.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Rewriter:
         self._wanted = self.requirements.originals_read(self._on_spatial_forms, self._framed)
         self._names = self._name_spatial_forms()
         self._kernels: dict[str, tuple[int, ...]] = {}
+        self._layout_nodes = LayoutNodes(plan.graph, tensors, self.requirements.costs)
 
     def _carried_out(self, index: int) -> bool:
         """Arithmetic on shapes stays until nobody reads it; all else on spatial forms is rewritten."""
@@ -139,7 +140,8 @@ class Rewriter:
             return []
         view = self.views[name]
         assert view.spatial_form is not None
-        return self._convert(view.dims, view.spatial_form, name, self._names[name], name)
+        self._layout_nodes.remember((view.spatial_form, self._names[name]), (view.dims, name))
+        return self._layout_nodes.write(view.dims, view.spatial_form, name, self._names[name], name)
 
     def _leave(self, name: str) -> list[NodeProto]:
         """The original form of a value that is made on its spatial form, if anything reads it."""
@@ -147,29 +149,7 @@ class Rewriter:
             return []
         view = self.views[name]
         assert view.spatial_form is not None
-        return self._convert(view.spatial_form, view.dims, self._names[name], name, name)
-
-    def _convert(self, source: Layout, target: Layout, read: str, made: str, base: str) -> list[NodeProto]:
-        """The layout nodes from one form to the other; an Identity where only the name differs."""
-        steps = conversion(source, target)
-        assert steps is not None, f"the plan asks for a conversion of {base} that cannot be written"
-        if not steps:
-            return [] if read == made else [new_node("Identity", [read], [made], self.tensors.unique(f"{base}_same"))]
-        out: list[NodeProto] = []
-        for i, step in enumerate(steps):
-            result = made if i == len(steps) - 1 else self.tensors.unique(f"{base}_step")
-            out.append(self._layout_node(step, read, result, base))
-            read = result
-        return out
-
-    def _layout_node(self, step: LayoutStep, read: str, made: str, base: str) -> NodeProto:
-        if not isinstance(step, Reshaped):
-            name = self.tensors.unique(f"{base}_transpose")
-            return new_node("Transpose", [read], [made], name, perm=list(step.perm))
-        if step.flattens and flattens(self.graph, base):
-            return new_node("Flatten", [read], [made], self.tensors.unique(f"{base}_flatten"), axis=1)
-        name = self.tensors.unique(f"{base}_reshape")
-        return self.tensors.node("Reshape", [read], made, name, self.graph.opset, wanted=base, shape=step.target)
+        return self._layout_nodes.write(view.spatial_form, view.dims, self._names[name], name, name)
 
     # ------------------------------------------------------------------ nodes on spatial forms
 
@@ -183,7 +163,7 @@ class Rewriter:
             return self._other_nodes(node, facts.recipe)
         if isinstance(facts.recipe, Elide) and facts.recipe.move is not None:
             read, made = self._names[facts.recipe.value], self._names[node.output[0]]
-            return self._convert(*facts.recipe.move, read, made, node.output[0])
+            return self._layout_nodes.write(*facts.recipe.move, read, made, node.output[0])
         return []
 
     def _same_node(self, node: NodeProto, recipe: Remap) -> list[NodeProto]:
@@ -197,7 +177,8 @@ class Rewriter:
         after: list[NodeProto] = []
         if recipe.result is not None:
             made, new.output[0] = new.output[0], self.tensors.unique(f"{node.output[0]}_last")
-            after = self._convert(*recipe.result, new.output[0], made, node.output[0])
+            after = self._layout_nodes.write(*recipe.result, new.output[0], made, node.output[0])
+            self._layout_nodes.remember((recipe.result[1], made), (recipe.result[0], new.output[0]))
         return [*before, new, *after]
 
     def _other_nodes(self, node: NodeProto, recipe: Expand) -> list[NodeProto]:
@@ -218,8 +199,13 @@ class Rewriter:
         name = self._operand(operand)
         if not isinstance(operand, FormOf) or operand.move is None:
             return name
+        source, target = operand.move
+        nearest, steps = self._layout_nodes.nearest((source, name), target)
+        if steps == ():
+            return nearest
         moved = self.tensors.unique(f"{operand.value}_like")
-        before += self._convert(*operand.move, name, moved, operand.value)
+        before += self._layout_nodes.write(source, target, name, moved, operand.value)
+        self._layout_nodes.remember((source, name), (target, moved))
         return moved
 
     def _operand(self, operand: Operand) -> str:
@@ -246,7 +232,7 @@ class Rewriter:
             if index in self._framed:
                 laid_out, source = self.views[source].spatial_form or (), self._names[source]
             read = self.tensors.unique(f"{layer.x}_frame") if conversion(laid_out, found.frame) else source
-            out += self._convert(laid_out, found.frame, source, read, layer.x)
+            out += self._layout_nodes.write(laid_out, found.frame, source, read, layer.x)
         may = self.unsigned and index not in self.fits
         unsigned = may and without_sign(layer, self.plan.constants, found.rest)
         kernel, shape = self.tensors.kernel(layer, found, unsigned=unsigned)
@@ -302,7 +288,7 @@ class Rewriter:
         if move is None or not steps:
             return read, []
         made = self.tensors.unique(f"{branch.value}_frame")
-        return made, self._convert(*move, read, made, branch.value)
+        return made, self._layout_nodes.write(*move, read, made, branch.value)
 
     def _added(self, facts: LayerFacts, made: str, result: str) -> list[NodeProto]:
         layer = facts.layer
