@@ -18,7 +18,7 @@ from enum import Enum
 from functools import lru_cache, reduce
 from itertools import chain, pairwise
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 cached = lru_cache(maxsize=1 << 15)
 
@@ -143,8 +143,20 @@ def kind_of(dim: Iterable[Axis]) -> Kind:
     return kinds.pop() if len(kinds) == 1 else Kind.OTHER
 
 
-def normal(layout: Iterable[Iterable[Axis]]) -> Layout:
+def _single(layout: Iterable[Sequence[Axis]]) -> TypeGuard[Layout]:
+    """Whether every dimension is one axis, none of size 1: a layout in its normal form, as most are."""
+    if not isinstance(layout, tuple):
+        return False
+    for dim in layout:  # noqa: SIM110  (this is asked for every view)
+        if len(dim) != 1 or dim[0].size == ONE:
+            return False
+    return True
+
+
+def normal(layout: Iterable[Sequence[Axis]]) -> Layout:
     """The normal form of a layout, which is that very layout where it is one."""
+    if _single(layout):
+        return layout
     made = tuple(map(merged, layout))
     return layout if made == layout else made
 
