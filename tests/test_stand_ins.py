@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
-from fc2conv.io.custom_ops import QONNX
+from fc2conv.io.custom_ops import ROUNDING
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.stand_ins import RULES
 from fc2conv.layout.axes import Size
@@ -220,7 +220,7 @@ CASES = [
            classlabels_ints=list(range(labels)), **probabilities)
       for labels in (2, 3, 4)
       for probabilities in ({}, {name: [0.1] * (labels * (labels - 1) // 2) for name in ("prob_a", "prob_b")})),
-    *(case(name, x("N", 4, 5), 0.1, shape=(2, 4, 5)) for name in sorted(QONNX)),
+    *(case(name, x("N", 4, 5), 0.1, shape=(2, 4, 5)) for name in sorted(ROUNDING)),
 ]  # fmt: skip
 
 

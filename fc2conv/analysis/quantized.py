@@ -15,12 +15,13 @@ from fc2conv.analysis.axiswise import side_by_side, softmax
 from fc2conv.analysis.context import Context, Inferred, handles, same_operator
 from fc2conv.analysis.elementwise import combined
 from fc2conv.analysis.facts import AsIs, Operand, Remap
+from fc2conv.io.custom_ops import BLOCKED, SCALED
 from fc2conv.ir.graph import OWN, int_attribute
 from fc2conv.layout.axes import ONE
 from fc2conv.layout.view import Provenance, View, position
 
 
-@handles(*OWN, *OWN.values())
+@handles(*OWN, *OWN.values(), *SCALED)
 def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     view, scale = ctx.data(node), ctx.shape(node.input[1])
     if view.spatial_form is None or (scale is not None and all(size == ONE for size in scale)):
@@ -28,6 +29,17 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     rank, axis = len(view.dims), int_attribute(node, "axis", 1)
     at = position(view, axis) if -rank <= axis < rank and scale is not None and len(scale) == 1 else None
     return ctx.opaque(node, view.dims) if at is None else same_operator(node, view, node.input[1:], axis=at)
+
+
+@handles(*BLOCKED)
+def _blocked(ctx: Context, node: NodeProto) -> Inferred | None:
+    """Blocks of one dimension, which must be whole on the spatial form."""
+    view = ctx.data(node)
+    rank, axis = len(view.dims), int_attribute(node, "axis", 1)
+    if view.spatial_form is None:
+        return same_operator(node, view)
+    at = position(view, axis if rank > 1 else 0) if -rank <= axis < max(rank, 2) else None
+    return ctx.opaque(node, view.dims) if at is None else same_operator(node, view, axis=at)
 
 
 @handles("DynamicQuantizeLinear")

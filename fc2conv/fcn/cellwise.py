@@ -16,6 +16,7 @@ from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
 from fc2conv.fcn.spreading import of_one_item, with_channels
 from fc2conv.fcn.unfolding import multiplied
+from fc2conv.io.custom_ops import SCALED
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
@@ -63,7 +64,7 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
     slider.same(node)
 
 
-@handles(*OWN, *OWN.values())
+@handles(*OWN, *OWN.values(), *SCALED)
 def _quantized(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node, apart=True)
     scale = slider.constants.shape(node.input[1])

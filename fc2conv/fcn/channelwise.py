@@ -24,6 +24,7 @@ from fc2conv.fcn.parts import (
 )
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import constant_map, with_channels
+from fc2conv.io.custom_ops import BLOCKED
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
@@ -33,6 +34,7 @@ _PER_DIMENSION = 13
 
 _ALONG = {
     **dict.fromkeys("ArgMax ArgMin Split".split(), 0),
+    **dict.fromkeys(BLOCKED, 1),
     **dict.fromkeys("Hardmax LogSoftmax LpNormalization Softmax TopK com.microsoft::QLinearSoftmax".split(), -1),
 }
 """Operators that work along one dimension, and the one that they work along by default."""

@@ -19,6 +19,7 @@ from fc2conv.errors import UsageError
 from fc2conv.fcn.facts import Image
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped, widened
 from fc2conv.fcn.training import Shape
+from fc2conv.io.custom_ops import BLOCKED, SCALED
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import OWN, Graph, int_attribute, ints_attribute, op, permutation
@@ -203,7 +204,7 @@ Tile TopK Upsample""".split()
 """Operators whose results have the dimensions of what they read."""
 _Rule = Callable[[_Followed, NodeProto, Dims], Dims | None]
 _RULES: dict[str, _Rule] = {
-    **dict.fromkeys([*UNARY, *_KEPT, *OWN.values()], lambda _, __, dims: dims),
+    **dict.fromkeys([*UNARY, *_KEPT, *OWN.values(), *SCALED, *BLOCKED], lambda _, __, dims: dims),
     **dict.fromkeys([*BROADCAST, "Expand"], _widened),
     **dict.fromkeys([f"Reduce{name}" for name in "Mean Max Sum Min L1 L2 SumSquare".split()], _with_less),
     "Transpose": _transpose,

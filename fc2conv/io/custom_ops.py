@@ -19,6 +19,23 @@ QONNX = frozenset(
 
 Source: the operator definitions of QONNX, version 1.0.
 """
+SCALED = frozenset(
+    f"{domain}{name}"
+    for domain in ("com.amd.quark::Extended", "com.vai.quantize::Vitis")
+    for name in ("QuantizeLinear", "DequantizeLinear")
+)
+"""Operators that are ONNX's QuantizeLinear and DequantizeLinear for more types, and round in ways of their own."""
+BLOCKED = frozenset(
+    operator
+    for kind in ("BFP", "MX")
+    for operator in (f"com.amd.quark::{kind}QuantizeDequantize", f"com.vai.quantize::{kind}FixNeuron")
+)
+"""Operators that round blocks of elements along the dimension `axis` (1; a vector has but one) to a shared exponent.
+
+Source of both: the custom operators of AMD Quark, version 0.13, which has those of Vitis AI's quantizer as well.
+"""
+ROUNDING = QONNX | SCALED | BLOCKED
+"""Operators that round each element of the first operand in a way that is not computed here."""
 
 
 def is_custom(node: NodeProto) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
 
-from fc2conv.io.custom_ops import QONNX
+from fc2conv.io.custom_ops import ROUNDING
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import as_cast
@@ -26,7 +26,7 @@ from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_n
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
 
-_REPLAYED = QONNX.union(("Cast", "QuantizeLinear", "DequantizeLinear"))
+_REPLAYED = ROUNDING.union(("Cast", "QuantizeLinear", "DequantizeLinear"))
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
 VARYING = RANDOM | {"If", "Loop", "Scan"}
@@ -75,7 +75,7 @@ class Constants:
             if operands and operands[0] and operands[0] not in names and not self._outside(operands[0]):
                 continue
             kind = own_op(node)
-            custom = "::" in kind and kind not in QONNX
+            custom = "::" in kind and kind not in ROUNDING
             if kind in VARYING or custom or any(a.ref_attr_name or a.name == "body" for a in node.attribute):
                 continue
             read = operands[:1] if kind == "CastLike" else operands
@@ -240,7 +240,7 @@ class Constants:
         stored = self.stored(node.input[0])
         if stored is None:
             return None
-        if kind in QONNX:
+        if kind in ROUNDING:
             return rounded(stored, node, map(self.stored, node.input[1:]))
         if kind == "Cast":
             return replace(stored, replay=(*stored.replay, Replay(node)), made_type=int_attribute(node, "to", 1))

@@ -10,8 +10,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
-from fc2conv.io.custom_ops import QONNX
-from fc2conv.ir.graph import attribute, op
+from fc2conv.io.custom_ops import BLOCKED, ROUNDING, SCALED
+from fc2conv.ir.graph import attribute, int_attribute, op
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, cached, normal, size_of
 
 
@@ -55,8 +55,8 @@ class Stored:
 
     @property
     def rounded(self) -> bool:
-        """Whether an operator of QONNX rounds it, which is not computed here."""
-        return any(op(replay.node) in QONNX for replay in self.replay)
+        """Whether a custom operator rounds it, which is not computed here."""
+        return any(op(replay.node) in ROUNDING for replay in self.replay)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -136,10 +136,21 @@ def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
 
 
 def rounded(stored: Stored, node: NodeProto, settings: Iterable[Stored | None]) -> Stored | None:
-    """A constant that a node rounds by settings that broadcast to it; None where they vary along two dimensions."""
+    """A constant that a node rounds by settings that broadcast to it; None where they vary along two dimensions.
+
+    Those of quantization that do not hold for all elements are along an axis, and do not broadcast. One that rounds
+    blocks along a dimension has no settings.
+    """
     rank, along = len(stored.shape), set[int]()
+    if op(node) in BLOCKED:
+        axis = int_attribute(node, "axis", 1) if rank > 1 else 0
+        dim = stored.layout[axis] if -rank <= axis < rank else ()
+        replay = Replay(node, dim, block=1) if dim else Replay(node)
+        return replace(stored, replay=(*stored.replay, replay)) if dim or not any(stored.layout) else None
     for given in settings:
         if given is None or given.replay or len(given.shape) > rank:
+            return None
+        if op(node) in SCALED and any(size != 1 for size in given.shape):
             return None
         own = stored.shape[rank - len(given.shape) :]
         if any(size not in (1, known) for size, known in zip(given.shape, own, strict=True)):

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from fc2conv.io.custom_ops import QONNX
+from fc2conv.io.custom_ops import BLOCKED, ROUNDING
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
@@ -23,7 +23,7 @@ from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool, State
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
-_QUANTIZATION = QONNX.union(("QuantizeLinear", "DequantizeLinear"))
+_QUANTIZATION = ROUNDING.union(("QuantizeLinear", "DequantizeLinear"))
 
 
 class Tensors(Pool):
@@ -178,7 +178,7 @@ class Tensors(Pool):
         claimed = name == replays[-1].node.output[0] and self.state(name) is State.DROP
         read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
-            broadcasts = op(replay.node) in QONNX
+            broadcasts = op(replay.node) in ROUNDING - BLOCKED
             node = deepcopy(replay.node) if axis is None or broadcasts else changed(replay.node, axis=axis)
             node.input[0] = read
             last = i == len(replays) - 1

@@ -29,6 +29,17 @@ ROUNDS = tuple(
     for name in ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc")
 )
 """Operators of QONNX that round each element of the first operand, by settings that broadcast to it."""
+SCALED = tuple(
+    f"{domain}{name}"
+    for domain in ("com.amd.quark::Extended", "com.vai.quantize::Vitis")
+    for name in ("QuantizeLinear", "DequantizeLinear")
+)
+"""Operators of quantizers that round each element in a way of their own, by a scale and a zero point."""
+BLOCKED = (
+    *(f"com.amd.quark::{name}QuantizeDequantize" for name in ("BFP", "MX")),
+    *(f"com.vai.quantize::{name}FixNeuron" for name in ("BFP", "MX")),
+)
+"""Operators of the same that round blocks of elements along one dimension to a shared exponent."""
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from onnx import NodeProto, helper
 
-from fc2conv.io.custom_ops import QONNX
+from fc2conv.io.custom_ops import ROUNDING
 from fc2conv.ir.graph import ints_attribute, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.stand_ins import fused, learned
@@ -29,7 +29,7 @@ RULES: Mapping[str, Rule] = {
     # onnxruntime has these in ONNX's own domain, before ONNX has them or after.
     **dict.fromkeys("LayerNormalization SimplifiedLayerNormalization Affine Scale ScaledTanh".split(), same(0)),
     **dict.fromkeys("ParametricSoftplus ImageScaler MemcpyFromHost MemcpyToHost".split(), same(0)),
-    **dict.fromkeys(QONNX, same(0)),
+    **dict.fromkeys(ROUNDING, same(0)),
     "GroupNormalization": same(0),  # ONNX defines it by a body, which its inference does not enter
     **_rows(
         "com.microsoft",

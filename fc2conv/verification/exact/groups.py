@@ -15,6 +15,7 @@ from fc2conv.verification.exact.linear import along
 from fc2conv.verification.exact.maps import geometry, windows
 from fc2conv.verification.exact.pointwise import applied, exp, salt
 from fc2conv.verification.exact.quantized import stepped
+from fc2conv.verification.nodes import BLOCKED
 
 
 def mean(field: Field, x: Residues, axes: Sequence[int]) -> Residues:
@@ -135,6 +136,18 @@ def sequential(at: At) -> Residues:
 def _places(field: Field, whole: Residues, salt: int, count: int) -> Residues:
     """Hash what lines hold as a whole and each of so many places: [lanes, .., places]."""
     return field.mix(whole[..., None], salt, field.uniform("place", (count,)))
+
+
+def blocked(at: At) -> Residues:
+    """Apply an uninterpreted function of each place in a line along one dimension, and of the whole line."""
+    field, x = at.field, at.res(0)
+    named = salt(at.op.name, {name: value for name, value in at.op.attributes.items() if name != "axis"})
+    if x.size == field.lanes:
+        return field.mix(x, named)  # one element, whatever the axis
+    rank = x.ndim - 1
+    axis = (at.attr("axis", 1) % rank if rank > 1 else 0) + 1
+    lines = np.moveaxis(x, axis, -1)
+    return np.moveaxis(_places(field, field.sequence(lines), named, lines.shape[-1]), -1, axis)
 
 
 def top(at: At) -> Residues:
@@ -281,5 +294,6 @@ RULES: dict[str, Rule] = {
     "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm,
     "CumSum": running_sum,
+    **dict.fromkeys(BLOCKED, blocked),
 }
 """One rule for each operator."""

@@ -14,7 +14,9 @@ from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
 from fc2conv.verification.exact.operators import folded
+from fc2conv.verification.exact.pointwise import hashed
 from fc2conv.verification.exact.terms import ABSENT, CHOOSE, Term, limits, unmoved
+from fc2conv.verification.nodes import SCALED
 
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
 
@@ -113,6 +115,13 @@ def dequantize(at: At) -> Residues:
     return field.mul(field.sub(x, spread(2)) if at.has(2) else x, spread(1))
 
 
+def scaled(at: At) -> Residues:
+    """Apply an uninterpreted rounding of each element, by one scale and one zero point for all."""
+    if any(term is not ABSENT and term.size != 1 for term in at.term.inputs[1:]):
+        raise OpaqueError
+    return hashed(at)
+
+
 def dynamic_quantize(at: At) -> Residues:
     """DynamicQuantizeLinear: one scale and one zero point from all elements, wherever they are."""
     field, x = at.field, at.res(0)
@@ -159,6 +168,7 @@ def _unpacked(packed: Array, bits: int) -> Array:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("QuantizeLinear", "com.microsoft::QuantizeLinear"), quantize),
     **dict.fromkeys(("DequantizeLinear", "com.microsoft::DequantizeLinear"), dequantize),
+    **dict.fromkeys(SCALED, scaled),
     "com.microsoft::MatMulNBits": matmul_nbits,
     "DynamicQuantizeLinear": dynamic_quantize,
 }
