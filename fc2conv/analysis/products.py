@@ -9,9 +9,10 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context, Inferred, handles
 from fc2conv.analysis.facts import FormOf, Remap
 from fc2conv.analysis.tokens import moved
-from fc2conv.ir.graph import op
+from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layers.einsum import ELLIPSIS, equation
 from fc2conv.layout.axes import Dim, Layout, product, same_axes, size_of
+from fc2conv.layout.view import View
 
 
 @handles("Einsum")
@@ -33,16 +34,17 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
     return ctx.opaque(node, tuple(dims[letter] for letter in result))
 
 
-@handles("MatMul", "Gemm")
+_RIGHT = {"QLinearMatMul": 3}
+"""Where the right operand is not the second."""
+
+
+@handles("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "com.microsoft::FusedMatMul")
 def _product(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A product of two activations takes its leading dimensions from the left operand and its last from the right.
-
-    P V, then Transpose, Reshape to tokens      on spatial forms: V' P' = (P V)', which is a Reshape away from channels
-
-    P is transposed for that, which spares V and the result; it must have no more elements than these two.
-    """
-    left, right = (ctx.view(name) for name in node.input[:2])
-    if op(node) != "MatMul" or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
+    """A product of two activations takes its leading dimensions from the left operand and its last from the right."""
+    names = node.input[0], node.input[_RIGHT.get(op(node), 1)]
+    left, right = (_turned(ctx.view(name), node, f"trans{side}") for name, side in zip(names, "AB", strict=True))
+    batches = any(int_attribute(node, f"transBatch{side}", 0) for side in "AB")
+    if batches or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
         return None
     if len(right.dims) > len(left.dims):
         return None
@@ -51,22 +53,39 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     batch = [()] * (len(left.dims) - len(other)) + other[:-2]
     leading = [dim or more for dim, more in zip(left.dims[:-2], batch, strict=True)]
     inferred = ctx.opaque(node, (*leading, left.dims[-2], other[-1]))
-    result = inferred.first
+    turned = _written_transposed(ctx, node, left, right, inferred.first) if op(node) == "MatMul" else None
+    return inferred if turned is None else turned
+
+
+def _written_transposed(ctx: Context, node: NodeProto, left: View, right: View, result: View) -> Inferred | None:
+    """V' P' in the place of P V, whose spatial form is asked for.
+
+    P V, then Transpose, Reshape to tokens      on spatial forms: V' P' = (P V)', which is a Reshape away from channels
+
+    P is transposed for that, which spares V and the result; it must have no more elements than these two.
+    """
     wanted = ctx.requested.get(node.output[0])
     sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
     if wanted is None or right.spatial_form is None or sizes[0] != sizes[1] or not same_axes(wanted, result.dims):
-        return inferred
+        return None
     if _elements(left.dims, left.dims) > sum(_elements(dims, left.dims) for dims in (right.dims, result.dims)):
-        return inferred
+        return None
     weights, features = _transposed(left.dims), _transposed(right.dims)
     origin = ctx.views.get(left.origin)
     if left.spatial_form is None and origin is not None and origin.dims == left.dims:
         ctx.requests.setdefault(left.origin, weights)
     if left.spatial_form != weights or not same_axes(right.spatial_form, features):
-        return inferred
+        return None
     operands = (FormOf(node.input[1], moved(right.spatial_form, features)), FormOf(node.input[0]))
     recipe = Remap(operands, {}, moved(_transposed(result.dims), wanted))
     return Inferred((replace(result, spatial_form=wanted),), recipe)
+
+
+def _turned(view: View | None, node: NodeProto, attribute: str) -> View | None:
+    """An operand as it is multiplied: with its last two dimensions exchanged where an attribute says so."""
+    if view is None or not int_attribute(node, attribute, 0):
+        return view
+    return replace(view, dims=_transposed(view.dims), spatial_form=None)
 
 
 def _elements(dims: Layout, like: Layout) -> int:
