@@ -11,7 +11,7 @@ from onnx import NodeProto
 
 from fc2conv.analysis.context import Context, Inferred, handles, same_operator, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
-from fc2conv.io.custom_ops import QONNX
+from fc2conv.io.custom_ops import FAKE_QUANTIZERS
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_move, can_relay
 from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, cached, refine, same_axes, size_of
@@ -26,7 +26,7 @@ UNARY = (
 BROADCAST = (
     "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
     "Where BitShift BitwiseAnd BitwiseOr BitwiseXor"
-).split() + sorted(QONNX)
+).split() + sorted(FAKE_QUANTIZERS)
 
 
 @handles(*(name for name in UNARY if name != "Clip"))

@@ -216,7 +216,7 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
         if array is not None:
             scaled = (array.astype(np.float64) * layer.beta).astype(array.dtype)
             made = relaid(scaled, scaled.shape, result)
-        elif stored is not None and stored.rounded and layer.beta == 1.0:
+        elif stored is not None and stored.quantized and layer.beta == 1.0:
             made = operand(ctx, name, result)
         else:
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")

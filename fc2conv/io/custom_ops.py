@@ -10,21 +10,25 @@ from fc2conv.io.sizes import declared_size
 
 ONNX_DOMAINS = ("", "ai.onnx")
 """The names of ONNX's own domain."""
-QONNX = frozenset(
+FAKE_QUANTIZERS = frozenset(
     f"{domain}::{name}"
     for domain in ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
     for name in ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc")
-)
-"""Operators that round each element of the first operand, by settings (the scale, bits) that broadcast to it.
+).union(("org.openvinotoolkit::FakeQuantize",))
+"""Operators that round each element of the first operand, by settings (the scale, bits, bounds) that broadcast to it.
 
-Source: the operator definitions of QONNX, version 1.0.
+Sources: the operator definitions of QONNX, version 1.0; OpenVINO's of FakeQuantize, which NNCF writes.
 """
 SCALED = frozenset(
     f"{domain}{name}"
-    for domain in ("com.amd.quark::Extended", "com.vai.quantize::Vitis")
+    for domain in ("com.amd.quark::Extended", "com.vai.quantize::Vitis", "trt::TRT_FP8")
     for name in ("QuantizeLinear", "DequantizeLinear")
 )
-"""Operators that are ONNX's QuantizeLinear and DequantizeLinear for more types, and round in ways of their own."""
+"""Operators that are ONNX's QuantizeLinear and DequantizeLinear for more types, and round in ways of their own.
+
+Sources: the custom operators of AMD Quark, version 0.13, which has those of Vitis AI's quantizer as well; those of
+TensorRT that NVIDIA's ModelOpt, version 0.47, writes.
+"""
 BLOCKED = frozenset(
     operator
     for kind in ("BFP", "MX")
@@ -32,9 +36,9 @@ BLOCKED = frozenset(
 )
 """Operators that round blocks of elements along the dimension `axis` (1; a vector has but one) to a shared exponent.
 
-Source of both: the custom operators of AMD Quark, version 0.13, which has those of Vitis AI's quantizer as well.
+Source: the custom operators of AMD Quark.
 """
-ROUNDING = QONNX | SCALED | BLOCKED
+ROUNDING = FAKE_QUANTIZERS | SCALED | BLOCKED
 """Operators that round each element of the first operand in a way that is not computed here."""
 
 

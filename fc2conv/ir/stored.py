@@ -11,8 +11,10 @@ from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import BLOCKED, ROUNDING, SCALED
-from fc2conv.ir.graph import attribute, int_attribute, op
+from fc2conv.ir.graph import attribute, int_attribute, op, own_op
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, cached, normal, size_of
+
+_QUANTIZATION = ROUNDING.union(("QuantizeLinear", "DequantizeLinear"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +56,9 @@ class Stored:
         return self.made_type or self.data_type
 
     @property
-    def rounded(self) -> bool:
-        """Whether a custom operator rounds it, which is not computed here."""
-        return any(op(replay.node) in ROUNDING for replay in self.replay)
+    def quantized(self) -> bool:
+        """Whether nodes of quantization make it, whose products round: they stay, and are not computed."""
+        return any(own_op(replay.node) in _QUANTIZATION for replay in self.replay)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:

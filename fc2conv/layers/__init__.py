@@ -77,7 +77,11 @@ def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | No
         return Reason(Code.WEIGHT_NOT_CONSTANT, label(node))
     shape = constants.shape(weights[0])
     if shape is None:
-        return Reason(Code.WEIGHT_CHAIN, label(node), _unevaluated(graph, constants, weights[0]))
+        first = _unevaluated(graph, constants, weights[0])
+        misfit = None if first is None else quantized.misfit(constants, first)
+        return misfit or Reason(
+            Code.WEIGHT_CHAIN, label(node), "" if first is None else f"by {label(first)} ({op(first)})"
+        )
     batched = any(size != 1 for size in shape[:-2]) and operator.matrices
     unfit = not shape or (operator.matrices and len(shape) != 2)
     for code, wrong in ((Code.WEIGHT_BATCHED, batched), (Code.NO_ELEMENTS, 0 in shape), (Code.WEIGHT_SHAPE, unfit)):
@@ -116,12 +120,12 @@ def _is_live(constants: Constants, name: str) -> bool:
     return name in constants.forms[_LIVE] or (not there and outer is not None and _is_live(outer, name))
 
 
-def _unevaluated(graph: Graph, constants: Constants, name: str) -> str:
-    """The first node on the way to a constant that is not evaluated, in words; nothing where another scope has it."""
+def _unevaluated(graph: Graph, constants: Constants, name: str) -> NodeProto | None:
+    """The first node on the way to a constant that is not evaluated; None where another scope has it."""
     node = None
     while (maker := graph.made_by(name)) is not None:
         node, name = maker, next((each for each in maker.input if each and constants.shape(each) is None), "")
-    return "" if node is None else f"by {label(node)} ({op(node)})"
+    return node
 
 
 def _in_range(constants: Constants, layer: FCLayer) -> bool:

@@ -16,9 +16,9 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label
+from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, own_op
 from fc2conv.ir.schema import lacking
-from fc2conv.ir.stored import Matrix
+from fc2conv.ir.stored import Matrix, blocks_of
 from fc2conv.layers.floating import product
 from fc2conv.layers.layer import FCLayer, Integer, QLinear, outputs, per_channel, per_output
 from fc2conv.reasons import Code, Reason
@@ -124,6 +124,23 @@ def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:
     return values.reshape(-1)[0]  # type: ignore[no-any-return]
 
 
+def misfit(constants: Constants, node: NodeProto) -> Reason | None:
+    """Why a scale of quantization cannot be that of what is quantized; None for any other node and scale."""
+    kind = own_op(node)
+    shapes = [constants.shape(name) for name in node.input[:2]]
+    if kind not in ("QuantizeLinear", "DequantizeLinear") or None in shapes:
+        return None
+    shape, scale = (tuple(each or ()) for each in shapes)
+    axis, block = int_attribute(node, "axis", 1), int_attribute(node, "block_size", 0)
+    if prod(scale) == 1 or not -len(shape) <= axis < len(shape):
+        return None
+    if scale == (blocks_of(shape, axis % len(shape), block) if block else (shape[axis],)):
+        return None
+    along = f"in blocks of {block} along" if block else "along"
+    detail = f"scale {node.input[1]} of shape {list(scale)} {along} dimension {axis} of {list(shape)}"
+    return Reason(Code.WEIGHT_SHAPE, label(node), detail)
+
+
 def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Reason:
     """Y = A W^T, W[n, k] = (q[n, k] - zero_point[n, block]) * scale[n, block], with a block of k for each scale."""
     node = graph.nodes[index]
@@ -136,6 +153,8 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
     if unusual or bits not in (2, 4, 8):
         why = f"MatMulNBits of {bits} bits" if not unusual else "MatMulNBits with indices of groups"
         return Reason(Code.BLOCK_QUANTIZED, label(node), why, "Export the model with a weight in floating point.")
+    if wrong := _misshapen(node, operands):
+        return Reason(Code.WEIGHT_SHAPE, label(node), wrong)
     if not constants.expand:
         return Reason(Code.BLOCK_QUANTIZED, label(node), "MatMulNBits")
     name = f"{node.input[1]}_expanded"
@@ -151,6 +170,19 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
         output=node.output[0],
         bias=bias,
     )
+
+
+def _misshapen(node: NodeProto, operands: list[np.ndarray | None]) -> str:
+    """The first of the weight, the scales and the zero points that has another number of elements than N and K ask."""
+    bits, block = int_attribute(node, "bits", 4), int_attribute(node, "block_size", 32)
+    rows, blocks = int_attribute(node, "N", 0), -(-int_attribute(node, "K", 0) // block)
+    zeros = operands[2] if len(operands) > 2 else None
+    packed = zeros is not None and zeros.dtype == np.uint8
+    wanted = (blocks * -(-block * bits // 8), blocks, -(-blocks * bits // 8) if packed else blocks)
+    for name, array, count in zip(node.input[1:4], operands, wanted, strict=False):
+        if array is not None and array.size != rows * count:
+            return f"{name} of {array.size} elements, where N, K and block_size ask for {rows * count}"
+    return ""
 
 
 def _expanded(node: NodeProto, operands: list[np.ndarray | None]) -> np.ndarray:

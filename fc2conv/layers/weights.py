@@ -224,7 +224,7 @@ def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
 def can_move(constants: Constants, name: str, source: Layout, target: Layout) -> bool:
     """Whether a constant can be moved from one layout to another, by its values or with what rounds it."""
     stored = constants.stored(name)
-    moves = stored is not None and stored.rounded and relaid(stored, source, target) is not None
+    moves = stored is not None and stored.quantized and relaid(stored, source, target) is not None
     return moves or constants.computable(name)
 
 

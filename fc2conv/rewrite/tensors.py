@@ -23,7 +23,6 @@ from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool, State
 
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
-_QUANTIZATION = ROUNDING.union(("QuantizeLinear", "DequantizeLinear"))
 
 
 class Tensors(Pool):
@@ -148,8 +147,7 @@ class Tensors(Pool):
     def _plain(self, name: str) -> Stored:
         """A constant whose replayed nodes are computed, but for those of quantization: their products round."""
         stored = self._stored(name)
-        kept = any(op(replay.node) in _QUANTIZATION for replay in stored.replay)
-        return stored if kept or not stored.replay else self._computed(name)
+        return stored if stored.quantized or not stored.replay else self._computed(name)
 
     def _computed(self, name: str) -> Stored:
         return replace(stored_values(self._values(name)), data_type=self._stored(name).type)

@@ -23,15 +23,18 @@ MAX_DEPTH = 16
 """How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
-ROUNDS = tuple(
-    f"{domain}::{name}"
-    for domain in ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
-    for name in ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc")
+FAKE_QUANTIZERS = (
+    *(
+        f"{domain}::{name}"
+        for domain in ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+        for name in ("Quant", "IntQuant", "BipolarQuant", "FloatQuant", "Trunc")
+    ),
+    "org.openvinotoolkit::FakeQuantize",
 )
-"""Operators of QONNX that round each element of the first operand, by settings that broadcast to it."""
+"""Operators that round each element of the first operand, by settings that broadcast to it."""
 SCALED = tuple(
     f"{domain}{name}"
-    for domain in ("com.amd.quark::Extended", "com.vai.quantize::Vitis")
+    for domain in ("com.amd.quark::Extended", "com.vai.quantize::Vitis", "trt::TRT_FP8")
     for name in ("QuantizeLinear", "DequantizeLinear")
 )
 """Operators of quantizers that round each element in a way of their own, by a scale and a zero point."""
@@ -39,7 +42,7 @@ BLOCKED = (
     *(f"com.amd.quark::{name}QuantizeDequantize" for name in ("BFP", "MX")),
     *(f"com.vai.quantize::{name}FixNeuron" for name in ("BFP", "MX")),
 )
-"""Operators of the same that round blocks of elements along one dimension to a shared exponent."""
+"""Operators of quantizers that round blocks of elements along one dimension to a shared exponent."""
 _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 

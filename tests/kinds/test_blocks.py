@@ -30,6 +30,7 @@ from typed import (
 )
 
 import fc2conv
+from fc2conv import Options
 
 
 def blocked(pooled: bool, axis: int, dtype: Any, trans_b: int) -> ModelProto:
@@ -174,3 +175,28 @@ def test_a_weight_in_blocks_is_not_cut_for_a_map_and_a_vector() -> None:
     result, report = converted(original, scope="all")
     assert kernels(report) == {"fc": [1, 1]}
     assert_equal(original, result, 1e-5)
+
+
+@pytest.mark.parametrize("operand", [1, 2, 3])
+@pytest.mark.parametrize("expand", [False, True])
+def test_operands_of_another_size_than_the_blocks_are_named(operand: int, expand: bool) -> None:
+    """NNCF writes zero points that are not packed; runtimes refuse the node, whatever is done with it."""
+    original = nbits(4, zero_points=True, bias=False)
+    given = tensor(original, only(original, "MatMulNBits").input[operand])
+    twice = np.repeat(numpy_helper.to_array(given), 2, axis=0)
+    given.CopyFrom(numpy_helper.from_array(twice, given.name))
+    (layer,) = fc2conv.plan(original, Options(expand_block_quantized=expand)).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.detail.split()[0]) == ("FC205", given.name)
+
+
+@pytest.mark.parametrize("attribute", ["axis = 0, block_size = 4", "axis = 0"])
+def test_a_scale_that_fits_another_dimension_is_named(attribute: str) -> None:
+    text = f"""graph (float[N,2,2,2] x) => (float[N,5] y)
+    {{ f = Flatten (x)  [made] d = DequantizeLinear <{attribute}> (w, s)  [fc] y = Gemm <transB = 1> (f, d) }}"""
+    scale = (5, 2) if "block" in attribute else (8,)
+    original = model(text, {"w": integers((5, 8), np.int8), "s": np.abs(floats(scale))}, 21)
+    (layer,) = fc2conv.plan(original).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.node) == ("FC205", "made")
+    assert layer.reason.detail.startswith("scale s of shape")

@@ -18,7 +18,7 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.terms import ABSENT, Term
-from fc2conv.verification.nodes import ROUNDS
+from fc2conv.verification.nodes import FAKE_QUANTIZERS
 
 MOST_POWER = 8
 _ODD = frozenset("Asin Asinh Atan Atanh Erf Sign Sin Sinh Tan".split())
@@ -235,7 +235,7 @@ HASHED = """Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Ceil Celu Cos C
 Mod Round Selu Shrink Sign Sin Sinh Sqrt Tan ThresholdedRelu"""
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys((*HASHED.split(), *ROUNDS), hashed),
+    **dict.fromkeys((*HASHED.split(), *FAKE_QUANTIZERS), hashed),
     **dict.fromkeys(
         "Equal BitwiseAnd BitwiseOr BitwiseXor".split(), lambda at: at.field.unordered(tag(at.op.name), every(at))
     ),

@@ -14,7 +14,7 @@ from fc2conv.io.custom_ops import stated_shapes
 from fc2conv.io.sizes import declared_size, explicit, rounded_down
 from fc2conv.verification.exact import sequences
 from fc2conv.verification.exact.terms import ABSENT, RESHAPES, SMALL, Shape, Term
-from fc2conv.verification.nodes import BLOCKED, ROUNDS, SCALED, integer
+from fc2conv.verification.nodes import BLOCKED, FAKE_QUANTIZERS, SCALED, integer
 from fc2conv.verification.runtime import node_kinds
 
 Kind = tuple[int, Shape | None]
@@ -28,7 +28,9 @@ _UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftma
 _BINARY = frozenset("Add Sub Mul Div".split())
 """Operators whose results are known without asking onnx, as are those of DequantizeLinear and QuantizeLinear."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_AS_ONNX = frozenset({"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", *ROUNDS, *SCALED, *BLOCKED})
+_AS_ONNX = frozenset(
+    {"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", *FAKE_QUANTIZERS, *SCALED, *BLOCKED}
+)
 """Those whose results have the type and shape of ONNX's; onnxruntime runs none of 4 bits alone."""
 
 
@@ -173,7 +175,7 @@ def _plain(node: NodeProto, operands: Operands) -> Kind | None:
     if not there or any(v.shape is None for v in operands) or len(node.output) > 1:
         return None
     (kind, shape), *others = there
-    if node.op_type in _UNARY or f"{node.domain}::{node.op_type}" in {*ROUNDS, *SCALED, *BLOCKED}:
+    if node.op_type in _UNARY or f"{node.domain}::{node.op_type}" in {*FAKE_QUANTIZERS, *SCALED, *BLOCKED}:
         return kind, shape
     if node.op_type == "DequantizeLinear" and not any(a.name == "output_dtype" for a in node.attribute):
         return others[0][0], shape
