@@ -5,14 +5,13 @@ The tests give operators of no runtime a definition, so that onnxruntime runs bo
 
 from __future__ import annotations
 
-import execute
 import onnx
 import pytest
 from onnx import ModelProto
+from proving_kinds import proved_as_defined
 from textmodel import parse
 
 import fc2conv
-from fc2conv import Options
 
 OPENVINO, TENSORRT = "org.openvinotoolkit", "trt"
 FUNCTIONS = {
@@ -60,14 +59,7 @@ def defined(made: ModelProto, domain: str) -> ModelProto:
 @pytest.mark.parametrize("domain", MODELS)
 def test_what_a_quantizer_of_another_domain_rounds_becomes_a_convolution(domain: str) -> None:
     original = parse(GRAPH % (WEIGHTS, MODELS[domain]), opset=17, domains={domain: 1})
-    made = fc2conv.convert(original)
-    assert made.model is not None
-    assert [layer.decision for layer in made.report.sites] == ["convert"]
-    assert made.report.verification is not None
-    assert made.report.verification.verdict == "proved"
-    inputs = execute.feeds(original, {"N": 3})
-    one, other = (execute.run(defined(each, domain), inputs) for each in (original, made.model))
-    assert execute.difference(one, other) < 1e-5
+    proved_as_defined(original, lambda made: defined(made, domain))
 
 
 def test_a_constant_that_onnxruntimes_operator_dequantizes_stays_what_it_is() -> None:
@@ -78,13 +70,7 @@ def test_a_constant_that_onnxruntimes_operator_dequantizes_stays_what_it_is() ->
       tokens = Transpose <perm = [0, 2, 1]> (r)  p = com.microsoft.DequantizeLinear (positions, s, z)
       a = Add (tokens, p)  [fc] y = MatMul (a, w) }"""
     original = parse(text, opset=17, domains={"com.microsoft": 1})
-    made = fc2conv.convert(original, options=Options(scope="all"))
-    assert made.model is not None
-    assert made.report.verification is not None
-    assert made.report.verification.verdict == "proved"
-    assert [layer.node for layer in made.report.converted] == ["fc"]
-    inputs = execute.feeds(original, {"N": 2})
-    assert execute.difference(execute.run(original, inputs), execute.run(made.model, inputs)) < 1e-5
+    proved_as_defined(original, lambda made: made, scope="all")
 
 
 def test_a_bias_that_is_quantized_to_a_type_that_nothing_computes_is_added_behind() -> None:

@@ -5,10 +5,10 @@ The tests give these operators a definition that rounds in the same places, so t
 
 from __future__ import annotations
 
-import execute
 import onnx
 import pytest
 from onnx import ModelProto
+from proving_kinds import proved_as_defined
 from textmodel import parse
 
 import fc2conv
@@ -68,15 +68,7 @@ def defined(made: ModelProto) -> ModelProto:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_rounded_becomes_a_convolution_that_rounds_in_the_same_places(name: str) -> None:
-    original = model(MODELS[name])
-    made = fc2conv.convert(original, options=Options(scope="all"))
-    assert made.model is not None
-    assert [layer.decision for layer in made.report.sites] == ["convert"]
-    assert made.report.verification is not None
-    assert made.report.verification.verdict == "proved"
-    inputs = execute.feeds(original, {"N": 3})
-    one, other = (execute.run(defined(each), inputs) for each in (original, made.model))
-    assert execute.difference(one, other) < 1e-5
+    proved_as_defined(model(MODELS[name]), defined, scope="all")
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "scaled"])
