@@ -8,16 +8,18 @@ ContribOperators.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import side_by_side, softmax
 from fc2conv.analysis.context import Context, Inferred, handles, same_operator
 from fc2conv.analysis.elementwise import combined
-from fc2conv.analysis.facts import AsIs, Operand, Remap
+from fc2conv.analysis.facts import AsIs, FormOf, Operand, Remap
+from fc2conv.analysis.tokens import moved
 from fc2conv.io.custom_ops import BLOCKED, SCALED
 from fc2conv.ir.graph import OWN, int_attribute
-from fc2conv.layout.axes import ONE
+from fc2conv.layout.axes import ONE, same_axes
 from fc2conv.layout.view import Provenance, View, position
 
 
@@ -33,13 +35,26 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles(*BLOCKED)
 def _blocked(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Blocks of one dimension, which must be whole on the spatial form."""
+    """Blocks of one dimension, which must be whole on the spatial form, or on one that is asked for.
+
+    (c h w) in blocks      on spatial forms: Reshape to [N, (c h w), 1, 1], in blocks along axis 1
+    """
     view = ctx.data(node)
-    rank, axis = len(view.dims), int_attribute(node, "axis", 1)
+    rank, inferred = len(view.dims), ctx.opaque(node, view.dims)
+    axis = int_attribute(node, "axis", 1) if rank > 1 else 0
     if view.spatial_form is None:
         return same_operator(node, view)
-    at = position(view, axis if rank > 1 else 0) if -rank <= axis < max(rank, 2) else None
-    return ctx.opaque(node, view.dims) if at is None else same_operator(node, view, axis=at)
+    if not -rank <= axis < rank:
+        return inferred
+    at = position(view, axis)
+    if at is not None:
+        return same_operator(node, view, axis=at)
+    wanted = ctx.requested.get(node.output[0])
+    if wanted is None or not same_axes(view.dims, wanted) or view.dims[axis] not in wanted:
+        return inferred
+    operand = FormOf(node.input[0], moved(view.spatial_form, wanted))
+    recipe = Remap((operand,), {"axis": wanted.index(view.dims[axis])})
+    return Inferred((replace(inferred.first, spatial_form=wanted),), recipe)
 
 
 @handles("DynamicQuantizeLinear")

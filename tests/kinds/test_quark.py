@@ -82,6 +82,12 @@ def test_blocks_along_another_dimension_are_another_function(name: str) -> None:
     assert not fc2conv.verify(original, made).verdict.accepted
 
 
+def test_blocks_of_a_flattened_map_take_one_layout_node_more() -> None:
+    """A Reshape to [N, 32, 1, 1] in the place of the Flatten, in front of the blocks, and a Flatten at the end."""
+    nodes = fc2conv.plan(model(MODELS["blocks of the inputs"]), options=Options(scope="all")).layout_nodes
+    assert (nodes.before, nodes.after) == (1, 2)
+
+
 def test_blocks_of_the_inputs_are_not_cut() -> None:
     report = fc2conv.plan(model(MODELS["blocks of the inputs"]), options=Options(scope="all", max_channels=8))
     assert [layer.reason and layer.reason.code for layer in report.sites] == ["FC602"]
