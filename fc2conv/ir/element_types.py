@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, defs
 
 from fc2conv.ir.graph import Graph, attribute, changed, int_attribute, op
 from fc2conv.ir.schema import schema_of
@@ -33,6 +33,7 @@ _LIKE = {
     "Where": 1,
 }
 """The operand of whose type the result is, where it is not the first."""
+_VARIADIC = defs.OpSchema.FormalParameterOption.Variadic
 _OLD_FLATTEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIXED = tuple(
     kind
@@ -71,16 +72,18 @@ def _step(graph: Graph, name: str) -> int | str:
         defined = _by_definition(kind, graph.opset, there, graph.results[i].index(name))
         if defined is not None:
             only, same = defined
-            return only if same is None else operands[same]
+            stored = next((operands[at] for at in same if operands[at] in graph.initializers), None)
+            return stored or (operands[same[0]] if same else only)
     like = (*operands, "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
 
 
 @lru_cache(maxsize=1024)
-def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -> tuple[int, int | None] | None:
-    """The one type that a result may have by the operator's definition (or 0), and the operand that has the same.
+def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -> tuple[int, tuple[int, ...]] | None:
+    """The one type that a result may have by the operator's definition (or 0), and the operands that have the same.
 
-    `there` are the operands that are given; None for an operator without a definition.
+    `there` are the operands that are given; None for an operator without a definition. Those of a list may differ, so
+    that the first stands for it.
     """
     schema = schema_of(kind, opset, "")
     if schema is None:
@@ -88,9 +91,10 @@ def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -
     result = schema.outputs[min(place, len(schema.outputs) - 1)]
     read = [each.type_str for each in schema.inputs]
     formals = zip(there, (*read, *read[-1:] * (len(there) - len(read))), strict=False)
-    like = next((i for i, (given, formal) in enumerate(formals) if given and formal == result.type_str), None)
+    like = [i for i, (given, formal) in enumerate(formals) if given and formal == result.type_str]
+    like = [i for i in like if i == like[0] or schema.inputs[min(i, len(read) - 1)].option != _VARIADIC]
     only = TYPES.get(str(next(iter(result.types))), 0) if len(result.types) == 1 else 0
-    return only, like
+    return only, tuple(like)
 
 
 def _given(graph: Graph, name: str) -> int:

@@ -136,12 +136,13 @@ class Rewriter:
 
     def _enter(self, name: str) -> list[NodeProto]:
         """The spatial form of a value that is made in its original form, if any node reads it."""
-        if name not in self._names:
+        made = self._names.get(name, name)
+        if made == name:
             return []
         view = self.views[name]
         assert view.spatial_form is not None
-        self._layout_nodes.remember((view.spatial_form, self._names[name]), (view.dims, name))
-        return self._layout_nodes.write(view.dims, view.spatial_form, name, self._names[name], name)
+        self._layout_nodes.remember((view.spatial_form, made), (view.dims, name))
+        return self._layout_nodes.write(view.dims, view.spatial_form, name, made, name)
 
     def _leave(self, name: str) -> list[NodeProto]:
         """The original form of a value that is made on its spatial form, if anything reads it."""

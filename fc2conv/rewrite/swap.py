@@ -54,12 +54,18 @@ def alive(
     Nodes of the scope `before` that nobody read then either stay.
     """
     kept, read = list[NodeProto](), set(wanted)
-    results = zip(before.nodes, before.results, strict=True) if before is not None else ()
-    unread = {id(node) for node, names in results if before is None or before.read.isdisjoint(names)}
+    known: dict[int, int] = {} if before is None else {id(node): i for i, node in enumerate(before.nodes)}
+    bodies = {i for i, *_ in before.bodies} if before is not None else set[int]()
     for node in reversed(nodes):
-        if id(node) in unread or not read.isdisjoint(node.output[:]):
+        i = known.get(id(node))
+        if before is None or i is None:
+            if not read.isdisjoint(node.output[:]):
+                kept.append(node)
+                read.update(reads([node]))
+        elif not read.isdisjoint(before.results[i]) or before.read.isdisjoint(before.results[i]):
             kept.append(node)
-            read.update(reads([node]) if node.attribute else filter(None, node.input[:]))
+            read.update(reads([node]) if i in bodies else before.operands[i])
+    read.discard("")
     return kept[::-1], read
 
 
