@@ -42,11 +42,8 @@ _RIGHT = {"QLinearMatMul": 3}
 def _product(ctx: Context, node: NodeProto) -> Inferred | None:
     """A product of two activations takes its leading dimensions from the left operand and its last from the right."""
     names = node.input[0], node.input[_RIGHT.get(op(node), 1)]
-    left, right = (_turned(ctx.view(name), node, f"trans{side}") for name, side in zip(names, "AB", strict=True))
-    batches = any(int_attribute(node, f"transBatch{side}", 0) for side in "AB")
-    if batches or left is None or right is None or min(len(left.dims), len(right.dims)) < 2:
-        return None
-    if len(right.dims) > len(left.dims):
+    left, right = (_turned(ctx.view(name), node, side) for name, side in zip(names, "AB", strict=True))
+    if left is None or right is None or len(right.dims) > len(left.dims):
         return None
     # The right operand's axes are other axes, whatever they are called.
     other = [tuple(axis._replace(root=f"{node.output[0]}/{axis.root}") for axis in dim) for dim in right.dims]
@@ -81,9 +78,14 @@ def _written_transposed(ctx: Context, node: NodeProto, left: View, right: View, 
     return Inferred((replace(result, spatial_form=wanted),), recipe)
 
 
-def _turned(view: View | None, node: NodeProto, attribute: str) -> View | None:
-    """An operand as it is multiplied: with its last two dimensions exchanged where an attribute says so."""
-    if view is None or not int_attribute(node, attribute, 0):
+def _turned(view: View | None, node: NodeProto, side: str) -> View | None:
+    """An operand as it is multiplied: with its last two dimensions exchanged where an attribute says so.
+
+    None where it has fewer, or its matrices are not in the last two.
+    """
+    if view is None or len(view.dims) < 2 or int_attribute(node, f"transBatch{side}", 0):
+        return None
+    if not int_attribute(node, f"trans{side}", 0):
         return view
     return replace(view, dims=_transposed(view.dims), spatial_form=None)
 

@@ -248,6 +248,8 @@ class Constants:
         zero_point = self.stored(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         if scale is None or (zero_point is not None and zero_point.replay) or scale.replay:
             return None
+        if zero_point is not None and prod(zero_point.shape) not in (1, prod(scale.shape)):
+            return None
         axis, rank = int_attribute(node, "axis", 1), len(stored.shape)
         dim: Dim = ()
         block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0

@@ -11,11 +11,12 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.tensors import quoted
+from fc2conv.ir.attributes import made_attribute
 
 OWN_INITIALIZERS = 4
 """The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
@@ -307,14 +308,13 @@ def named(node: NodeProto, name: str) -> NodeProto:
 def changed(node: NodeProto, **attributes: Any) -> NodeProto:
     """A copy of a node with other attributes; those that are None are removed."""
     out = deepcopy(node)
-    kept = [each for each in node.attribute if each.name not in attributes]
     del out.attribute[:]
-    out.attribute.extend(kept)
-    out.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items() if value is not None)
+    out.attribute.extend(each for each in node.attribute if each.name not in attributes)
+    out.attribute.extend(made_attribute(key, value) for key, value in attributes.items() if value is not None)
     return out
 
 
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
     """A node of ONNX's own domain; attributes that are None are left out."""
-    made = [helper.make_attribute(key, attributes[key]) for key in sorted(attributes) if attributes[key] is not None]
+    made = [made_attribute(key, attributes[key]) for key in sorted(attributes) if attributes[key] is not None]
     return NodeProto(op_type=op_type, input=inputs, output=outputs, name=name or None, attribute=made)
