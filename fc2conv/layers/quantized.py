@@ -175,6 +175,8 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
 def _misshapen(node: NodeProto, operands: list[np.ndarray | None]) -> str:
     """The first of the weight, the scales and the zero points that has another number of elements than N and K ask."""
     bits, block = int_attribute(node, "bits", 4), int_attribute(node, "block_size", 32)
+    if block < 1:
+        return f"block_size {block}"
     rows, blocks = int_attribute(node, "N", 0), -(-int_attribute(node, "K", 0) // block)
     zeros = operands[2] if len(operands) > 2 else None
     packed = zeros is not None and zeros.dtype == np.uint8

@@ -190,6 +190,15 @@ def test_operands_of_another_size_than_the_blocks_are_named(operand: int, expand
     assert (layer.reason.code, layer.reason.detail.split()[0]) == ("FC205", given.name)
 
 
+@pytest.mark.parametrize("size", [0, -4])
+def test_blocks_of_no_size_are_named(size: int) -> None:
+    original = nbits(4, zero_points=False, bias=False)
+    next(each for each in only(original, "MatMulNBits").attribute if each.name == "block_size").i = size
+    (layer,) = fc2conv.plan(original).sites
+    assert layer.reason is not None
+    assert (layer.reason.code, layer.reason.detail) == ("FC205", f"block_size {size}")
+
+
 @pytest.mark.parametrize("attribute", ["axis = 0, block_size = 4", "axis = 0"])
 def test_a_scale_that_fits_another_dimension_is_named(attribute: str) -> None:
     text = f"""graph (float[N,2,2,2] x) => (float[N,5] y)
