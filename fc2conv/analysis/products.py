@@ -11,7 +11,7 @@ from fc2conv.analysis.facts import FormOf, Remap
 from fc2conv.analysis.tokens import moved
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layers.einsum import ELLIPSIS, equation
-from fc2conv.layout.axes import Dim, Layout, product, same_axes, size_of
+from fc2conv.layout.axes import Dim, Layout, same_axes, size_of
 from fc2conv.layout.view import View
 
 
@@ -58,14 +58,10 @@ def _written_transposed(ctx: Context, node: NodeProto, left: View, right: View, 
     """V' P' in the place of P V, whose spatial form is asked for.
 
     P V, then Transpose, Reshape to tokens      on spatial forms: V' P' = (P V)', which is a Reshape away from channels
-
-    P is transposed for that, which spares V and the result; it must have no more elements than these two.
     """
     wanted = ctx.requested.get(node.output[0])
     sizes = [[size_of(dim) for dim in view.dims[:-2]] for view in (left, right)]
     if wanted is None or right.spatial_form is None or sizes[0] != sizes[1] or not same_axes(wanted, result.dims):
-        return None
-    if _elements(left.dims, left.dims) > sum(_elements(dims, left.dims) for dims in (right.dims, result.dims)):
         return None
     weights, features = _transposed(left.dims), _transposed(right.dims)
     origin = ctx.views.get(left.origin)
@@ -88,12 +84,6 @@ def _turned(view: View | None, node: NodeProto, side: str) -> View | None:
     if not int_attribute(node, f"trans{side}", 0):
         return view
     return replace(view, dims=_transposed(view.dims), spatial_form=None)
-
-
-def _elements(dims: Layout, like: Layout) -> int:
-    """How many elements a value has, where they grow with the same open sizes as those of another; else 0."""
-    size, other = (product(map(size_of, each)) for each in (dims, like))
-    return size.coefficient if size.symbols == other.symbols else 0
 
 
 def _transposed(dims: Layout) -> Layout:
