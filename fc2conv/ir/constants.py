@@ -22,11 +22,11 @@ from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, PRODUCTS, folded
 from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
-from fc2conv.ir.stored import Replay, Stored, base_layout, blocks_of, constant_node, rounded, stored_values
+from fc2conv.ir.stored import QUANTIZERS, Replay, Stored, base_layout, constant_node, rounded, scales_of, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
 from fc2conv.layout.relayout import rearrange
 
-_REPLAYED = ROUNDING.union(("Cast", "QuantizeLinear", "DequantizeLinear"))
+_REPLAYED = QUANTIZERS | {"Cast"}
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
 VARYING = RANDOM | {"If", "Loop", "Scan"}
@@ -257,8 +257,7 @@ class Constants:
             if not -rank <= axis < rank:
                 return None
             dim = stored.layout[axis]
-            fits = blocks_of(stored.shape, axis % rank, block) if block else (stored.shape[axis],)
-            if scale.shape != fits or (block and self.expand):
+            if scale.shape != scales_of(stored.shape, axis, block) or (block and self.expand):
                 return None  # with `expand` it is computed in floating point
         default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
         if kind == "QuantizeLinear" and zero_point is not None:

@@ -82,8 +82,8 @@ def _step(graph: Graph, name: str) -> int | str:
 def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -> tuple[int, tuple[int, ...]] | None:
     """The one type that a result may have by the operator's definition (or 0), and the operands that have the same.
 
-    `there` are the operands that are given; None for an operator without a definition. Those of a list may differ, so
-    that the first stands for it.
+    `there` are the operands that are given; None for an operator without a definition. Of a variadic
+    list, whose operands may have several types, only the first counts.
     """
     schema = schema_of(kind, opset, "")
     if schema is None:

@@ -14,7 +14,8 @@ from fc2conv.io.custom_ops import BLOCKED, ROUNDING, SCALED
 from fc2conv.ir.graph import attribute, int_attribute, op, own_op
 from fc2conv.layout.axes import Axis, Dim, Layout, Size, cached, normal, size_of
 
-_QUANTIZATION = ROUNDING.union(("QuantizeLinear", "DequantizeLinear"))
+QUANTIZERS = ROUNDING.union(("QuantizeLinear", "DequantizeLinear"))
+"""Operators of quantization, which stay in front of a new form."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Stored:
     @property
     def quantized(self) -> bool:
         """Whether nodes of quantization make it, whose products round: they stay, and are not computed."""
-        return any(own_op(replay.node) in _QUANTIZATION for replay in self.replay)
+        return any(own_op(replay.node) in QUANTIZERS for replay in self.replay)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -132,9 +133,11 @@ def constant_node(node: NodeProto) -> Stored | None:
     return None
 
 
-def blocks_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
-    """The shape of the scales of a tensor that is quantized in blocks of so many indices of one dimension."""
-    return tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))
+def scales_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
+    """The shape of the scales along one dimension of a tensor: one for each index, or for each block of so many."""
+    if not block:
+        return (shape[axis],)
+    return tuple(-(-size // block) if i == axis % len(shape) else size for i, size in enumerate(shape))
 
 
 def rounded(stored: Stored, node: NodeProto, settings: Iterable[Stored | None]) -> Stored | None:

@@ -18,7 +18,7 @@ from onnx import NodeProto
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, own_op
 from fc2conv.ir.schema import lacking
-from fc2conv.ir.stored import Matrix, blocks_of
+from fc2conv.ir.stored import Matrix, scales_of
 from fc2conv.layers.floating import product
 from fc2conv.layers.layer import FCLayer, Integer, QLinear, outputs, per_channel, per_output
 from fc2conv.reasons import Code, Reason
@@ -134,7 +134,7 @@ def misfit(constants: Constants, node: NodeProto) -> Reason | None:
     axis, block = int_attribute(node, "axis", 1), int_attribute(node, "block_size", 0)
     if prod(scale) == 1 or not -len(shape) <= axis < len(shape):
         return None
-    if scale == (blocks_of(shape, axis % len(shape), block) if block else (shape[axis],)):
+    if scale == scales_of(shape, axis, block):
         return None
     along = f"in blocks of {block} along" if block else "along"
     detail = f"scale {node.input[1]} of shape {list(scale)} {along} dimension {axis} of {list(shape)}"

@@ -22,6 +22,8 @@ from fc2conv.layout.contraction import Contraction
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import Pool, State
 
+_BROADCASTS = ROUNDING - BLOCKED
+"""Operators whose settings broadcast to what they round."""
 PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
 
 
@@ -176,7 +178,7 @@ class Tensors(Pool):
         claimed = name == replays[-1].node.output[0] and self.state(name) is State.DROP
         read = self._emit(form, self.unique(f"{base}_conv"), part)
         for i, (replay, axis) in enumerate(zip(replays, form.axes, strict=True)):
-            broadcasts = op(replay.node) in ROUNDING - BLOCKED
+            broadcasts = op(replay.node) in _BROADCASTS
             node = deepcopy(replay.node) if axis is None or broadcasts else changed(replay.node, axis=axis)
             node.input[0] = read
             last = i == len(replays) - 1

@@ -28,9 +28,8 @@ _UNARY = frozenset("Relu Sigmoid Tanh Erf Exp Log Sqrt Neg Abs Softmax LogSoftma
 _BINARY = frozenset("Add Sub Mul Div".split())
 """Operators whose results are known without asking onnx, as are those of DequantizeLinear and QuantizeLinear."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_AS_ONNX = frozenset(
-    {"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", *FAKE_QUANTIZERS, *SCALED, *BLOCKED}
-)
+_ROUNDS = frozenset((*FAKE_QUANTIZERS, *SCALED, *BLOCKED))
+_AS_ONNX = _ROUNDS | {"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear"}
 """Those whose results have the type and shape of ONNX's; onnxruntime runs none of 4 bits alone."""
 
 
@@ -175,7 +174,7 @@ def _plain(node: NodeProto, operands: Operands) -> Kind | None:
     if not there or any(v.shape is None for v in operands) or len(node.output) > 1:
         return None
     (kind, shape), *others = there
-    if node.op_type in _UNARY or f"{node.domain}::{node.op_type}" in {*FAKE_QUANTIZERS, *SCALED, *BLOCKED}:
+    if node.op_type in _UNARY or f"{node.domain}::{node.op_type}" in _ROUNDS:
         return kind, shape
     if node.op_type == "DequantizeLinear" and not any(a.name == "output_dtype" for a in node.attribute):
         return others[0][0], shape
