@@ -56,7 +56,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "jinja2": ("report.html",),
     "onnxruntime": ("verification",),
     "PIL": ("fcn.picture",),
-    "rich": ("report.terminal", "report.text", "report.summary", "report.sliding_text", "report.target_text", "cli"),
+    "rich": ("report.terminal", "report.folded", "cli.progress"),
     "psutil": ("batch.local", "system"),
     "filelock": ("system",),
     **dict.fromkeys(("fcntl", "resource", "select", "msvcrt"), ("system",)),

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
-from fc2conv.report.terminal import Look, columns, fitted, grid, sizes, styled
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+from fc2conv.report.terminal import BLANK, Line, Look, Part, Table, columns, fitted, grid, sizes, styled
 
 ALREADY = "Fully convolutional: already. Its images may have any size, and no fully connected layer is left."
 _ORDINALS = {2: "nd", 3: "rd"}
@@ -21,21 +16,21 @@ _POOLED = {
 }
 
 
-def sliding_parts(report: SlidingReport, look: Look) -> list[RenderableType]:
+def sliding_parts(report: SlidingReport, look: Look) -> list[Part]:
     """The parts below the layers: what the images must be, where the maps lie, what is in the way."""
     if report.obstacles:
-        return [styled("Fully convolutional: no, because of"), _obstacles(report)]
+        return [styled("Fully convolutional: no, because of"), *_obstacles(report)]
     if report.already:
         return [styled(ALREADY)]
     runs = ", ".join(f"{i.input} of {sizes_that_run(i)} (trained on {sizes(i.sizes)})" for i in report.inputs)
-    parts: list[RenderableType] = [styled(f"Fully convolutional: {runs}"), _outputs(report.outputs, look)]
+    parts: list[Part] = [styled(f"Fully convolutional: {runs}"), _outputs(report.outputs, look)]
     for pool in report.pools:
         said = _POOLED[pool.action].format(kernel=sizes(pool.kernel_shape))
         parts.append(styled(f"  {pool.node} ({pool.op_type}) {said}"))
     parts += [styled(f"  {said}") for said in cells_between(report)]
     if report.crops:
         why = "crops are padded where the larger image has pixels" if report.padded else "nothing is padded"
-        parts += ["", styled(f"Each cell against the original on that crop ({why}):"), _crops(report.crops)]
+        parts += [BLANK, styled(f"Each cell against the original on that crop ({why}):"), _crops(report.crops)]
         if look.verbose:
             parts += [styled(line) for gap in report.crops for line in _map(gap)]
     return parts
@@ -71,7 +66,6 @@ def _form(step: int, remainders: Sequence[int]) -> str:
 
 def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
     heads = ("  output", "is", "shape", *(name for name, _ in ALONG))
-    table = columns(heads, whole=["is"])
     rows = []
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
@@ -79,9 +73,8 @@ def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
             ", upsampled" if each.upsampled else ""
         )
         rows.append((f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG)))
-    for row in fitted(rows, look, folds=2, heads=heads):
-        table.add_row(*map(styled, row))
-    return table
+    shown = [list(map(Line, row)) for row in fitted(rows, look, folds=2, heads=heads)]
+    return Table(columns(heads, whole=["is"]), shown)
 
 
 ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
@@ -99,24 +92,24 @@ def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | No
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
-def _obstacles(report: SlidingReport) -> Table:
-    rows: list[tuple[RenderableType, RenderableType]] = []
+def _obstacles(report: SlidingReport) -> list[Table]:
+    rows: list[tuple[Line, Line]] = []
     codes: set[str] = set()
     for each in report.obstacles:
         detail = f": {each.detail}" if each.detail else ""
         rows.append((styled(f"  {each.code}"), styled(f"at {each.node}{detail}")))
         if each.code not in codes:
             codes.add(each.code)
-            rows += [("", styled(each.meaning)), ("", styled(each.remedy))]
+            rows += [(BLANK, styled(each.meaning)), (BLANK, styled(each.remedy))]
     return grid(rows)
 
 
 def _crops(crops: Sequence[CropGap]) -> Table:
-    table = columns(["  output", "image"], ["largest gap", "mean gap", "largest value"])
+    rows = []
     for gap in crops:
         numbers = (f"{number:.3g}" for number in (gap.max, gap.mean, gap.reference))
-        table.add_row(styled(f"  {gap.output}"), styled(sizes(gap.size)), *map(styled, numbers))
-    return table
+        rows.append([styled(f"  {gap.output}"), Line(sizes(gap.size)), *map(Line, numbers)])
+    return Table(columns(["  output", "image"], ["largest gap", "mean gap", "largest value"]), rows)
 
 
 def _map(gap: CropGap) -> list[str]:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
-from fc2conv.report.terminal import Look, draw, styled
+from fc2conv.report.terminal import BLANK, Column, Line, Look, Part, Table, draw, grid, styled
 from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
 
 _FAILURES = 20
 """How many failures are listed one by one, unless verbose."""
@@ -34,21 +29,18 @@ _MEANINGS: dict[Outcome, str] = {
 def batch_text(report: BatchReport, look: Look) -> str:
     """The summary of a batch: headline, outcomes, layers and the reasons of those kept, failures."""
     failed = [row for row in report.rows if row.failed]
-    parts: list[RenderableType] = [styled(_headline(report, len(failed)), "bold"), "", _outcomes(report)]
-    parts += ["", *_layers(report)]
+    parts: list[Part] = [styled(_headline(report, len(failed)), "bold"), BLANK, *_outcomes(report)]
+    parts += [BLANK, *_layers(report)]
     if failed:
-        parts += ["", "Failed:", *_failures(failed if look.verbose else failed[:_FAILURES])]
+        parts += [BLANK, Line("Failed:"), *_failures(failed if look.verbose else failed[:_FAILURES])]
         if len(failed) > _FAILURES and not look.verbose:
-            parts += [f"  and {len(failed) - _FAILURES} more, which report.csv lists"]
+            parts += [Line(f"  and {len(failed) - _FAILURES} more, which report.csv lists")]
     return draw(parts, look)
 
 
-def _failures(rows: Iterable[BatchRow]) -> list[RenderableType]:
-    from rich.padding import Padding
-
+def _failures(rows: Iterable[BatchRow]) -> list[Table]:
     said = ((row, f" ({row.signal})" if row.signal else "") for row in rows)
-    lines = (f"{row.name}: {row.outcome}{by}: {row.message}" for row, by in said)
-    return [Padding(styled(each), (0, 0, 0, 2), expand=False) for each in lines]
+    return grid((BLANK, styled(f"{row.name}: {row.outcome}{by}: {row.message}")) for row, by in said)
 
 
 def _headline(report: BatchReport, failed: int) -> str:
@@ -58,24 +50,21 @@ def _headline(report: BatchReport, failed: int) -> str:
     return f"{names}: {of}, {reached - failed} written, {failed} failed"
 
 
-def _outcomes(report: BatchReport) -> Table:
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(justify="right")
+def _outcomes(report: BatchReport) -> list[Table]:
+    rows = []
     for outcome, count in report.counts.items():
         style = "green" if outcome == "converted" else "" if outcome in WRITTEN else "bold red"
-        table.add_row(str(count), styled(outcome, style), _MEANINGS[outcome])
-    return table
+        rows.append((Line(str(count)), styled(outcome, style), Line(_MEANINGS[outcome])))
+    return [Table([Column(right=True), Column(), Column()], rows)] if rows else []
 
 
-def _layers(report: BatchReport) -> list[RenderableType]:
+def _layers(report: BatchReport) -> list[Line]:
     reports = [row.report for row in report.rows if row.report is not None]
     total, converted = sum(len(each.layers) for each in reports), sum(len(each.converted) for each in reports)
     codes = Counter(site.code for each in reports for site in each.layers if site.reason is not None)
     kept = ", ".join(f"{count} {code}" for code, count in codes.most_common())
-    lines: list[RenderableType] = [styled(f"{converted} of {counted(total, 'fully connected layer')} converted")]
+    lines: list[Line] = [styled(f"{converted} of {counted(total, 'fully connected layer')} converted")]
     if kept:
         lines.append(styled(f"Kept: {kept} (`fc2conv explain CODE` says why)"))
     before, after = (sum(getattr(each.layout_nodes, when) for each in reports) for when in ("before", "after"))
-    return [*lines, f"Layout nodes: {before} -> {after}"]
+    return [*lines, Line(f"Layout nodes: {before} -> {after}")]

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
-from fc2conv.report.terminal import Look, columns, cut, grid, styled
+from fc2conv.report.terminal import BLANK, Line, Look, Part, Table, columns, cut, grid, styled
 from fc2conv.report.types import Report, SiteReport
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 
 _MULTIPLY = frozenset(
     """Gemm MatMul MatMulInteger QLinearMatMul QGemm FusedGemm FusedMatMul TransposeMatMul MatMulIntegerToFloat
@@ -25,24 +20,22 @@ _MULTIPLY = frozenset(
 """Operators that multiply matrices, whatever their domain. An Einsum counts only as a layer."""
 
 
-def target_parts(report: Report, look: Look) -> list[RenderableType]:
+def target_parts(report: Report, look: Look) -> list[Part]:
     if report.target is None:
         return []
-    rows: list[tuple[RenderableType, RenderableType]] = []
+    rows: list[tuple[Line, Line]] = []
     for finding in report.target.findings:
         node = finding.node if look.width is None else cut(finding.node, look.width // 2)
         more = f" and {finding.nodes - 1} more" if finding.nodes > 1 else ""
         at = f"{node}{more}{'' if finding.layer else ' (as it was)'}"
-        rows += [(styled(finding.code, "bold"), styled(f"{at}: {finding.detail}")), ("", styled(finding.remedy))]
-    return ["", styled(verdict(report), "bold"), *([grid(rows)] if rows else [])]
+        rows += [(styled(finding.code, "bold"), styled(f"{at}: {finding.detail}")), (BLANK, styled(finding.remedy))]
+    return [BLANK, styled(verdict(report), "bold"), *grid(rows)]
 
 
-def operator_table(report: Report) -> list[RenderableType]:
+def operator_table(report: Report) -> list[Part]:
     """Draw the operators before and after; nothing where no operator is of interest."""
-    table = columns(["operator"], ["before", "after"])
-    for row in operator_rows(report):
-        table.add_row(*map(styled, row))
-    return ["", table] if table.row_count else []
+    rows = [list(map(Line, row)) for row in operator_rows(report)]
+    return [BLANK, Table(columns(["operator"], ["before", "after"]), rows)] if rows else []
 
 
 def forms_line(report: Report) -> str:

@@ -1,24 +1,16 @@
-"""How text for people is drawn: what the stream can show, and the parts below one another."""
+"""Draws text for people: lines and tables below one another, as the stream can show them."""
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TextIO
-
-from rich import box
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import one_line
 
 _LEAST_WIDTH, _LEAST_NAME = 40, 16
-_UNFOLDED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -35,6 +27,11 @@ class Look:
     diff: bool = False
     summary: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether lines stay as they are: not folded, not coloured, no rules."""
+        return self.width is None and not self.lines and not self.colour
+
     @classmethod
     def of(cls, stream: TextIO | None, *, wide: bool = False, **asked: bool) -> Look:
         """Choose what `stream` can show: unfolded ASCII in a pipe, else its width; NO_COLOR and COLUMNS count."""
@@ -46,29 +43,55 @@ class Look:
         return cls(width, lines=unicode, colour=not plain, **asked)
 
 
-def styled(content: str, style: str = "") -> Text:
-    """Take content to the letter: no markup, no emoji codes, nothing that moves the cursor."""
-    return Text(one_line(content), style=style)
+@dataclass(frozen=True)
+class Line:
+    """A line of text in a style of rich's; one that is `whole` is never folded, so that it can be copied."""
+
+    text: str
+    style: str = ""
+    whole: bool = False
 
 
-def grid(rows: Iterable[Iterable[RenderableType]]) -> Table:
-    """Lay out rows without a head."""
-    table = Table.grid(padding=(0, 2))
-    for row in rows:
-        table.add_row(*row)
-    return table
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its head, if any, numbers to the right, and no folding where it is `whole`."""
+
+    head: str = ""
+    right: bool = False
+    whole: bool = False
 
 
-def columns(
-    left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = (), *, lines: bool = False
-) -> Table:
-    """Make a table of columns of words and columns of numbers; those that are `whole` are never folded."""
-    table = Table(box=box.SIMPLE_HEAD if lines else None, show_edge=False, pad_edge=False, header_style="bold")
-    for name in left:
-        table.add_column(name, overflow="fold", no_wrap=name in whole)
-    for name in right:
-        table.add_column(name, overflow="fold", justify="right")
-    return table
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length, `gap` apart; `rule` draws a line below the heads."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Line]]
+    gap: int = 2
+    rule: bool = False
+
+
+Part = Line | Table
+
+
+def styled(content: str, style: str = "") -> Line:
+    """Take content to the letter: nothing in it moves the cursor."""
+    return Line(one_line(content), style)
+
+
+BLANK = Line("")
+
+
+def grid(rows: Iterable[Sequence[Line]]) -> list[Table]:
+    """Lay out rows without a head; nothing where there are none."""
+    found = list(rows)
+    return [Table([Column() for _ in found[0]], found)] if found else []
+
+
+def columns(left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = ()) -> list[Column]:
+    """Make columns of words and columns of numbers; those that are `whole` are never folded."""
+    words = [Column(head, whole=head in whole) for head in left]
+    return words + [Column(head, right=True) for head in right]
 
 
 def sizes(shape: Iterable[int] | None) -> str:
@@ -79,12 +102,23 @@ def sizes(shape: Iterable[int] | None) -> str:
 def cut(name: str, columns: int) -> str:
     """Cut the middle out of a name that takes more than `columns` of a terminal."""
     safe = one_line(name)
-    if cell_len(safe) <= columns:
+    if cells(safe) <= columns:
         return safe
+    from rich.cells import set_cell_size
+
     end = (columns - 3) // 2
     head = set_cell_size(safe, columns - 3 - end)
     tail = set_cell_size(safe[::-1], end)[::-1]
     return f"{head}...{tail}"
+
+
+def cells(text: str) -> int:
+    """Count the columns of a terminal that text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def fitted(
@@ -94,7 +128,7 @@ def fitted(
     found = [list(map(one_line, row)) for row in rows]
     if look.width is None or not found:
         return found
-    widths = [max(map(cell_len, column)) for column in zip(*found, *([heads] if heads else []), strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*found, *([heads] if heads else []), strict=True)]
     if folds is not None:
         widths[folds] = min(widths[folds], look.width // 3)
     room = look.width - sum(widths) + widths[name] - (3 if look.lines else 2) * len(widths)
@@ -103,22 +137,28 @@ def fitted(
     return found
 
 
-def draw(parts: Iterable[RenderableType], look: Look) -> str:
+def draw(parts: Sequence[Part], look: Look) -> str:
     """Draw the parts below one another; the headline and commands are never folded, so that they can be copied."""
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        width=look.width or _UNFOLDED,
-        force_terminal=look.colour,
-        force_jupyter=False,
-        color_system="standard" if look.colour else None,
-        no_color=not look.colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    head, *rest = parts
-    console.print(head, soft_wrap=True)
-    for part in rest:
-        console.print(part, soft_wrap=bool(getattr(part, "no_wrap", False)))
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+    drawn = [line for part in parts for line in _plain(part)] if look.plain else folder()(parts, look)
+    return "\n".join(map(str.rstrip, drawn)) + "\n"
+
+
+def folder() -> Callable[[Sequence[Part], Look], list[str]]:
+    """Import and return what draws for a terminal."""
+    from fc2conv.report.folded import folded
+
+    return folded
+
+
+def _plain(part: Part) -> list[str]:
+    if isinstance(part, Line):
+        return [part.text]
+    heads = [[column.head for column in part.columns]]
+    rows = [*(heads if any(heads[0]) else []), *([cell.text for cell in row] for row in part.rows)]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    return [(" " * part.gap).join(map(_padded, row, widths, part.columns)) for row in rows]
+
+
+def _padded(text: str, width: int, column: Column) -> str:
+    space = " " * (width - cells(text))
+    return space + text if column.right else text + space

@@ -12,7 +12,21 @@ from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
 from fc2conv.report.target_text import closing, counted_kernels, forms_line, operator_table, target_parts
-from fc2conv.report.terminal import Look, columns, cut, draw, fitted, grid, sizes, styled
+from fc2conv.report.terminal import (
+    BLANK,
+    Column,
+    Line,
+    Look,
+    Part,
+    Table,
+    columns,
+    cut,
+    draw,
+    fitted,
+    grid,
+    sizes,
+    styled,
+)
 from fc2conv.report.types import (
     BatchReport,
     Comparison,
@@ -26,10 +40,6 @@ from fc2conv.report.types import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-    from rich.text import Text
-
     from fc2conv.report.sliding import SlidingReport
 
 _DECISIONS = {"convert": "green", "keep": "yellow"}
@@ -74,21 +84,21 @@ def to_text(document: Shown, look: Look) -> str:
 
 def report_text(report: Report, look: Look) -> str:
     """Draw the report of one model, from its layers to the line that says whether only convolutions are left."""
-    parts: list[RenderableType] = [styled(headline(report), "bold")]
+    parts: list[Part] = [styled(headline(report), "bold")]
     if report.sites and not look.summary:
-        parts += ["", _sites(report.sites, look)]
+        parts += [BLANK, _sites(report.sites, look)]
     parts += _reasons(report.kept)
     parts += operator_table(report)
-    parts += ["", *_lines(report, look)]
+    parts += [BLANK, *_lines(report, look)]
     parts += target_parts(report, look)
     if not look.summary:
         parts += _details(report, look)
     last = [styled(line) for line in (other_scope(report), closing(report)) if line]
-    parts += ["", *last] if last else []
+    parts += [BLANK, *last] if last else []
     return draw(parts, look)
 
 
-def _lines(report: Report, look: Look) -> list[RenderableType]:
+def _lines(report: Report, look: Look) -> list[Part]:
     """Draw what takes one line each: layout nodes, the new signature, the files of weights, the forms of layers."""
     lines = [f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
     lines += [f"Signature: {report.signature}"] if report.signature else []
@@ -102,15 +112,15 @@ def _lines(report: Report, look: Look) -> list[RenderableType]:
     return list(map(styled, lines))
 
 
-def _details(report: Report, look: Look) -> list[RenderableType]:
+def _details(report: Report, look: Look) -> list[Part]:
     """Draw what the heads, the maps and the verification have to say; timings when verbose."""
     parts = [part for head in report.heads for part in _diff(head, look)] if look.diff else []
     if report.sliding is not None:
-        parts += ["", *sliding_parts(report.sliding, look)]
+        parts += [BLANK, *sliding_parts(report.sliding, look)]
     if report.verification is not None:
-        parts += ["", *_verification(report.verification, look)]
+        parts += [BLANK, *_verification(report.verification, look)]
     if look.verbose:
-        parts += ["", _run(report)]
+        parts += [BLANK, *_run(report)]
     return parts
 
 
@@ -167,34 +177,30 @@ def comparison_headline(comparison: Comparison) -> str:
     return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {sentence(comparison)}"
 
 
-def _diff(head: HeadReport, look: Look) -> list[RenderableType]:
+def _diff(head: HeadReport, look: Look) -> list[Part]:
     """Draw a head before and after, a line for each node; nothing where it was not drawn."""
-    from rich.table import Table
-
     if head.drawing is None:
         return []
-    table = Table.grid(padding=(0, 1))
-    for column in ("mark", "op", "name", "detail", "shape"):
-        table.add_column(overflow="fold", no_wrap=column == "mark")
-    for row in fitted(lines(head.drawing), look, name=2):
-        table.add_row(*(styled(cell, _MARKS.get(row[0], "")) for cell in row))
+    shown = fitted(lines(head.drawing), look, name=2)
+    rows = [[Line(cell, _MARKS.get(row[0], "")) for cell in row] for row in shown]
     more = head.drawing.sites_left_out
     left = f"  ... and {counted(more, 'more layer')} of this head"
-    return ["", styled(title(head), "bold"), table, *([styled(left)] if more else [])]
+    table = Table([Column(whole=True), *[Column()] * 4], rows, gap=1)
+    return [BLANK, styled(title(head), "bold"), table, *([styled(left)] if more else [])]
 
 
 def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
     heads = ("node", "op", "weight", "kernel", "decision")
-    table = columns(heads, whole=("node", "weight"), lines=look.lines)
 
     def short(name: str) -> str:
         return name if look.width is None else cut(name, look.width // 3)
 
     rows = [(s.path, s.op_type, _weight(s), counted_kernels(s), decided(s, short)) for s in sites]
-    for row in fitted(rows, look, folds=4, heads=heads):
-        style = _DECISIONS[row[4].partition(",")[0]]
-        table.add_row(*map(styled, row[:4]), styled(row[4], style))
-    return table
+    shown = [
+        [*map(Line, row[:4]), Line(row[4], _DECISIONS[row[4].partition(",")[0]])]
+        for row in fitted(rows, look, folds=4, heads=heads)
+    ]
+    return Table(columns(heads, whole=("node", "weight")), shown, rule=look.lines)
 
 
 def decided(site: SiteReport, node: Callable[[str], str], detail: Callable[[str], str] = str) -> str:
@@ -213,33 +219,31 @@ def _weight(site: SiteReport) -> str:
     return f"{before} -> {after}" if after else before
 
 
-def _reasons(kept: Iterable[SiteReport]) -> list[RenderableType]:
+def _reasons(kept: Iterable[SiteReport]) -> list[Part]:
     """Meaning and remedies of each code, once, in the order of the codes."""
-    rows: list[tuple[RenderableType, RenderableType]] = []
+    rows: list[tuple[Line, Line]] = []
     for code, (meaning, remedies) in sorted(explained(site.reason for site in kept).items()):
-        rows += [(styled(code, "bold"), styled(meaning)), *(("", styled(remedy)) for remedy in remedies)]
-    return ["", grid(rows)] if rows else []
+        rows += [(styled(code, "bold"), styled(meaning)), *((BLANK, styled(remedy)) for remedy in remedies)]
+    return [BLANK, *grid(rows)] if rows else []
 
 
-def _verification(verification: Verification, look: Look) -> list[RenderableType]:
+def _verification(verification: Verification, look: Look) -> list[Part]:
     """One line a check; what was seen only when verbose, where a check did not pass, and where it is a proof."""
     rows = []
     for check in verification.checks:
         with_detail = look.verbose or not check.verdict.accepted or check.verdict is Verdict.PROVED
         detail = styled(check.detail if with_detail else "")
-        rows.append((f"  {one_line(check.name)}", _verdict(check.verdict), detail))
-    parts: list[RenderableType] = [styled(f"Verification: {verification.verdict}")]
-    parts += [grid(rows)] if rows else []
+        rows.append((styled(f"  {check.name}"), _verdict(check.verdict), detail))
+    parts: list[Part] = [styled(f"Verification: {verification.verdict}")]
+    parts += grid(rows)
     parts += [styled(parting_line(verification.parting))] if verification.parting is not None else []
     shown = [o for o in verification.outputs if look.verbose or o.verdict is Verdict.DIFFERS or o.input_ulp is not None]
     parts += [_outputs(shown, look)] if shown else []
     if verification.notes:
-        parts.append("Different, but no result depends on it:")
-        parts += [styled(f"  {one_line(note)}") for note in verification.notes]
+        parts.append(Line("Different, but no result depends on it:"))
+        parts += [styled(f"  {note}") for note in verification.notes]
     if verification.reproduce:
-        command = styled(f"Reproduce with: {verification.reproduce}")
-        command.no_wrap = True
-        parts.append(command)
+        parts.append(Line(one_line(f"Reproduce with: {verification.reproduce}"), whole=True))
     return parts
 
 
@@ -255,32 +259,33 @@ def parting_line(parting: Parting) -> str:
 def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
     moved = any(output.input_ulp is not None for output in outputs)
     heads = ("  output", "largest difference", "bound", *(["1 ulp of inputs"] if moved else []), "largest value", "")
-    table = columns(heads[:1], heads[1:])
     rows = []
     for output in outputs:
         numbers = (output.max_abs_difference, output.bound, *([output.input_ulp] if moved else []))
         cells = map(number, (*numbers, output.max_abs_reference))
         rows.append(("  " + output.output, *cells, output.verdict))
-    for row, output in zip(fitted(rows, look, heads=heads), outputs, strict=True):
-        table.add_row(styled(row[0]), *row[1:-1], _verdict(output.verdict))
-    return table
+    shown = [
+        [*map(Line, row[:-1]), _verdict(output.verdict)]
+        for row, output in zip(fitted(rows, look, heads=heads), outputs, strict=True)
+    ]
+    return Table(columns(heads[:1], heads[1:]), shown)
 
 
 def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
 
 
-def _verdict(verdict: Verdict) -> Text:
-    return styled(verdict, _STYLES.get(verdict, ""))
+def _verdict(verdict: Verdict) -> Line:
+    return Line(verdict, _STYLES.get(verdict, ""))
 
 
-def _run(report: Report) -> Table:
+def _run(report: Report) -> list[Table]:
     seconds = ", ".join(f"{stage} {spent:.3f} s" for stage, spent in report.run.seconds.items())
     return grid(
         [
-            ("Time", styled(seconds)),
-            ("Peak memory", f"{report.run.peak_memory_bytes / 2**20:.1f} MiB"),
-            ("Size", " -> ".join(f"{file.bytes:,} bytes" for file in report.files)),
-            ("Versions", styled(", ".join(f"{name} {version}" for name, version in report.versions.items()))),
+            (Line("Time"), Line(seconds)),
+            (Line("Peak memory"), Line(f"{report.run.peak_memory_bytes / 2**20:.1f} MiB")),
+            (Line("Size"), Line(" -> ".join(f"{file.bytes:,} bytes" for file in report.files))),
+            (Line("Versions"), styled(", ".join(f"{name} {version}" for name, version in report.versions.items()))),
         ]
     )

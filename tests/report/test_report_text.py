@@ -101,6 +101,15 @@ def test_a_pipe_gets_plain_ascii(converted: Report, monkeypatch: pytest.MonkeyPa
     assert any(len(line) > WIDE for line in text.splitlines())
 
 
+@pytest.mark.parametrize("node", ["fc", "層 \x1b[1m", LONG])
+def test_a_pipe_and_a_terminal_that_is_wide_enough_show_the_same(converted: Report, node: str) -> None:
+    layers = [msgspec.structs.replace(layer, node=layer.node + node) for layer in converted.sites]
+    report = msgspec.structs.replace(converted, sites=layers)
+    for more in (False, True):
+        pipe, wide = (Look(width, verbose=more, diff=more) for width in (None, 10_000))
+        assert report_text(report, pipe) == report_text(report, wide)
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"
 
