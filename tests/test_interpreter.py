@@ -92,19 +92,20 @@ def test_what_is_handed_on(traps: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert boot.isascii()
 
 
-def variable() -> tuple[str, bytes]:
-    return os.environ.get("ORT_DISABLE_TELEMETRY", ""), b""
+def variable(name: str) -> tuple[str, bytes]:
+    return os.environ.get(name, ""), b""
 
 
 @pytest.mark.parametrize("way", ["fork", "fresh"])
+@pytest.mark.parametrize("name", ["ORT_DISABLE_TELEMETRY", "OPENBLAS_NUM_THREADS"])
 @pytest.mark.parametrize(("given", "seen"), [(None, "1"), ("0", "0")])
-def test_onnxruntime_reports_nothing_unless_the_caller_says_so(
-    way: Literal["fork", "fresh"], given: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
+def test_a_child_reports_nothing_and_starts_no_threads_unless_the_caller_says_so(
+    way: Literal["fork", "fresh"], name: str, given: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     if given is not None:
-        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+        monkeypatch.setenv(name, given)
     START.set(way)
-    assert contained(Limits(), variable)[0] == seen
-    assert os.environ.get("ORT_DISABLE_TELEMETRY") == given
+    assert contained(Limits(), variable, name)[0] == seen
+    assert os.environ.get(name) == given

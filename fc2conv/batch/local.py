@@ -50,7 +50,7 @@ _TICK = 0.2
 _GRACE, _SPARE = 2.0, 256 << 20
 """Seconds, and bytes, beyond the limits of the conversion, which keeps them by itself: what is over them does not."""
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ from typing import IO, Any, NoReturn, TypeAlias
 from fc2conv import system
 from fc2conv.errors import Fc2convError, LimitError
 from fc2conv.options import Limits
-from fc2conv.sandbox.interpreter import SILENT
+from fc2conv.sandbox.interpreter import DEFAULTS
 from fc2conv.sandbox.shortage import shortage
 
 Work: TypeAlias = Callable[..., tuple[Any, bytes]]
@@ -114,7 +114,7 @@ def do(job: Job, writer: int, parent: int) -> NoReturn:
     code = 1
     try:
         faulthandler.disable()  # the parent reports a crash, in one line
-        os.environ.update({**SILENT, **os.environ})
+        os.environ.update({**DEFAULTS, **os.environ})
         asked = (signal.SIGINT, *system.STOPS)
         for each in asked:
             signal.signal(each, signal.SIG_IGN)  # the parent ends this process,

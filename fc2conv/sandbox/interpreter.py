@@ -35,9 +35,12 @@ main()
 """fc2conv is loaded from where this process has it, whatever else on the path has its name."""
 
 
-SILENT = {"ORT_DISABLE_TELEMETRY": "1"}
-"""What keeps onnxruntime from reporting sessions to its makers, and from files that it makes for that; a caller who has
-set it has the word."""
+DEFAULTS = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""The variables of a child, where the caller has not set them.
+
+onnxruntime reports no sessions to its makers and makes no files for that. numpy's linear algebra starts no threads:
+that takes longer than they save.
+"""
 
 
 def command(module: str) -> list[str]:
@@ -49,7 +52,7 @@ def command(module: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Returns the variables of a fresh interpreter: those of this process without PYTHONPATH, which the path holds."""
-    return {name: value for name, value in {**SILENT, **os.environ}.items() if name != "PYTHONPATH"}
+    return {name: value for name, value in {**DEFAULTS, **os.environ}.items() if name != "PYTHONPATH"}
 
 
 def _path() -> list[str]:

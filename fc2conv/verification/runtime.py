@@ -224,7 +224,7 @@ def _options(folder: object, optimized: bool = False) -> Any:
     options.log_severity_level = 4  # what is fatal
     options.add_session_config_entry("session.x64quantprecision", "1")  # of what is fused; see `saturation`
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    threads = os.environ.get("OMP_NUM_THREADS", "")  # numpy's linear algebra obeys it too
+    threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal():
         options.intra_op_num_threads = int(threads)
     options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
