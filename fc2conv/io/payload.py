@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -17,7 +19,7 @@ from fc2conv.dataclass import dataclass
 BLOCK = 1 << 20
 """Bytes that pass through Python at a time."""
 
-COPY_BLOCK = 1 << 25
+COPY_BLOCK = 1 << 23
 """Bytes that the kernel copies in one call; between two calls Ctrl-C is seen, and the disk is set to work."""
 
 _UNSUPPORTED = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EBADF,
@@ -99,14 +101,44 @@ class Buffer:
             yield view[start : start + BLOCK]
 
 
+class WriteBehind:
+    """Starts to write a file to the disk while more is copied, so that the fsync before publishing has little to do.
+
+    Where the disk is slower than the copy, the copy waits for it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = self._gathered = 0
+        self._thread: Thread | None = None
+
+    def wrote(self, nbytes: int) -> None:
+        """Take note of bytes that were appended to the file."""
+        self._gathered += nbytes
+        if self._gathered < COPY_BLOCK or _sync_file_range is None:
+            return
+        self.join()
+        self._thread = Thread(
+            target=_sync_file_range, args=(self._descriptor, self._begun, self._gathered, _SYNC_FILE_RANGE_WRITE)
+        )
+        self._thread.start()
+        self._begun, self._gathered = self._begun + self._gathered, 0
+
+    def join(self) -> None:
+        """Wait until the last start is done, after which the file may be closed."""
+        if self._thread is not None:
+            self._thread.join()
+
+
 class Sink:
     """A file that is written from its start to its end; small pieces are gathered, spans are copied by the kernel."""
 
     def __init__(self, path: Path, mode: int) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, 0o666)
         self._pending = bytearray()
-        self._sources: dict[Path, int] = {}
-        self._behind = 0
+        self._sources: dict[Path, io.FileIO] = {}
+        self._block = memoryview(bytearray())
+        self._behind = WriteBehind(self._descriptor)
         self.nbytes = 0
         if mode >= 0:
             path.chmod(mode)
@@ -119,8 +151,10 @@ class Sink:
             if kind is None:
                 self._flush()
         finally:
-            for descriptor in (self._descriptor, *self._sources.values()):
-                os.close(descriptor)
+            self._behind.join()
+            os.close(self._descriptor)
+            for source in self._sources.values():
+                source.close()
 
     def add(self, part: memoryview | Payload) -> None:
         """Appends bytes or a payload; raises OSError if the disk is full, or a source cannot be read."""
@@ -145,50 +179,52 @@ class Sink:
             self._flush()
         if data.nbytes >= BLOCK:
             _write_all(self._descriptor, data)
-            self._wrote(data.nbytes)
+            self._behind.wrote(data.nbytes)
         else:
             self._pending += data
 
     def _flush(self) -> None:
         _write_all(self._descriptor, memoryview(self._pending))
-        self._wrote(len(self._pending))
+        self._behind.wrote(len(self._pending))
         self._pending = bytearray()
-
-    def _wrote(self, nbytes: int) -> None:
-        """Starts to write to the disk what has gathered, so that the fsync before publishing has little to wait for."""
-        self._behind += nbytes
-        if self._behind >= COPY_BLOCK:
-            self._behind = 0
-            if _sync_file_range is not None:
-                _sync_file_range(self._descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
     def _span(self, span: Span) -> None:
         self._flush()
         source = self._sources.get(span.path)
         if source is None:
-            source = self._sources[span.path] = os.open(span.path, os.O_RDONLY | system.BINARY)
+            source = self._sources[span.path] = io.FileIO(span.path)
+        aligned = (self.nbytes - span.length - span.offset) % mmap.PAGESIZE == 0
+        done = self._by_kernel(source.fileno(), span) if aligned else 0
+        source.seek(span.offset + done)
+        self._block = self._block or memoryview(bytearray(BLOCK))
+        while done < span.length:
+            count = source.readinto(self._block[: span.length - done])
+            if not count:
+                raise _shrunk(span.path)
+            _write_all(self._descriptor, self._block[:count])
+            self._behind.wrote(count)
+            done += count
+
+    def _by_kernel(self, source: int, span: Span) -> int:
+        """Have the kernel copy what it can of a span, and return how many bytes it did.
+
+        It clones what a file system can clone. Where the span is not aligned to pages as in its source, the kernel
+        takes longer than a copy through memory that stays in the processor's cache.
+        """
         done = 0
-        for copy in (*system.KERNEL_COPIES, _by_hand):
+        for copy in system.KERNEL_COPIES:
             try:
                 while done < span.length:
-                    count = copy(source, self._descriptor, span.offset + done, min(COPY_BLOCK, span.length - done))
+                    left = min(COPY_BLOCK, span.length - done)
+                    count = copy(source, self._descriptor, span.offset + done, left)
                     if not count:
                         break
                     done += count
-                    self._wrote(count)
+                    self._behind.wrote(count)
             except OSError as error:
-                if error.errno not in _UNSUPPORTED or copy is _by_hand:
+                if error.errno not in _UNSUPPORTED:
                     raise
-            if done == span.length:
-                return
-        raise _shrunk(span.path)
-
-
-def _by_hand(source: int, sink: int, offset: int, count: int) -> int:
-    os.lseek(source, offset, os.SEEK_SET)
-    block = os.read(source, min(BLOCK, count))
-    _write_all(sink, memoryview(block))
-    return len(block)
+        return done
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnxfile_models import snapshot, write
 
@@ -106,6 +108,27 @@ def test_slower_ways_to_copy(
         monkeypatch.setattr(os, name, unsupported)
     write(read_model(source), tmp_path / "out.onnx")
     assert (tmp_path / "out.onnx").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("most", [1000, 1 << 30])
+@pytest.mark.parametrize("shift", [0, 29, mmap.PAGESIZE])
+def test_the_kernel_copies_what_lies_on_pages_as_in_its_source(
+    shift: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = np.random.default_rng(0).bytes(3 * payload.BLOCK + 100)
+    (tmp_path / "in").write_bytes(data)
+    asked: list[int] = []
+
+    def copy(source: int, sink: int, offset: int, count: int) -> int:
+        asked.append(offset)
+        return os.write(sink, os.pread(source, min(count, most), offset)) if len(asked) < 3 else 0
+
+    monkeypatch.setattr(system, "KERNEL_COPIES", (copy,))
+    with payload.Sink(tmp_path / "out", 0o600) as sink:
+        sink.add(memoryview(data)[:shift])
+        sink.add(payload.Span(tmp_path / "in", 0, len(data)))
+    assert (tmp_path / "out").read_bytes() == data[:shift] + data
+    assert bool(asked) == (shift != 29)
 
 
 def test_a_source_that_changes_is_noticed(source: Path, tmp_path: Path) -> None:
