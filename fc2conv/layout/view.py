@@ -46,7 +46,7 @@ class View:
         if form is not None:
             object.__setattr__(self, "spatial_form", self.dims if form is dims else normal(form))
 
-    @property
+    @cached_property
     def free(self) -> bool:
         """Whether the tensor *is* its spatial form, so that going from one to the other costs nothing."""
         return self.spatial_form == self.dims

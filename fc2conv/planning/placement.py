@@ -51,6 +51,8 @@ class Placement(Requirements):
         super().__init__(graph, facts, costs)
         self._conversions: dict[tuple[str, bool], int] = {}
         self._networks: dict[tuple[int, ...], tuple[dict[int, int], Network]] = {}
+        elided = (index for index, each in enumerate(facts.nodes) if isinstance(each.recipe, Elide))
+        self._elided = {name: index for index in elided for name in graph.results[index]}
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
         """The conversions of which a node on spatial forms needs one of its own."""
@@ -111,21 +113,18 @@ class Placement(Requirements):
     def _neighbours(self, index: int, followed: set[str]) -> list[int]:
         """Nodes whose labels depend on a node's, but for those by way of values that others have `followed`."""
         out: list[int] = []
-        values = [*self.graph.operands[index], *self.results(index), *self.requirement(index).names]
+        values = [*self.graph.operands[index], *self.results[index], *self.reads[index].names]
         for name in values:
             if name in followed or not name or self._free(name):
                 continue
             followed.add(name)
             if name in self.graph.producer:
-                out.append(self.unit(self.graph.producer[name]))
-            out += [self.unit(i) for i in self.graph.uses.get(name, [])]
+                out.append(self.units[self.graph.producer[name]])
+            out += [self.units[i] for i in self.graph.uses.get(name, [])]
             out += self.from_above.get(name, [])
         # What only regroups dimensions on the way to the region belongs to it, though its result is a spatial form.
-        out += [i for name in values if (i := self.graph.producer.get(name)) is not None and self._regroups(i)]
+        out += [self._elided[name] for name in values if name in self._elided]
         return out
-
-    def _regroups(self, index: int) -> bool:
-        return isinstance(self.facts.nodes[index].recipe, Elide)
 
     # ------------------------------------------------------------------ labelling
 
@@ -150,14 +149,14 @@ class Placement(Requirements):
         members = set(region.members)
         if not layers.issuperset(region.layers):
             return False
-        if not all(self._prefers(i, fed) and not self.requirement(i).originals for i in members):
+        if not all(self._prefers(i, fed) and not self.reads[i].originals for i in members):
             return False
         for name, view in ((name, self.facts.views.get(name)) for name in self._values(region)):
             if view is not None and view.free and name not in self.frames:
                 continue
             maker = self.graph.producer.get(name)
-            inside = maker is not None and self.unit(maker) in members and name not in self.graph.leaving
-            readers = map(self.unit, self.graph.uses.get(name, ()))
+            inside = maker is not None and self.units[maker] in members and name not in self.graph.leaving
+            readers = map(self.units.__getitem__, self.graph.uses.get(name, ()))
             if not inside or name in self.frames or not members.issuperset(readers):
                 return False
         return True
@@ -178,7 +177,7 @@ class Placement(Requirements):
         network = Network()
         vertex = {index: network.vertex() for index in region.members}
         originals = {
-            name for i in region.members for name in self.requirement(i).originals if not self._framed(i, name)
+            name for i in region.members for name in self.reads[i].originals if not self._framed(i, name)
         }
         for name in self._values(region):
             self._value(network, vertex, name, originals)
@@ -228,13 +227,13 @@ class Placement(Requirements):
         view, maker = self.facts.views.get(name), self.graph.producer.get(name)
         if view is not None and view.free and name not in self.frames:
             return  # it is its own spatial form
-        made = vertex.get(self.unit(maker)) if maker is not None else None
-        if maker is not None and name not in self.results(self.unit(maker)):
+        made = vertex.get(self.units[maker]) if maker is not None else None
+        if maker is not None and name not in self.results[self.units[maker]]:
             return
-        readers = list(dict.fromkeys(self.unit(i) for i in self.graph.uses.get(name, [])))
+        readers = list(dict.fromkeys(self.units[i] for i in self.graph.uses.get(name, [])))
         inside = [i for i in readers if i in vertex]
         above = [i for i in self.from_above.get(name, []) if i in vertex]
-        on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.requirement(i).spatial_forms]
+        on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.reads[i].spatial_forms]
         always = name in self.graph.leaving or len(inside) < len(readers) or name in originals
         if on_spatial_forms and not (self._free(name) and made is None):
             self._any(
@@ -267,8 +266,8 @@ class Placement(Requirements):
         """
         if not self.own_price(index):
             return False
-        (name,) = self.results(index)
-        readers = {self.unit(i) for i in self.graph.uses.get(name, [])}
+        (name,) = self.results[index]
+        readers = {self.units[i] for i in self.graph.uses.get(name, [])}
         inside = bool(readers) and name not in self.from_above and name not in self.graph.leaving
         past = inside and all(self._reads_past(i, name) for i in readers)
         return past and self.converting(name, to_spatial_form=False) > 0
@@ -276,7 +275,7 @@ class Placement(Requirements):
     def _reads_past(self, index: int, name: str) -> bool:
         """Whether a reader of a value does not read it on spatial forms."""
         dies = isinstance(self.facts.nodes[index].recipe, Drop)
-        return dies or (self.may_convert(index) and name not in self.requirement(index).names)
+        return dies or (self.may_convert(index) and name not in self.reads[index].names)
 
     def _any(
         self,
@@ -301,7 +300,7 @@ class Placement(Requirements):
     def _values(self, region: Region) -> dict[str, None]:
         out: dict[str, None] = {}
         for index in region.members:
-            out.update(dict.fromkeys([*self.results(index), *self.requirement(index).names]))
+            out.update(dict.fromkeys([*self.results[index], *self.reads[index].names]))
         return out
 
     def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:
@@ -312,5 +311,5 @@ class Placement(Requirements):
             if index in layers or not hot.isdisjoint(self.graph.operands[index]):
                 if index not in layers:
                     fed.add(index)
-                hot.update(self.results(index))
+                hot.update(self.results[index])
         return fed

@@ -36,8 +36,10 @@ class Requirements:
         self.graph = graph
         self.facts = facts
         self.costs = costs
-        self._requirements: dict[int, Requirement] = {}
-        self._results = [self._made(index) for index in range(len(facts.nodes))]
+        self.units = [index if each.part_of is None else each.part_of for index, each in enumerate(facts.nodes)]
+        """The node that stands for each: a layer for what it absorbs, every other node for itself."""
+        self.results = [self._made(index) for index in range(len(facts.nodes))]
+        """The values that each unit makes."""
         self._prices = [self._own_price(index) for index in range(len(facts.nodes))]
         self._reframed: dict[int, tuple[str, tuple[LayoutStep, ...] | None]] = {}
         # Layers that read, when they are converted, values that are not their operands: further up, or branches.
@@ -45,21 +47,15 @@ class Requirements:
         # Layers whose frames are made of a value that is not their input's spatial form.
         self.frames: dict[str, list[int]] = {}
         for index, each in enumerate(facts.nodes):
-            if each.layer is not None and each.layer.contraction is not None:
-                if not self._convolves_as_it_is(each.layer):
-                    self._reframed[index] = self.framed(each.layer.layer.x, each.layer.contraction.frame)
-                    self.frames.setdefault(self.reframed(index)[0], []).append(index)
-                for name in set(self.requirement(index).names).difference(graph.operands[index]):
-                    self.from_above.setdefault(name, []).append(index)
-
-    def unit(self, index: int) -> int:
-        """The node that stands for another: a layer for what it absorbs, every other node for itself."""
-        part_of = self.facts.nodes[index].part_of
-        return index if part_of is None else part_of
-
-    def results(self, index: int) -> tuple[str, ...]:
-        """The values that a unit makes."""
-        return self._results[index]
+            layer = each.layer
+            if layer is not None and layer.contraction is not None and not self._convolves_as_it_is(layer):
+                self._reframed[index] = self.framed(layer.layer.x, layer.contraction.frame)
+                self.frames.setdefault(self.reframed(index)[0], []).append(index)
+        self.reads = [self._requirement(index) for index in range(len(facts.nodes))]
+        """What each node reads on spatial forms; nothing where it cannot run on them."""
+        for index in filter(self.may_convert, range(len(facts.nodes))):
+            for name in set(self.reads[index].names).difference(graph.operands[index]):
+                self.from_above.setdefault(name, []).append(index)
 
     def _made(self, index: int) -> tuple[str, ...]:
         layer = self.facts.nodes[index].layer
@@ -112,12 +108,12 @@ class Requirements:
         """
         wanted = set(self.graph.leaving)
         for index, operands in enumerate(self.graph.operands):
-            unit = self.unit(index)
+            unit = self.units[index]
             if unit not in on_spatial_forms:
                 wanted.update(operands)
             elif unit == index:
                 source = {self.reframed(index)[0]} if index in framed else set()
-                wanted.update(set(self.requirement(index).originals) - source)
+                wanted.update(set(self.reads[index].originals) - source)
         return wanted
 
     def frames_of_spatial_forms(self, on_spatial_forms: Collection[int]) -> set[int]:
@@ -128,7 +124,7 @@ class Requirements:
         out: set[int] = set()
         for name, layers in self.frames.items():
             view, maker = self.facts.views[name], self.graph.producer.get(name)
-            if maker is None or self.unit(maker) not in on_spatial_forms or view.free:
+            if maker is None or self.units[maker] not in on_spatial_forms or view.free:
                 continue
             more = {
                 i: prices[1] - prices[0] for i in layers if i in on_spatial_forms and (prices := self.frame_prices(i))
@@ -150,16 +146,12 @@ class Requirements:
         frame = layer.contraction.frame
         return conversion(spatial_form, frame) == () and len(spatial_form) == len(frame)
 
-    def requirement(self, index: int) -> Requirement:
-        """What a node reads on spatial forms."""
-        if index not in self._requirements:
-            self._requirements[index] = self._requirement(index)
-        return self._requirements[index]
-
     def _requirement(self, index: int) -> Requirement:
         facts = self.facts.nodes[index]
         spatial_forms: list[str] = []
         originals: list[str] = []
+        if not self.may_run_on_spatial_form(index):
+            return Requirement((), ())
         if facts.layer is not None:
             if facts.layer.branches:
                 spatial_forms += [each.value for each in facts.layer.branches if each.spatial_form is not None]
@@ -193,7 +185,7 @@ class Requirements:
         maker = self.graph.producer.get(name)
         recipe = None if maker is None else self.facts.nodes[maker].recipe
         there = isinstance(recipe, Remap) and recipe.result is not None and recipe.result[0] == layout
-        return self.unit(maker) if maker is not None and there else None
+        return self.units[maker] if maker is not None and there else None
 
     def branch_price(self, index: int) -> int:
         """What it costs to bring the values to one frame that a layer reads side by side."""

@@ -65,7 +65,7 @@ class Rewriter:
         outer = self._order(self._spatial_forms_read() - own)
         out = [node for name in [*self.graph.inputs, *outer] for node in self._enter(name)]
         for index, node in enumerate(self.graph.nodes):
-            unit = self.requirements.unit(index)
+            unit = self.requirements.units[index]
             if unit not in self._on_spatial_forms:
                 out.append(node)
                 for name in self.graph.results[index]:
@@ -74,7 +74,7 @@ class Rewriter:
                 # A layer takes the place of the last node that it absorbs: there its bias is known.
                 nodes = self._on_spatial_form(unit, self.graph.nodes[unit])
                 out += [*self.tensors.drained(), *nodes]
-                for name in self.requirements.results(unit):
+                for name in self.requirements.results[unit]:
                     out += self._leave(name)
         return with_biases(out, self._kernels, self.graph.leaving, self.tensors)
 
@@ -96,7 +96,7 @@ class Rewriter:
     # ------------------------------------------------------------------ names
 
     def _spatial_forms_read(self) -> set[str]:
-        return {name for index in self._on_spatial_forms for name in self.requirements.requirement(index).spatial_forms}
+        return {name for index in self._on_spatial_forms for name in self.requirements.reads[index].spatial_forms}
 
     def _name_spatial_forms(self) -> dict[str, str]:
         """The name of every spatial form's tensor.
@@ -107,7 +107,7 @@ class Rewriter:
         root: dict[str, str] = {}
         for index in sorted(self._on_spatial_forms):
             recipe = self.plan.facts.nodes[index].recipe
-            for name in self.requirements.results(index):
+            for name in self.requirements.results[index]:
                 if isinstance(recipe, Elide) and recipe.move is None:
                     root[name] = root.get(recipe.value, recipe.value)
                 else:
