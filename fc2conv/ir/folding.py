@@ -9,6 +9,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from fc2conv.ir.arithmetic import Call, Numbers, evaluate
+from fc2conv.ir.arithmetic.moving import gather_nd
 from fc2conv.ir.graph import changed, int_attribute, ints_attribute, label, named, op, own_op, text_attribute
 from fc2conv.sandbox import note
 
@@ -79,6 +80,9 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
     graph = helper.make_graph([node], "constant", values, [helper.make_empty_tensor_value_info(name) for name in names])
     note("onnx.reference", label(node))
     try:
+        if kind == "GatherND":  # the reference takes one element at a time
+            data, index = (operands[name] for name in node.input)
+            return [gather_nd(data, index, int_attribute(node, "batch_dims", 0))]
         with np.errstate(all="ignore"):  # what overflows here overflows in the model
             outputs = ReferenceEvaluator(helper.make_model(graph, opset_imports=versions)).run(names, dict(operands))
         return [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]

@@ -110,11 +110,14 @@ def _along(index: np.ndarray, axis: int) -> np.ndarray:
 @_moves("GatherND")
 def _gather_nd(call: Call) -> Numbers:
     data, index, batch = call.operand(0), call.operand(1).array(), call.number("batch_dims", 0)
-    shape, inner = index.shape[:-1], data.cells.shape[batch + index.shape[-1] :]
-    out = np.empty(_few((*shape, *inner)), object)
-    for place in np.ndindex(shape):
-        out[place] = data.cells[(*place[:batch], *index[place])]
-    return data.moved(out)
+    _few((*index.shape[:-1], *data.cells.shape[batch + index.shape[-1] :]))
+    return data.moved(gather_nd(data.cells, index, batch))
+
+
+def gather_nd(data: np.ndarray, index: np.ndarray, batch_dims: int) -> np.ndarray:
+    """Take the parts of an array at the places that the last dimension of `index` lists."""
+    batch = np.indices(index.shape[:-1], sparse=True)[:batch_dims]
+    return np.asarray(data[(*batch, *np.moveaxis(index, -1, 0))])
 
 
 @_moves("Slice")
