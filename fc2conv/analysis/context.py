@@ -168,8 +168,15 @@ class Context:
         view = self.views.get(name)
         if view is not None:
             return [size_of(dim) for dim in view.dims]
-        constant = self.constants.shape(name) if self.constants.is_constant(name) else None
+        constant = self.constant_shape(name) if self.constants.is_constant(name) else None
         return [Size(size) for size in constant] if constant is not None else self.shapes.get(name)
+
+    def constant_shape(self, name: str) -> tuple[int, ...] | None:
+        """A constant's shape: what shape inference says of one that nodes make, so that it need not be computed."""
+        sizes = self.shapes.get(name)
+        if sizes is not None and name in self.graph.producer and all(size.known for size in sizes):
+            return tuple(size.coefficient for size in sizes)
+        return self.constants.shape(name)
 
     def integers(self, name: str) -> Ints | None:
         """The values of a small integer tensor, where they are known or a symbol stands for them."""

@@ -148,7 +148,7 @@ def _operands(ctx: Context, names: Sequence[str]) -> tuple[dict[str, View], list
     for name in names:
         if not ctx.constants.is_constant(name) and (view := ctx.view(name)) is not None:
             views[name] = view
-        elif (shape := ctx.constants.shape(name)) is not None:  # of a constant alone
+        elif (shape := ctx.constant_shape(name)) is not None:  # of a constant alone
             shapes.append(shape)
         else:
             return {}, []
@@ -266,7 +266,7 @@ def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operan
     """An operand of an elementwise node on spatial forms; None where a constant cannot be laid out for the result."""
     if not ctx.constants.is_constant(name):
         return FormOf(name, move)
-    shape = ctx.constants.shape(name)
+    shape = ctx.constant_shape(name)
     made = None if shape is None else relaid(name, shape, result)
     return made if not isinstance(made, Relaid) or can_move(ctx.constants, name, made.source, made.target) else None
 

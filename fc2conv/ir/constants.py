@@ -20,7 +20,7 @@ from fc2conv.io.custom_ops import ROUNDING
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
 from fc2conv.ir.element_types import as_cast
-from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, PRODUCTS, folded
+from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, folded
 from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
 from fc2conv.ir.stored import QUANTIZERS, Replay, Stored, base_layout, constant_node, rounded, scales_of, stored_values
 from fc2conv.layout.axes import Dim, Size, regroup
@@ -296,9 +296,7 @@ class Constants:
             return None
         made = folded(node, known, self.graph.opset, self.graph.opsets)
         array = made.get(name)  # without it the caller reports a weight that is not evaluated, with this node's name
-        if array is None or (own_op(node) in PRODUCTS and array.dtype.kind == "f" and not np.isfinite(array).all()):
-            return None
-        return stored_values(array)
+        return None if array is None else stored_values(array)
 
 
 def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]]:

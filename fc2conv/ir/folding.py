@@ -23,13 +23,15 @@ _EXACT = frozenset(
 )
 EXACT = _EXACT | LAYOUT | {"Constant", "ConstantOfShape"}
 """Operators whose results every runtime rounds in the same way."""
-PRODUCTS = frozenset("MatMul Gemm Einsum".split())
-"""Those whose results are no weights where they are not finite."""
-FOLDED = (_EXACT | PRODUCTS).union(
+_PRODUCTS = frozenset("MatMul Gemm Einsum".split())
+FOLDED = (_EXACT | _PRODUCTS).union(
     (
         "QuantizeLinear DequantizeLinear DynamicQuantizeLinear Pow Exp Reciprocal ReduceSum ReduceL2 ReduceMean "
-        "ReduceMax ReduceMin ReduceL1 ReduceSumSquare LpNormalization ArgMax ArgMin NonZero Size Range Not And Or Mod "
-        "Log Round Tanh Sigmoid GatherND CumSum Sum Mean ReduceProd LeakyRelu Elu Erf Softmax LogSoftmax"
+        "ReduceMax ReduceMin ReduceL1 ReduceSumSquare LpNormalization ArgMax ArgMin NonZero Size Range Not And Or Xor "
+        "Less LessOrEqual Greater GreaterOrEqual IsNaN IsInf Mod Log Round Tanh Sigmoid GatherND CumSum Sum Mean "
+        "ReduceProd LeakyRelu Elu Erf Softmax LogSoftmax Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh "
+        "Softsign Selu Celu HardSigmoid HardSwish Gelu ThresholdedRelu PRelu Hardmax BatchNormalization "
+        "LayerNormalization InstanceNormalization"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
@@ -61,7 +63,12 @@ def folded(
         fits = made_elements(node, list(known.values())) <= MAX_FOLDED
         found = computed(node, known, opsets) if fits else None
         made = dict(zip(filter(None, node.output), found or (), strict=False))
-    return made
+    return {name: array for name, array in made.items() if kind in EXACT or _sound(kind, array)}
+
+
+def _sound(kind: str, array: np.ndarray) -> bool:
+    """Whether what an operator makes is a weight: numbers, and of sums of products none that is infinite."""
+    return array.dtype.kind != "f" or not (~np.isfinite(array) if kind in _PRODUCTS else np.isnan(array)).any()
 
 
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:

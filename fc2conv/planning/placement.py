@@ -176,9 +176,7 @@ class Placement(Requirements):
         """The vertices of the members, and a network of what the values between them cost."""
         network = Network()
         vertex = {index: network.vertex() for index in region.members}
-        originals = {
-            name for i in region.members for name in self.reads[i].originals if not self._framed(i, name)
-        }
+        originals = {name for i in region.members for name in self.reads[i].originals if not self._framed(i, name)}
         for name in self._values(region):
             self._value(network, vertex, name, originals)
         self._relaid(network, vertex)
