@@ -30,7 +30,7 @@ FOLDED = (_EXACT | _PRODUCTS).union(
         "ReduceMax ReduceMin ReduceL1 ReduceSumSquare LpNormalization ArgMax ArgMin NonZero Size Range Not And Or Xor "
         "Less LessOrEqual Greater GreaterOrEqual IsNaN IsInf Mod Log Round Tanh Sigmoid GatherND CumSum Sum Mean "
         "ReduceProd LeakyRelu Elu Erf Softmax LogSoftmax Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh "
-        "Softsign Selu Celu HardSigmoid HardSwish Gelu ThresholdedRelu PRelu Hardmax BatchNormalization "
+        "Softsign Selu Celu HardSwish Gelu ThresholdedRelu PRelu Hardmax BatchNormalization "
         "LayerNormalization InstanceNormalization"
     ).split()
 )
@@ -63,12 +63,18 @@ def folded(
         fits = made_elements(node, list(known.values())) <= MAX_FOLDED
         found = computed(node, known, opsets) if fits else None
         made = dict(zip(filter(None, node.output), found or (), strict=False))
-    return {name: array for name, array in made.items() if kind in EXACT or _sound(kind, array)}
+    if all(map(_finite, known.values())):
+        made = {name: array for name, array in made.items() if _finite(array) or _masks(kind, array)}
+    return made
 
 
-def _sound(kind: str, array: np.ndarray) -> bool:
-    """Whether what an operator makes is a weight: numbers, and of sums of products none that is infinite."""
-    return array.dtype.kind != "f" or not (~np.isfinite(array) if kind in _PRODUCTS else np.isnan(array)).any()
+def _finite(array: np.ndarray) -> bool:
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _masks(kind: str, array: np.ndarray) -> bool:
+    """Whether infinite numbers among a node's results may be meant: as a mask has them, which no function makes."""
+    return (kind in EXACT or kind == "Log") and not np.isnan(array).any()
 
 
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:

@@ -129,7 +129,7 @@ def test_two_layers_share_quantized_weights(scope: str) -> None:
         ("float", "t = Tanh (w)  a = Abs (t)  m = ReduceMax <keepdims = 0> (a)  d = Div (t, m)"),
         ("float", "d = GatherND (w, p)"),
         ("float", "d = Sin (w)"),
-        ("float", "h = HardSigmoid (w)  g = Softsign (h)  d = Selu (g)"),
+        ("float", "h = Celu (w)  g = Softsign (h)  d = Selu (g)"),
         ("float", "l = Less (w, s)  c = Cast <to = 1> (l)  d = Mul (c, w)"),
         ("float", "q, u, v = DynamicQuantizeLinear (w)  d = DequantizeLinear (q, u, v)"),
         (
