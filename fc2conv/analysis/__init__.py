@@ -222,7 +222,7 @@ def own_rank(graph: Graph, constants: Constants) -> int:
     """How many spatial dimensions the convolutions of a scope have; 2 where they differ, or there are none."""
     nodes = ((at, names) for kind, names in zip(graph.kinds, graph.operands, strict=True) if (at := KERNELS.get(kind)))
     shapes = map(constants.shape, {names[at] for at, names in nodes})
-    ranks = {len(kernel) - 2 for kernel in shapes if kernel is not None}
+    ranks = {len(kernel) - 2 for kernel in shapes if kernel is not None and len(kernel) > 2}
     return ranks.pop() if len(ranks) == 1 else 2
 
 

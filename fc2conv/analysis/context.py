@@ -14,8 +14,7 @@ from fc2conv.analysis.memory import Memory, Traced
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, op, reads
-from fc2conv.ir.schema import schema_of
+from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 from fc2conv.reasons import Reason
@@ -25,13 +24,6 @@ Ints = tuple[Size, ...]
 
 Shapes = Mapping[str, Sequence[Size]]
 """Inferred shapes by value; unknown sizes are symbols."""
-
-
-SHAPED_BY = {
-    **dict.fromkeys(("Reshape", "Expand", "Tile", "Resize", "Upsample", "Slice", "Pad", "TopK"), 1),
-    **dict.fromkeys(("ConstantOfShape", "Range"), 0),
-}
-"""How many operands give the result its shape by their own; of the others the values count."""
 
 
 @dataclass(frozen=True)
@@ -209,24 +201,6 @@ class Context:
             return self.listed(node, name, position)
         except UnknownError:
             return None
-
-    def unshaped(self, name: str) -> tuple[str, str]:
-        """Finds the node (or the input) at which the shape of a value is lost, and the first tensor without one."""
-        while (node := self.graph.made_by(name)) is not None:
-            tensors = (each for each in node.input[: SHAPED_BY.get(op(node))] if each and self._is_tensor(each))
-            unknown = next((each for each in tensors if self.shape(each) is None), None)
-            if unknown is None:
-                return label(node), name
-            name = unknown
-        return name, name
-
-    def _is_tensor(self, name: str) -> bool:
-        """Whether a value may be a tensor: no operator makes a sequence, a map or an optional value of it."""
-        maker = self.graph.made_by(name)
-        if maker is not None and op(maker) == "Loop" and (i := list(maker.output).index(name) + 2) < len(maker.input):
-            return self._is_tensor(maker.input[i])
-        schema = None if maker is None else schema_of(maker.op_type, self.graph.opset, maker.domain)
-        return schema is None or any(kind.startswith("tensor(") for kind in schema.outputs[0].types)
 
     def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
         """Return where the layouts come from of all that a node reads, and the blocking node between, if any."""

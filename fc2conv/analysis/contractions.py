@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fc2conv.analysis.context import Context, size_remedy
-from fc2conv.analysis.counts import selected, with_known_sizes
+from fc2conv.analysis.counts import selected
+from fc2conv.analysis.ranks import with_known_sizes
 from fc2conv.analysis.spatial import sequence_of
 from fc2conv.ir.graph import label
 from fc2conv.layers import FCLayer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from fc2conv.analysis.context import SHAPED_BY, Context
+from fc2conv.analysis.context import Context
 from fc2conv.ir.graph import label, op
 from fc2conv.layout.axes import Layout, axes_of, size_of
 
@@ -25,18 +25,6 @@ def selected(ctx: Context, layout: Layout) -> str:
         if op(node) in SELECT or (op(node) == "Slice" and _leaves_nothing(ctx, node)):
             return label(node)
         values += [name for each in node.input if each in ctx.views for name in _births(ctx.views[each].dims)]
-    return ""
-
-
-def with_known_sizes(ctx: Context, name: str) -> str:
-    """The remedy where an input of the model gives the sizes of a value, or of what that is made of; "" for none."""
-    while (node := ctx.graph.made_by(name)) is not None:
-        own = SHAPED_BY.get(op(node), len(node.input))
-        said = (each for each in node.input[own:] if each and ctx.number(each) is None)
-        if given := next((each for each in said if each in ctx.graph.outermost.inputs), ""):
-            return f"Make {given} a constant of the model, as its numbers are sizes"
-        shapes = ((each, ctx.shape(each)) for each in node.input[:own] if each)
-        name = next((each for each, shape in shapes if shape is None or not all(size.known for size in shape[1:])), "")
     return ""
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from fc2conv.analysis.branches import find_branches
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.contractions import contraction_of
-from fc2conv.analysis.counts import with_known_sizes
 from fc2conv.analysis.elementwise import operand, relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
+from fc2conv.analysis.ranks import rankless
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
@@ -24,15 +24,6 @@ from fc2conv.reasons import Code, Reason
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
 
-_TAKE_TENSORS = "Cut the model behind what takes the input apart, so that its inputs are tensors."
-
-_SQUEEZED = "Give the Squeeze its axes, as it removes each open size that is 1; or write the sizes with --static."
-
-_SETTLE = (
-    "If the condition depends on sizes alone, write them into the model with --static; otherwise give the "
-    "result's shape with --overwrite-input-shape and use --scope all."
-)
-
 
 def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[View | None, LayerFacts]:
     """The view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
@@ -40,13 +31,13 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
     if refused is None and ctx.unsized:
-        refused = _rankless(ctx, layer, ctx.unsized)
+        refused = rankless(ctx, layer, ctx.unsized)
     view = _with_known_size(ctx, layer, ctx.view(layer.x))
     mismatch = None if view is None else _other_rank(layer, view)
     if view is None or not view.dims or mismatch is not None:
         shape = ctx.shapes.get(layer.output)
         result = None if shape is None else fresh(layer.output, shape, batch=ctx.batch)
-        reason = refused or mismatch or _rankless(ctx, layer, layer.x)
+        reason = refused or mismatch or rankless(ctx, layer, layer.x)
         return result, LayerFacts(layer, None, reason, None)
     together, k = _together(layer, view)
     refused = refused or _misfit(ctx, layer, view)
@@ -65,35 +56,6 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     if isinstance(addend, Reason):
         return _result(ctx, layer, view, addend), LayerFacts(layer, None, addend, view)
     return result, LayerFacts(layer, found, None, view, addend)
-
-
-def _rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
-    """Says of an operand of which not even the rank is known where its shape is lost, and how it is given."""
-    node, value = ctx.unshaped(name)
-    maker = ctx.graph.made_by(value)
-    chosen = maker is not None and op(maker) == "If"
-    sizes = _features(ctx, layer) if value == layer.x else "0,3,224,224"
-    remedy = f"Give the shape of {value}, such as --overwrite-input-shape {value}:{sizes}, where 0 is any size."
-    if maker is not None and op(maker) == "Squeeze":
-        remedy = _SQUEEZED
-    elif chosen or not _is_tensor(ctx, value):
-        remedy = _SETTLE if chosen else _TAKE_TENSORS
-    elif known := with_known_sizes(ctx, value):
-        also = remedy[0].lower() + remedy[1:-1]
-        remedy = f"{known}; or {also}, and inputs with --load-inputs."
-    why = ", so that nothing would be proved" if value == ctx.unsized else ""
-    return Reason(Code.UNKNOWN_RANK, node, f"nothing tells the shape of {value}{why}", remedy)
-
-
-def _is_tensor(ctx: Context, name: str) -> bool:
-    given = (value for value in ctx.graph.outermost.proto.input if value.name == name)
-    return all(value.type.HasField("tensor_type") for value in given)
-
-
-def _features(ctx: Context, layer: FCLayer) -> str:
-    """The sizes of a matrix that a layer may read."""
-    shape = ctx.constants.shape(layer.weight) or ()
-    return ",".join(["0", *(str(shape[row]) for row in layer.matrix.rows)])
 
 
 def _other_rank(layer: FCLayer, view: View) -> Reason | None:
@@ -223,7 +185,7 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
         return made or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
     view = ctx.view(name)
     if view is None:
-        return _rankless(ctx, layer, name)
+        return rankless(ctx, layer, name)
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)

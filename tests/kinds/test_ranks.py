@@ -8,6 +8,8 @@ from execute import difference, run
 from proving_kinds import ints, proved
 from typed import floats, kernels, model
 
+import fc2conv
+
 
 def test_a_global_pool_keeps_the_rank_of_what_it_reads() -> None:
     """A map of one dimension whose channels are one: behind the pool all sizes are 1, whatever its rank."""
@@ -21,6 +23,15 @@ def test_a_global_pool_keeps_the_rank_of_what_it_reads() -> None:
     assert "first" in kernels(report)
     feed = {"x": floats((2, 6, 5))}
     assert difference(run(original, feed), run(result, feed)) < 1e-5
+
+
+def test_a_kernel_without_places_tells_no_rank() -> None:
+    """No runtime takes such a Conv; a layer beside it is planned as in any model."""
+    text = """graph (float[N,3,4,3] x, float[N,8] z) => (c, float[N,5] y)
+    { c = Conv (x, k)  [fc] y = MatMul (z, w) }"""
+    original = model(text, {"k": floats((4, 3)), "w": floats((8, 5))}, 17)
+    report = fc2conv.convert(original, options=fc2conv.Options(scope="all", verify=False)).report
+    assert kernels(report) == {"fc": [1, 1]}
 
 
 def test_a_global_pool_over_a_squeezed_volume() -> None:
