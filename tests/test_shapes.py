@@ -10,6 +10,7 @@ from textmodel import parse
 
 from fc2conv.errors import InputError
 from fc2conv.ir.graph import Graph
+from fc2conv.ir.node_shapes import at_node
 from fc2conv.ir.shapes import inferred
 from fc2conv.layout.axes import Size
 
@@ -111,6 +112,11 @@ def test_operators_that_nobody_knows_do_not_stop_inference() -> None:
     shapes = inferred(model, {})[""]
     assert shapes["y"] == TRUTH
     assert "u" not in shapes
+
+
+def test_a_size_that_no_model_can_say_is_passed_on() -> None:
+    shape = Size(1 << 64), Size(2)
+    assert at_node(helper.make_node("Relu", ["x"], ["y"]), {"": 17}, {"x": shape}, {}) == {"y": shape}
 
 
 def test_a_model_that_inference_refuses_is_an_input_error() -> None:

@@ -61,9 +61,11 @@ def settle_imports(model: ModelProto) -> None:
                 known_there = defs.has(node.op_type, node.domain)
                 version = defs.get_schema(node.op_type, domain=node.domain).since_version if known_there else 1
                 lacking[node.domain] = max(version, lacking.get(node.domain, 1))
-    if lacking or len(last) < len(model.opset_import):
+    settled = {**last, **lacking}
+    texts = all(isinstance(domain, str) for domain in settled)  # others are refused later
+    if texts and (lacking or len(last) < len(model.opset_import)):
         del model.opset_import[:]
-        model.opset_import.extend(helper.make_opsetid(*entry) for entry in {**last, **lacking}.items())
+        model.opset_import.extend(helper.make_opsetid(*entry) for entry in settled.items())
 
 
 def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:

@@ -15,6 +15,9 @@ from fc2conv.ir.subgraph_shapes import Shapes, known_sizes, misread, scales_of, 
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
 
+_MOST_ELEMENTS = 1 << 63
+"""More than a model can say of a dimension; a Tile may ask for more."""
+
 
 def at_node(
     node: NodeProto,
@@ -102,7 +105,8 @@ def _type(shape: Sequence[Size] | None, values: np.ndarray | None, sizes: dict[s
     for size in shape or ():
         name = f"size {len(sizes)}"
         known = next((key for key, each in sizes.items() if each == size), name)
-        if not size.known:
+        written = size.known and size.coefficient < _MOST_ELEMENTS
+        if not written:
             sizes[known] = size
-        dims.append(size.coefficient if size.known else known)
+        dims.append(size.coefficient if written else known)
     return helper.make_tensor_type_proto(TensorProto.FLOAT, None if shape is None else dims)

@@ -11,6 +11,7 @@ import pytest
 from onnx import ModelProto, TensorProto
 from onnxfile_models import EVERYWHERE, RNG, SIZE, external_tensor, initializer, model_of, product, refuse, save
 
+import fc2conv
 from fc2conv.errors import InputError
 from fc2conv.io.reader import model_file_from_proto, read_model
 from fc2conv.io.wire import prefix
@@ -70,6 +71,14 @@ def test_random_damage_is_refused_or_read(tmp_path: Path) -> None:
         path.write_bytes(data)
         with suppress(InputError):
             read_model(path)
+
+
+def test_a_domain_that_is_no_text(tmp_path: Path) -> None:
+    """Imported twice, so that one of both is to be chosen."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(initializer().SerializeToString() + 2 * b"\x42\x05\x0a\x01\xf2\x10\x01")
+    with pytest.raises(InputError, match="imports has a name that is not UTF-8"):
+        fc2conv.convert(path, tmp_path / "out.onnx")
 
 
 def test_nesting_is_bounded(tmp_path: Path) -> None:
