@@ -119,6 +119,12 @@ def test_a_size_that_no_model_can_say_is_passed_on() -> None:
     assert at_node(helper.make_node("Relu", ["x"], ["y"]), {"": 17}, {"x": shape}, {}) == {"y": shape}
 
 
+@pytest.mark.parametrize(("scales", "axes"), [(np.ones((2, 2), np.float32), None), (np.ones(1, np.float32), [9])])
+def test_scales_that_no_resize_takes_give_no_shape(scales: np.ndarray, axes: list[int] | None) -> None:
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], axes=axes)
+    assert at_node(node, {"": 18}, {"x": (Size(2), Size(3))}, {"s": scales}) == {}
+
+
 def test_a_model_that_inference_refuses_is_an_input_error() -> None:
     model = parse(CONV)
     model.ClearField("opset_import")

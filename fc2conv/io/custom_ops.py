@@ -57,15 +57,19 @@ def settle_imports(model: ModelProto) -> None:
     known, lacking = {"", *last}, dict[str, int]()
     for graph in _graphs(model.graph):
         for node in graph.node:
-            if node.domain not in known and _name(node.domain):
+            if node.domain not in known and _name(node.domain) and _is_text(node.domain) and _is_text(node.op_type):
                 known_there = defs.has(node.op_type, node.domain)
                 version = defs.get_schema(node.op_type, domain=node.domain).since_version if known_there else 1
                 lacking[node.domain] = max(version, lacking.get(node.domain, 1))
     settled = {**last, **lacking}
-    texts = all(isinstance(domain, str) for domain in settled)  # others are refused later
-    if texts and (lacking or len(last) < len(model.opset_import)):
+    if all(map(_is_text, settled)) and (lacking or len(last) < len(model.opset_import)):
         del model.opset_import[:]
         model.opset_import.extend(helper.make_opsetid(*entry) for entry in settled.items())
+
+
+def _is_text(name: object) -> bool:
+    """Whether a name is UTF-8, for which protobuf else gives bytes; a model with others is refused later."""
+    return isinstance(name, str)
 
 
 def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:

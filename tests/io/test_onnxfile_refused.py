@@ -50,6 +50,14 @@ def test_no_regular_file(tmp_path: Path) -> None:
     refuse(tmp_path / "file" / "m.onnx", "cannot be read")
 
 
+def test_a_node_whose_domain_is_no_text(tmp_path: Path) -> None:
+    path, model = tmp_path / "m.onnx", initializer()
+    model.graph.node[0].domain = "word"
+    path.write_bytes(model.SerializeToString().replace(b"word", b"wo\xf2d"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        fc2conv.convert(path, tmp_path / "out.onnx")
+
+
 @pytest.mark.parametrize("make", EVERYWHERE, ids=lambda make: make.__name__)
 def test_truncated_anywhere(make: Callable[[], ModelProto], tmp_path: Path) -> None:
     data = make().SerializeToString()
