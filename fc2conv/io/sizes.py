@@ -64,8 +64,8 @@ def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
 def scaled_up(node: NodeProto, sizes: Sequence[int | None], scales: np.ndarray) -> np.ndarray:
     """Returns scales of a Resize by which onnx finds the sizes that runtimes compute of these `scales` in float32.
 
-    So 10 cells are 13 at a scale of 1.3, which is a little less as a number of double precision. Scales that are no list,
-    or of axes that are none, stay as they are.
+    So 10 cells are 13 at a scale of 1.3, which is a little less as a number of double precision. Scales that are
+    no list, or of axes that are none, stay as they are.
     """
     axes = next((each.ints for each in node.attribute if each.name == "axes"), range(len(sizes)))
     if scales.ndim != 1 or not all(-len(sizes) <= axis < len(sizes) for axis in axes):
