@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from computed_sizes import substituted
 from execute import run
-from onnx import helper
+from onnx import TensorProto, helper
 
 from fc2conv.ir.arithmetic import TABLE, Call, Numbers, evaluate
 from fc2conv.ir.arithmetic.amount import Cell, at_least, of_size, to_size, total
@@ -224,6 +224,11 @@ def test_other_operators(op: str, operands: list[Any], wanted: list[str] | None)
     attributes = {"Cast": {"to": 7}, "BitShift": {"direction": "RIGHT"}}.get(op, {})
     found = check(op, operands, **attributes)
     assert wanted is None or found == wanted
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UNDEFINED, TensorProto.STRING, 999])
+def test_a_cast_to_what_holds_no_numbers_is_not_followed(kind: int) -> None:
+    assert evaluate(Call(helper.make_node("Cast", ["x"], ["y"], to=kind), 18, (symbolic([3]),))) is None
 
 
 def test_a_shift_to_the_left_multiplies() -> None:

@@ -135,7 +135,8 @@ class Call:
     def dtype(self, name: str) -> np.dtype[Any]:
         """The element type that an attribute names; raises UndecidedError for one without numbers here."""
         kind = self.number(name, TensorProto.FLOAT)
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind)) if kind in TensorProto.DataType.values() else None
+        known = kind in TensorProto.DataType.values() and kind != TensorProto.UNDEFINED
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind)) if known else None
         if dtype is None or not has_numbers(dtype):
             raise UndecidedError(f"element type {kind}")
         return dtype
