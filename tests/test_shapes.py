@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from execute import run
-from onnx import TensorProto, ValueInfoProto, helper
+from onnx import AttributeProto, TensorProto, ValueInfoProto, helper
 from textmodel import parse
 
 from fc2conv.errors import InputError
@@ -117,6 +117,22 @@ def test_operators_that_nobody_knows_do_not_stop_inference() -> None:
 def test_a_size_that_no_model_can_say_is_passed_on() -> None:
     shape = Size(1 << 64), Size(2)
     assert at_node(helper.make_node("Relu", ["x"], ["y"]), {"": 17}, {"x": shape}, {}) == {"y": shape}
+
+
+@pytest.mark.parametrize("lists", [{"strides": []}, {"strides": [0, 1]}, {"pads": [1]}, {"dilations": [1]}])
+def test_a_pool_with_lists_of_another_length_has_no_shape(lists: dict[str, list[int]]) -> None:
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], ceil_mode=1)
+    node.attribute.extend(
+        AttributeProto(name=name, type=AttributeProto.INTS, ints=ints) for name, ints in lists.items()
+    )
+    assert at_node(node, {"": 17}, {"x": (N, Size(3), Size(8), Size(8))}, {}) == {}
+
+
+def test_a_fused_convolution_with_an_empty_list_is_inferred() -> None:
+    node = helper.make_node("FusedConv", ["x", "w"], ["y"], domain="com.microsoft", kernel_shape=[3, 3])
+    node.attribute.append(AttributeProto(name="dilations", type=AttributeProto.INTS))
+    shapes = {"x": (N, Size(3), Size(8), Size(8)), "w": (Size(4), Size(3), Size(3), Size(3))}
+    assert at_node(node, {"": 17, "com.microsoft": 1}, shapes, {}) == {"y": TRUTH}
 
 
 @pytest.mark.parametrize(("scales", "axes"), [(np.ones((2, 2), np.float32), None), (np.ones(1, np.float32), [9])])

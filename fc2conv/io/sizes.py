@@ -39,13 +39,16 @@ def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
 
     That one begins in the padding behind the map, of these `sizes`. Newer definitions and the runtimes leave it out.
     """
-    given = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in POOLS}
+    found = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in POOLS}
+    given = {name: value for name, value in found.items() if value != []}
     kernel, rank = given.get("kernel_shape", ()), len(given.get("kernel_shape", ()))
     padded = given.pop("auto_pad", b"NOTSET")
     if not given.get("ceil_mode", 0) or len(sizes) != rank + 2 or padded not in (b"NOTSET", b"VALID"):
         return node
     strides, dilations = (given.get(name) or [1] * rank for name in ("strides", "dilations"))
     pads = list(given.get("pads") or [0] * rank * 2)
+    if not len(strides) == len(dilations) == rank == len(pads) / 2 or 0 in strides:
+        return node  # which inference refuses
     beyond = False
     for i, size in enumerate(sizes[2:]):
         room = (size or 0) + pads[i] + pads[rank + i] - (kernel[i] - 1) * dilations[i] - 1

@@ -288,7 +288,7 @@ def _sliced(known: _Pass, node: NodeProto) -> Shape | None:
 def _convolved(known: _Pass, node: NodeProto) -> Shape | None:
     """Conv and ConvTranspose of what nothing is known of: rank and channels are those of the weight."""
     weight = known.shape(node.input[1]) if known.shape(node.input[0]) is None else None
-    if weight is None:
+    if weight is None or len(weight) < 2:
         return None
     channels = weight[0] if op(node) == "Conv" else weight[1] * Size(int_attribute(node, "group", 1))
     return tuple(channels if i == 1 else _unknown(node, i) for i in range(len(weight)))

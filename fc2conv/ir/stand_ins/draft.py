@@ -53,9 +53,10 @@ class Draft:
         return self.add("Constant", value=numpy_helper.from_array(np.array(values, dtype=np.int64)))
 
     def kept(self, op_type: str) -> dict[str, Any]:
-        """Returns the node's attributes that an operator of ONNX has as well."""
+        """Returns the node's attributes that an operator of ONNX has as well; an empty list is as none."""
         known = defs.get_schema(op_type).attributes
-        return {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name in known}
+        given = {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name in known}
+        return {name: value for name, value in given.items() if value != []}
 
 
 Rule = Callable[[Draft], Results]
