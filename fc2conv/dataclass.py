@@ -49,7 +49,7 @@ class _Init:
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         self._made += 1
-        few = instance is not None and self._made <= _FEW
+        few = isinstance(instance, self._kind) and self._made <= _FEW  # inspect asks with the class itself
         return partial(self._fill, instance) if few else self._compiled().__get__(instance, owner)
 
     def _compiled(self) -> Any:

@@ -97,6 +97,24 @@ def test_what_is_learned_of_a_shape_is_known_behind_it() -> None:
     assert found == "N,4,8,8"
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "s = Shape (x)  e = Slice (s, z, one)  f = Add (e, e)  t = Concat <axis = 0> (f, f)  y = Slice (x, one, t)",
+        "s = Shape (x)  e = Slice (s, z, one)  y = Slice (x, z, e, four)",
+        "s = Shape (x)  e = Slice (s, z, one)  y = Slice (x, z, e, z, z)",
+        "s = Shape (x)  y = Range (i0, s, i1)",
+        "q = Unknown (x)  y = ConvTranspose (q, table_of_one)",
+    ],
+)
+def test_a_node_that_contradicts_itself_has_no_shape_of_numbers(nodes: str) -> None:
+    """Lists of two lengths, an axis that is none, steps of nothing, several ends, a kernel of one dimension."""
+    text = f"""g (float[N,4] x) => (float[?] y) <int64 i0 = {{0}}, int64 i1 = {{1}}, int64[1] z = {{0}},
+        int64[1] one = {{1}}, int64[1] four = {{4}}, float[1] table_of_one = {{2.0}}> {{ {nodes} }}"""
+    found = known(parse(text, opset=14)).shapes.get("y")
+    assert found is None or not any(size.known for size in found)
+
+
 def test_known_numbers_pass_through_any_operator() -> None:
     """NonZero, Sin and others have no rule of their own: ONNX's reference computes them."""
     found = known(

@@ -9,7 +9,7 @@ What follows from static sizes alone (pads, crops, indices) is a known number, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
 
@@ -19,17 +19,15 @@ from onnx import GraphProto, NodeProto, TensorProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.ir.arithmetic import MOST, SOURCES, Numbers, counted
-from fc2conv.ir.arithmetic.amount import Amount, of_size
 from fc2conv.ir.arithmetic.lists import Items, of_lists
 from fc2conv.ir.bodies import Known, through_bodies
 from fc2conv.ir.constants import RANDOM, Constants
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.folding import computed
-from fc2conv.ir.graph import Graph, attribute, int_attribute, ints_attribute, op, subgraphs
+from fc2conv.ir.graph import Graph, op, subgraphs
 from fc2conv.ir.node_shapes import at_node
-from fc2conv.layout.axes import ONE, Size, cached, nameless, product
-
-Shape = tuple[Size, ...]
+from fc2conv.ir.open_shapes import RULES, Shape
+from fc2conv.layout.axes import Size, cached, nameless, product
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class _Pass:
                 walk = partial(self._through, node)
                 for name, value in zip(results, through_bodies(node, self._known, walk), strict=False):
                     self._take(name, value)
-            elif (kind in _RULES or not self._better.isdisjoint(operands)) and self._open(results):
+            elif (kind in RULES or not self._better.isdisjoint(operands)) and self._open(results):
                 for name, shape in self._shapes(node, kind).items():
                     self._learn(name, shape)
         return Propagated(self.shapes, self.numbers)
@@ -161,7 +159,7 @@ class _Pass:
         return False
 
     def _shapes(self, node: NodeProto, kind: str) -> Mapping[str, Shape]:
-        rule = _RULES.get(kind)
+        rule = RULES.get(kind)
         shape = rule(self, node) if rule is not None else None
         if shape is not None:
             return {node.output[0]: shape}
@@ -193,127 +191,3 @@ def _rank(size: Size) -> int:
     if not any(map(nameless, size.symbols)):
         return 0 if size.known else 1
     return 2 if all(symbol.startswith("?(") for symbol in size.symbols if nameless(symbol)) else 3
-
-
-# ------------------------------------------------------------------ shapes that hang on numbers
-
-
-def _reshaped(known: _Pass, node: NodeProto) -> Shape | None:
-    """Reshape: 0 copies a size, and -1 is what is left."""
-    data, shape_attribute = known.shape(node.input[0]), ints_attribute(node, "shape")
-    target = known.number(node.input[1]) if shape_attribute is None else None
-    if shape_attribute is None and target is None:
-        return _of_rank(known, node, node.input[1])
-    sizes = list(map(Size, shape_attribute or ())) if target is None else list(target.as_sizes())
-    for i, size in enumerate(sizes):
-        if size == Size(0) and not int_attribute(node, "allowzero", 0) and data is not None and i < len(data):
-            sizes[i] = data[i]
-    if Size(-1) in sizes:
-        i = sizes.index(Size(-1))
-        rest = product(size for size in sizes if size != Size(-1))
-        whole = product(data).over(rest) if data is not None else None
-        sizes[i] = _unknown(node, i) if whole is None else whole
-    return tuple(sizes)
-
-
-def _expanded(known: _Pass, node: NodeProto) -> Shape | None:
-    """Expand: the larger of two sizes, one of which is 1."""
-    data, target = known.shape(node.input[0]), known.number(node.input[1])
-    if data is None or target is None:
-        return _of_rank(known, node, node.input[1])
-    sizes = target.as_sizes()
-    rank = max(len(data), len(sizes))
-    pairs = zip((ONE,) * (rank - len(data)) + data, (ONE,) * (rank - len(sizes)) + sizes, strict=True)
-    return tuple(
-        wanted
-        if size in (ONE, wanted)
-        else size
-        if wanted == ONE or (size.known and size != ONE)
-        else _unknown(node, i)
-        for i, (size, wanted) in enumerate(pairs)
-    )
-
-
-def _filled(known: _Pass, node: NodeProto) -> Shape | None:
-    """ConstantOfShape: the numbers themselves."""
-    target = known.number(node.input[0])
-    return _of_rank(known, node, node.input[0]) if target is None else target.as_sizes()
-
-
-def _tiled(known: _Pass, node: NodeProto) -> Shape | None:
-    """Tile: each size, so many times."""
-    if len(node.input) != 2:
-        return None  # before opset 6
-    data, times = known.shape(node.input[0]), known.number(node.input[1])
-    if data is None or times is None or len(data) != times.cells.size:
-        return None
-    return tuple(size * each for size, each in zip(data, times.as_sizes(), strict=True))
-
-
-def _resized(known: _Pass, node: NodeProto) -> Shape | None:
-    """Resize to sizes that are not all known."""
-    sizes = known.number(node.input[3]) if len(node.input) > 3 and node.input[3] else None
-    data = known.shape(node.input[0])
-    if sizes is None or data is None or sizes.known or sizes.cells.size != len(data):
-        return None
-    return None if attribute(node, "keep_aspect_ratio_policy") is not None else sizes.as_sizes()
-
-
-def _counted(known: _Pass, node: NodeProto) -> Shape | None:
-    """Range from 0 by 1: as many as its end."""
-    start, stop, step = (known.number(name) for name in node.input)
-    if start is None or stop is None or step is None or not (start.known and step.known):
-        return None
-    return stop.as_sizes() if (start.array().item(), step.array().item()) == (0, 1) else None
-
-
-def _sliced(known: _Pass, node: NodeProto) -> Shape | None:
-    """Slice by numbers that are not all known: along each axis they may be, or take all of it."""
-    data, bounds = known.shape(node.input[0]), [known.number(name) if name else None for name in node.input[1:]]
-    if data is None or len(bounds) < 2 or bounds[0] is None or bounds[1] is None or bounds[1].known:
-        return None
-    starts, ends, count = bounds[0].cells, bounds[1].cells, len(bounds[0].cells)
-    axes = bounds[2].ints() if bounds[2:] and bounds[2] is not None else range(count)
-    steps = bounds[3].ints() if bounds[3:] and bounds[3] is not None else [1] * count
-    sizes = list(data)
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        whole = of_size(data[axis])
-        if not any(isinstance(each, Amount) for each in (start, end)) and data[axis].known:
-            sizes[axis] = Size(len(range(data[axis].coefficient)[start:end:step]))
-        elif start != 0 or step != 1 or end != whole:
-            sizes[axis] = _unknown(node, axis % len(data))
-    return tuple(sizes)
-
-
-def _convolved(known: _Pass, node: NodeProto) -> Shape | None:
-    """Conv and ConvTranspose of what nothing is known of: rank and channels are those of the weight."""
-    weight = known.shape(node.input[1]) if known.shape(node.input[0]) is None else None
-    if weight is None or len(weight) < 2:
-        return None
-    channels = weight[0] if op(node) == "Conv" else weight[1] * Size(int_attribute(node, "group", 1))
-    return tuple(channels if i == 1 else _unknown(node, i) for i in range(len(weight)))
-
-
-def _of_rank(known: _Pass, node: NodeProto, target: str) -> Shape | None:
-    """As many unknown sizes as a target has elements."""
-    shape = known.shape(target)
-    if shape is None or len(shape) != 1 or not shape[0].known:
-        return None
-    return tuple(_unknown(node, i) for i in range(shape[0].coefficient))
-
-
-def _unknown(node: NodeProto, i: int) -> Size:
-    return Size(1, (f"?{node.output[0]}.{i}",))
-
-
-_RULES: dict[str, Callable[[_Pass, NodeProto], Shape | None]] = {
-    "Reshape": _reshaped,
-    "Expand": _expanded,
-    "ConstantOfShape": _filled,
-    "Tile": _tiled,
-    "Resize": _resized,
-    "Range": _counted,
-    "Slice": _sliced,
-    **dict.fromkeys(("Conv", "ConvTranspose"), _convolved),
-}
-"""Results whose sizes are computed: what inference sees of them is what it can count."""
