@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from fc2conv.io.escape import shown
 from fc2conv.io.files import Target, as_output_error
 from fc2conv.io.workspace import Workspace, one_at_a_time
 
-HASH_BLOCK = 1 << 23
-"""Bytes per leaf of the content hash; part of what a name means, so it never changes."""
+_SAMPLES, _SAMPLE = 1024, 4096
+"""About how many samples name a file, and the bytes of one; part of what a name means, so they never change."""
 
 _READ = 1 << 20
 
@@ -117,33 +118,33 @@ def same_content(one: Path, other: Path) -> bool:
     """Returns whether two paths are regular files, no links, of the same bytes."""
     if other.is_symlink() or not other.is_file() or one.stat().st_size != other.stat().st_size:
         return False
-    return one.samefile(other) or content_digest(one) == content_digest(other)
+    return one.samefile(other) or _equal(one, other)
 
 
-def content_digest(path: Path) -> str:
-    """Returns 64 hex digits of a file's content: SHA-256 over the SHA-256 of each block and the size in bytes.
+def _equal(one: Path, other: Path) -> bool:
+    with one.open("rb") as left, other.open("rb") as right:
+        while block := left.read(_READ):
+            if block != right.read(_READ):
+                return False
+    return True
 
-    SHA-256 is the fastest cryptographic hash of hashlib where the processor has instructions for it (1.9 GB/s, against
-    0.7 for BLAKE2b), and blocks are hashed on two threads. Raises OSError if the file cannot be read.
+
+def content_names(path: Path) -> Iterator[str]:
+    """Yields names of a file's content in hex digits: of samples, then of all of it, where others have the first.
+
+    So a file that was cloned, or is larger than the memory, is not read once more. One of up to 4 MiB is all samples.
+    Raises OSError if it cannot be read.
     """
     import hashlib
-    from concurrent.futures import ThreadPoolExecutor
 
     size = path.stat().st_size
-    with ThreadPoolExecutor(2) as pool:
-        leaves = pool.map(lambda start: _leaf(path, start), range(0, size, HASH_BLOCK))
-        root = hashlib.sha256(size.to_bytes(8, "little"))
-        for leaf in leaves:
-            root.update(leaf)
-    return root.hexdigest()
-
-
-def _leaf(path: Path, start: int) -> bytes:
-    import hashlib
-
-    leaf = hashlib.sha256()
+    found = hashlib.sha256(size.to_bytes(8, "little"))
     with path.open("rb", buffering=0) as file:
-        file.seek(start)
-        for _ in range(start, start + HASH_BLOCK, _READ):
-            leaf.update(file.read(_READ))
-    return leaf.digest()
+        for start in range(0, size, max(_SAMPLE, size // _SAMPLES)):
+            file.seek(start)
+            found.update(file.read(_SAMPLE))
+        yield found.hexdigest()[:8]
+        file.seek(0)
+        whole = hashlib.file_digest(file, "sha256").hexdigest()
+    yield whole[:16]
+    yield whole

@@ -17,7 +17,7 @@ from fc2conv.io.escape import shown
 from fc2conv.io.files import Target, as_output_error, checked_target, same_file
 from fc2conv.io.payload import Payload, Sink, Span
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.staged import Move, Staged, content_digest, refuse_different, same_content
+from fc2conv.io.staged import Move, Staged, content_names, refuse_different, same_content
 from fc2conv.io.tensors import EXPLICIT, MAX_INLINE, TOKEN, payload_key, set_external, tensors
 from fc2conv.io.workspace import building
 from fc2conv.options import Form
@@ -144,11 +144,10 @@ def _write_data(
 
 def _named(unnamed: Path, place: Target) -> Move:
     """Gives a data file the name of its content: the shortest that no other content has already."""
-    digest = content_digest(unnamed)
     stem = re.sub(r"\.onnx$", "", place.path.name) or "model"
     stem = os.fsencode(stem)[:_NAME_MAX].decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
-    for digits in (8, 16, 64):
-        final = place.folder / f"{stem}-{digest[:digits]}.data"
+    for name in content_names(unnamed):
+        final = place.folder / f"{stem}-{name}.data"
         if not os.path.lexists(final) or same_content(unnamed, final):
             return Move(unnamed.rename(unnamed.with_name(final.name)), final)
     raise OutputError(f"{shown(final)} exists, and has not the content that its name says", "remove it")
