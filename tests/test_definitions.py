@@ -96,6 +96,10 @@ REFUSED: dict[str, tuple[Callable[[ModelProto], object], str]] = {
         lambda m: m.graph.node.add(op_type="Constant", output=["z"], name="k"),
         "'k'.*0 values, and a constant is one",
     ),
+    "an equation with what is no letter": (
+        lambda m: m.graph.node.append(helper.make_node("Einsum", ["f", "w"], ["z"], "e", equation="ab,1c->ac")),
+        "'e'.*an equation with '1', which is no letter",
+    ),
     "a number that is a list": (fused_with("beta", [1.0, 2.0]), "'fused'.*beta in another type"),
     "a name that is a number": (fused_with("activation", 7), "'fused'.*activation in another type"),
     "a name that is no text": (fused_with("activation", b"\xff\xfe"), "'fused'.*'activation', which is no UTF-8"),

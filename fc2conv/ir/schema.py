@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from string import ascii_letters
 
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs
 
@@ -115,7 +116,7 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
         unknown = sorted(given.keys() - schema.attributes.keys())
         if unknown:
             return f"has an attribute {quoted(unknown[0])}, which its operator has not"
-        return _against(schema, node, given) or _constant(node)
+        return _against(schema, node, given) or _constant(node) or _equation(node, given)
     # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
     schema = schema_of(node.op_type, _MOST, domain)
     return "" if schema is None else _against(schema, node, given)
@@ -190,6 +191,17 @@ def _constant(node: NodeProto) -> str:
     if op(node) != "Constant" or len(node.attribute) == 1:
         return ""
     return f"has {len(node.attribute)} values, and a constant is one"
+
+
+_WORDS = frozenset(f"{ascii_letters}.,-> ")
+"""What an equation may be written with; onnx's inference never returns from another one."""
+
+
+def _equation(node: NodeProto, given: Mapping[str, AttributeProto]) -> str:
+    if op(node) != "Einsum" or given["equation"].ref_attr_name:
+        return ""
+    strange = next((each for each in given["equation"].s.decode() if each not in _WORDS), "")
+    return f"has an equation with {quoted(strange)}, which is no letter" if strange else ""
 
 
 def _between(least: int, most: int) -> str:
