@@ -131,7 +131,7 @@ def _one_hot(slider: Slider, node: NodeProto) -> None:
 def _looked_up(slider: Slider, node: NodeProto) -> None:
     """A value for each pixel out of a table, or a row of values, which are the channels of a map of one."""
     form = slider.form(node, 1)
-    table = slider.constants.shape(node.input[0]) if slider.constants.is_constant(node.input[0]) else None
+    table = slider.constants.shape(node.input[0])
     if not table or len(table) > SPACE or int_attribute(node, "axis", 0):
         raise Stuck(Code.NOT_SLIDING, node, "its indices are computed from the image")
     if len(table) == 1:

@@ -120,9 +120,9 @@ class Constants:
 
     def stored(self, name: str) -> Stored | None:
         """Where a constant's values are; None for no constant, and for one that is not computed here."""
-        if not self.is_constant(name):
-            return None
         if name not in self._memo:
+            if not self.is_constant(name):
+                return None
             self._memo[name] = self._find(name)
         return self._memo[name]
 
@@ -209,7 +209,7 @@ class Constants:
     def numbers(self, name: str) -> Numbers | None:
         """The elements of a small constant; None for other values, and for what is large or not computed."""
         if name not in self._numbers:
-            shape = self.shape(name) if self.is_constant(name) else None
+            shape = self.shape(name)
             array = self.array(name) if shape is not None and prod(shape) <= MOST else None
             self._numbers[name] = None if array is None else Numbers.of(array)
         return self._numbers[name]

@@ -10,7 +10,7 @@ from onnx import NodeProto
 
 from fc2conv.ir.constants import VARYING, Constants
 from fc2conv.ir.graph import Graph, label, op, own_op
-from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.ir.layer_operators import LAYER_OPERATORS, LayerOperator
 from fc2conv.layers import einsum, floating, quantized
 from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear, output_sizes, outputs
 from fc2conv.reasons import Code, Reason
@@ -46,10 +46,12 @@ def find_layer(
         return None
     if kind == "Einsum" and len(node.input) != 2:
         return einsum.of_other_operands(constants, node)
-    left, right = (constants.is_constant(name) for name in _factors(node))
+    operator, operands = LAYER_OPERATORS[kind], graph.operands[index]
+    factors = operands[0], operands[operator.second]
+    left, right = map(constants.is_constant, factors)
     if kind == "Einsum" and (left == right or not einsum.sums(node)):
         return None  # of activations alone, or of constants, or a product of elements
-    found = _refused(graph, constants, node) or HANDLERS[kind](graph, constants, index, left)
+    found = _refused(graph, constants, node, operator, factors) or HANDLERS[kind](graph, constants, index, left)
     if isinstance(found, Reason):
         return found
     if not (isfinite(found.beta) and _in_range(constants, found)):
@@ -57,13 +59,10 @@ def find_layer(
     return floating.with_add(graph, constants, found, rank) if HANDLERS[kind] is floating.matmul else found
 
 
-def _factors(node: NodeProto) -> tuple[str, str]:
-    return node.input[0], node.input[LAYER_OPERATORS[op(node)].second]
-
-
-def _refused(graph: Graph, constants: Constants, node: NodeProto) -> Reason | None:
+def _refused(
+    graph: Graph, constants: Constants, node: NodeProto, operator: LayerOperator, factors: tuple[str, str]
+) -> Reason | None:
     """Why a product has no constant factor that could be a weight, whichever operator it is; None where it has one."""
-    operator, factors = LAYER_OPERATORS[op(node)], _factors(node)
     weights = [each for each in factors if constants.is_constant(each)]
     if len(weights) == 2:
         return Reason(Code.BOTH_CONSTANT, label(node))

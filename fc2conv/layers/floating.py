@@ -97,7 +97,7 @@ def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[
     if graph.kinds[reader] != "Add" or graph.operands[reader].count(name) != 1:
         return layer
     (other,) = (each for each in graph.operands[reader] if each != name)
-    shape = constants.shape(other) if constants.is_constant(other) else None
+    shape = constants.shape(other)
     if shape is None or not per_output(constants, other, layer.m, outputs(constants, layer)):
         return layer
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.

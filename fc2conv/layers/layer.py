@@ -123,7 +123,7 @@ def output_sizes(constants: Constants, layer: FCLayer) -> tuple[int, ...]:
 
 def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) -> bool:
     """Whether a constant that broadcasts to the result differs only from output to output."""
-    shape = constants.shape(name) if constants.is_constant(name) else None
+    shape = constants.shape(name)
     if shape is None:
         return False
     positions = [len(shape) + i for i in m]
@@ -133,5 +133,5 @@ def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) 
 
 def per_channel(constants: Constants, name: str, count: int) -> bool:
     """Whether a scale or zero point is one value, or one per output."""
-    shape = constants.shape(name) if constants.is_constant(name) else None
+    shape = constants.shape(name)
     return shape is not None and (all(size == 1 for size in shape) or sorted(shape)[-1:] == [count])

@@ -58,7 +58,7 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
         bias=c or None,
     )
     count = outputs(constants, layer)
-    if layer.bias is not None and not (constants.is_constant(layer.bias) and constants.shape(layer.bias) == (count,)):
+    if layer.bias is not None and constants.shape(layer.bias) != (count,):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
     if not sy or layer.alpha != 1.0:
         detail = "QGemm with a floating-point result or an alpha"
@@ -90,7 +90,7 @@ def _integer(
     graph: Graph, constants: Constants, index: int, left: bool, arithmetic: Integer, bias: str = ""
 ) -> FCLayer | Reason:
     layer = replace(product(graph.nodes[index], constants, left), arithmetic=arithmetic)
-    if bias and not (constants.is_constant(bias) and constants.shape(bias) == (outputs(constants, layer),)):
+    if bias and constants.shape(bias) != (outputs(constants, layer),):
         return Reason(Code.KIND_NOT_SUPPORTED, label(layer.node), "a bias that is not one constant per output")
     return _checked(graph, constants, replace(layer, bias=bias or None))
 

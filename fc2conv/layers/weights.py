@@ -236,8 +236,9 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
     layout, move = found
     axes = [_axis(replay, layout) for replay in stored.replay]
     folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
-    dtype = helper.tensor_dtype_to_np_dtype(stored.type)
-    if not _per_output(stored, axes) or float(np.array(after, dtype)) != after:
+    if not _per_output(stored, axes):
+        return None
+    if after != 1.0 and float(np.array(after, helper.tensor_dtype_to_np_dtype(stored.type))) != after:
         return None
     return Form(stored, move, folded, tuple(axes), layout, after)
 

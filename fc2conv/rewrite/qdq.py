@@ -74,7 +74,7 @@ class _Writer:
         if not self.constants.is_constant(name) or (scale and not self.constants.is_constant(scale)):
             return None
         shape = self.constants.shape(name)
-        zeros = self.constants.shape(zero_point) if self.constants.is_constant(zero_point) else None
+        zeros = self.constants.shape(zero_point)
         scales = self.constants.shape(scale) if scale else zeros or ()
         if shape is None or scales is None or len(shape) != 2 or (zero_point and zeros is None):
             return None

@@ -54,7 +54,7 @@ def _copies(graph: Graph, constants: Constants, views: Mapping[str, View]) -> It
             name = operands[place]
             while (maker := graph.made_by(name)) is not None and op(maker) in _REPEATS:
                 name = maker.input[0]
-            weight = constants.shape(name) if constants.is_constant(name) else None
+            weight = constants.shape(name)
             whole, other = (_shape(views.get(operands[each])) for each in (place, 1 - place))
             if name != operands[place] and weight and whole and other and _repeats(weight, whole, other):
                 yield i, place, name

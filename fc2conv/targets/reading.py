@@ -63,7 +63,7 @@ def geometry(graph: Graph, constants: Constants, index: int, shapes: Shapes) -> 
 
 def _convolution(node: NodeProto, constants: Constants, shapes: Shapes, place: int) -> Geometry | None:
     name = node.input[place]
-    known = constants.shape(name) if constants.is_constant(name) else None
+    known = constants.shape(name)
     weight = [Size(size) for size in known] if known is not None else shapes.get(name)
     if weight is None or len(weight) < 3:
         return None
