@@ -129,7 +129,7 @@ class Inference:
         return Facts(dict(ctx.views.now), tuple(nodes), dict(ctx.requests.now), dict(ctx.solved.now))
 
     def _inferred(self, ctx: Context, i: int, node: NodeProto) -> NodeFacts:
-        counted = self._numbers(ctx, node)
+        counted = self._numbers(ctx, i, node)
         if counted is not None:
             return self._counted(ctx, node, counted)
         layer = self.found.get(i)
@@ -144,20 +144,20 @@ class Inference:
                 self._settle(ctx, name, each)
         return NodeFacts(inferred.recipe)
 
-    def _numbers(self, ctx: Context, node: NodeProto) -> tuple[Numbers, ...] | None:
+    def _numbers(self, ctx: Context, i: int, node: NodeProto) -> tuple[Numbers, ...] | None:
         """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
         if not self._counts:
             return None
-        shape = None
-        if op(node) in SOURCES:
-            sizes = ctx.shape(node.input[0])
+        shape, operands, results = None, self.graph.operands[i], self.graph.results[i]
+        if self.graph.kinds[i] in SOURCES:
+            sizes = ctx.shape(operands[0])
             shape = None if sizes is None else tuple(sizes)
-            same = shape == self.shapes.get(node.input[0])
+            same = shape == self.shapes.get(operands[0])
         else:
-            same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in node.input)
+            same = all(ctx.numbers.get(name) is self.numbers.get(name) for name in operands)
         if same:
-            found = tuple(self.numbers[name] for name in node.output if name in self.numbers)
-            return found if found and len(found) == len(node.output) else None
+            found = tuple(self.numbers[name] for name in results if name in self.numbers)
+            return found if found and len(found) == len(results) else None
         return counted(node, self.graph.opset, ctx.number, shape)
 
     def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:

@@ -115,10 +115,9 @@ class Rewriter:
         read = self._spatial_forms_read()
         names: dict[str, str] = {}
         for name in [*(n for n in read if n not in root), *root]:
-            view = self.views.get(name)
+            view = self.views.get(name) if name in self._wanted else None
             owner = root.get(name, name)
-            fixed = owner not in root and self.views[owner].free
-            if view is not None and view.free and name in self._wanted and owner not in names and not fixed:
+            if view is not None and view.free and owner not in names and (owner in root or not self.views[owner].free):
                 names[owner] = name
         for owner in dict.fromkeys([*self._order(read - root.keys()), *root.values()]):
             if owner not in root and self.views[owner].free:
