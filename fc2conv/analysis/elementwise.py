@@ -115,7 +115,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     scalars = scalars if len(scalars) < len(views) else set()
     activations = {name: view for name, view in views.items() if name not in scalars}
     first, *others = activations.values()
-    lead = max((first, *others), key=ctx.has_cells) if others else first
+    lead = first if not others or ctx.has_cells(first) else next(filter(ctx.has_cells, others), first)
     aligned = {name: view if view is lead else align(lead, view) for name, view in activations.items()}
     live = [view for view in aligned.values() if view is not None]
     plain = lead if not others else joined(node.output[0], lead, live) if len(live) == len(activations) else None

@@ -29,6 +29,9 @@ class Requirement:
         return (*self.spatial_forms, *self.originals)
 
 
+_NOTHING = Requirement((), ())
+
+
 class Requirements:
     """What the nodes of one scope read on spatial forms, and where from."""
 
@@ -147,11 +150,9 @@ class Requirements:
         return conversion(spatial_form, frame) == () and len(spatial_form) == len(frame)
 
     def _requirement(self, index: int) -> Requirement:
-        facts = self.facts.nodes[index]
-        spatial_forms: list[str] = []
-        originals: list[str] = []
         if not self.may_run_on_spatial_form(index):
-            return Requirement((), ())
+            return _NOTHING
+        facts, spatial_forms, originals = self.facts.nodes[index], list[str](), list[str]()
         if facts.layer is not None:
             if facts.layer.branches:
                 spatial_forms += [each.value for each in facts.layer.branches if each.spatial_form is not None]
@@ -169,7 +170,7 @@ class Requirements:
         elif isinstance(facts.recipe, Expand):
             operands = [each for step in facts.recipe.steps for each in step.operands]
         else:
-            return Requirement((), ())
+            return _NOTHING
         spatial_forms += [each.value for each in operands if isinstance(each, FormOf)]
         originals += [each.name for each in operands if isinstance(each, AsIs) and each.name in self.graph.producer]
         return Requirement(tuple(dict.fromkeys(spatial_forms)), tuple(dict.fromkeys(originals)))
