@@ -143,8 +143,8 @@ def content_names(path: Path) -> Iterator[str]:
         for start in range(0, size, max(_SAMPLE, size // _SAMPLES)):
             file.seek(start)
             found.update(file.read(_SAMPLE))
-        yield found.hexdigest()[:8]
-        file.seek(0)
+    yield found.hexdigest()[:8]
+    with path.open("rb", buffering=0) as file:
         whole = hashlib.file_digest(file, "sha256").hexdigest()
     yield whole[:16]
     yield whole
