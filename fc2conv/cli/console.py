@@ -259,12 +259,12 @@ def _writer(given: dict[str, Any]) -> Callable[[Document], str] | None:
         return lambda document: render(document).decode("ascii")
     if given["quiet"]:
         return None
-    from fc2conv.report.terminal import Look, folder
+    from fc2conv.report.terminal import Look, folding
     from fc2conv.report.text import to_text
 
     look = Look.of(sys.stdout, **{name: given.get(name, False) for name in ("verbose", "diff", "summary", "wide")})
     if not look.plain:
-        folder()
+        folding()
 
     def text(document: Document) -> str:
         return to_text(document, look)

@@ -139,11 +139,11 @@ def fitted(
 
 def draw(parts: Sequence[Part], look: Look) -> str:
     """Draw the parts below one another; the headline and commands are never folded, so that they can be copied."""
-    drawn = [line for part in parts for line in _plain(part)] if look.plain else folder()(parts, look)
+    drawn = [line for part in parts for line in _plain(part)] if look.plain else folding()(parts, look)
     return "\n".join(map(str.rstrip, drawn)) + "\n"
 
 
-def folder() -> Callable[[Sequence[Part], Look], list[str]]:
+def folding() -> Callable[[Sequence[Part], Look], list[str]]:
     """Import and return what draws for a terminal."""
     from fc2conv.report.folded import folded
 
