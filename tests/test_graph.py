@@ -8,6 +8,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from textmodel import parse
 
 from fc2conv.errors import InputError
+from fc2conv.ir.attributes import made_attribute
 from fc2conv.ir.graph import (
     Graph,
     attribute,
@@ -180,3 +181,8 @@ def test_new_nodes_leave_out_what_is_none() -> None:
     found = attribute(node, "perm")
     assert found is not None
     assert found.type == AttributeProto.INTS
+
+
+def test_an_empty_list_is_one_of_integers() -> None:
+    made = made_attribute("axes", [])
+    assert (made.name, made.type, list(made.ints)) == ("axes", AttributeProto.INTS, [])

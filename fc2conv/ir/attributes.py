@@ -16,4 +16,4 @@ def made_attribute(name: str, value: Any) -> AttributeProto:
 
 @lru_cache(maxsize=1024)
 def _integers(name: str, values: tuple[int, ...]) -> AttributeProto:
-    return helper.make_attribute(name, values)
+    return helper.make_attribute(name, values, attr_type=AttributeProto.INTS)
