@@ -14,7 +14,7 @@ from fc2conv.io.escape import shown
 from fc2conv.io.files import Target, as_output_error
 from fc2conv.io.workspace import Workspace, one_at_a_time
 
-_SAMPLES, _SAMPLE = 1024, 4096
+_SAMPLES, _SAMPLE = 128, 4096
 """About how many samples name a file, and the bytes of one; part of what a name means, so they never change."""
 
 _READ = 1 << 20
@@ -132,7 +132,7 @@ def _equal(one: Path, other: Path) -> bool:
 def content_names(path: Path) -> Iterator[str]:
     """Yields names of a file's content in hex digits: of samples, then of all of it, where others have the first.
 
-    So a file that was cloned, or is larger than the memory, is not read once more. One of up to 4 MiB is all samples.
+    So a file that was cloned, or is larger than the memory, is not read once more. One of up to 512 KiB is all samples.
     Raises OSError if it cannot be read.
     """
     import hashlib
