@@ -8,6 +8,7 @@ import io
 import mmap
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Protocol
@@ -118,16 +119,20 @@ class WriteBehind:
         if self._gathered < COPY_BLOCK or _sync_file_range is None:
             return
         self.join()
-        self._thread = Thread(
-            target=_sync_file_range, args=(self._descriptor, self._begun, self._gathered, _SYNC_FILE_RANGE_WRITE)
-        )
-        self._thread.start()
+        begin = partial(_sync_file_range, self._descriptor, self._begun, self._gathered, _SYNC_FILE_RANGE_WRITE)
+        try:
+            thread = Thread(target=begin)
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # there is no room for a thread
+            begin()
         self._begun, self._gathered = self._begun + self._gathered, 0
 
     def join(self) -> None:
         """Wait until the last start is done, after which the file may be closed."""
         if self._thread is not None:
             self._thread.join()
+            self._thread = None
 
 
 class Sink:

@@ -131,6 +131,22 @@ def test_the_kernel_copies_what_lies_on_pages_as_in_its_source(
     assert bool(asked) == (shift != 29)
 
 
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_large_file_is_written_where_no_thread_can_start(
+    threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if not threads:
+        monkeypatch.setattr(payload.Thread, "start", refused)
+    data = np.random.default_rng(0).bytes(2 * payload.COPY_BLOCK + 100)
+    with payload.Sink(tmp_path / "out", 0o600) as sink:
+        for _ in range(2):
+            sink.add(memoryview(data))
+    assert (tmp_path / "out").read_bytes() == data + data
+
+
 def test_a_source_that_changes_is_noticed(source: Path, tmp_path: Path) -> None:
     file = read_model(source)
     source.write_bytes(source.read_bytes())
