@@ -217,18 +217,18 @@ class Sink:
         takes longer than a copy through memory that stays in the processor's cache.
         """
         done = 0
-        for copy in system.KERNEL_COPIES:
+        while system.kernel_copy is not None and done < span.length:
+            left = min(COPY_BLOCK, span.length - done)
             try:
-                while done < span.length:
-                    left = min(COPY_BLOCK, span.length - done)
-                    count = copy(source, self._descriptor, span.offset + done, left)
-                    if not count:
-                        break
-                    done += count
-                    self._behind.wrote(count)
+                count = system.kernel_copy(source, self._descriptor, span.offset + done, left)
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     raise
+                break
+            if not count:
+                break
+            done += count
+            self._behind.wrote(count)
         return done
 
 

@@ -9,7 +9,6 @@ from fc2conv.system.memory import data, forget, limit_data, machine_memory, peak
 from fc2conv.system.offers import (
     BINARY,
     FORKS,
-    KERNEL_COPIES,
     KILL,
     LIMITS_MEMORY,
     NAMES_BY_PROC,
@@ -19,6 +18,7 @@ from fc2conv.system.offers import (
     PRIVATE,
     STOPS,
     Copy,
+    kernel_copy,
     libc,
 )
 from fc2conv.system.processes import (

@@ -38,14 +38,13 @@ PRIVATE = 0o777 if sys.platform == "win32" else 0o700
 Copy = Callable[[int, int, int, int], int]
 """Copies bytes of one open file to another: given both, the offset and the count, returns how many it copied."""
 
-KERNEL_COPIES: tuple[Copy, ...] = ()
-"""How the kernel copies, best first."""
+kernel_copy: Copy | None = None
+"""How the kernel copies within a file system, which may clone; None where it does not."""
 
 if sys.platform == "linux":
-    KERNEL_COPIES = (
-        lambda source, sink, offset, count: os.copy_file_range(source, sink, count, offset),  # within a file system
-        lambda source, sink, offset, count: os.sendfile(sink, source, offset, count),
-    )
+
+    def kernel_copy(source: int, sink: int, offset: int, count: int) -> int:
+        return os.copy_file_range(source, sink, count, offset)
 
 
 def libc(name: str) -> Any:

@@ -19,7 +19,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 HIDDEN = {
-    "os": "fork forkpty getuid geteuid getgid sched_getaffinity nice copy_file_range sendfile posix_spawn memfd_create "
+    "os": "fork forkpty getuid geteuid getgid sched_getaffinity nice copy_file_range posix_spawn memfd_create "
     "pread pwrite statvfs fchmod chown killpg setsid getpgid set_blocking wait wait3 wait4 mkfifo sysconf uname "
     "POSIX_SPAWN_DUP2 POSIX_SPAWN_CLOSE O_CLOEXEC O_NONBLOCK O_NOFOLLOW O_DIRECTORY O_TMPFILE ST_RDONLY WNOHANG "
     "getloadavg openpty pipe2 splice sync fdatasync posix_fadvise posix_fallocate getrandom",

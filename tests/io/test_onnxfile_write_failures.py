@@ -97,15 +97,11 @@ def test_an_interrupt_just_after_the_last_rename_keeps_the_data(
     assert read_model(tmp_path / "out.onnx").payloads
 
 
-@pytest.mark.parametrize("missing", [("copy_file_range",), ("copy_file_range", "sendfile")])
-def test_slower_ways_to_copy(
-    missing: tuple[str, ...], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_kernel_does_not_copy(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(*_: object) -> int:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    for name in missing:
-        monkeypatch.setattr(os, name, unsupported)
+    monkeypatch.setattr(os, "copy_file_range", unsupported)
     write(read_model(source), tmp_path / "out.onnx")
     assert (tmp_path / "out.onnx").read_bytes() == source.read_bytes()
 
@@ -123,7 +119,7 @@ def test_the_kernel_copies_what_lies_on_pages_as_in_its_source(
         asked.append(offset)
         return os.write(sink, os.pread(source, min(count, most), offset)) if len(asked) < 3 else 0
 
-    monkeypatch.setattr(system, "KERNEL_COPIES", (copy,))
+    monkeypatch.setattr(system, "kernel_copy", copy)
     with payload.Sink(tmp_path / "out", 0o600) as sink:
         sink.add(memoryview(data)[:shift])
         sink.add(payload.Span(tmp_path / "in", 0, len(data)))
