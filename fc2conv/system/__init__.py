@@ -17,7 +17,6 @@ from fc2conv.system.offers import (
     POLLS,
     PRIVATE,
     STOPS,
-    Copy,
     kernel_copy,
     libc,
 )
