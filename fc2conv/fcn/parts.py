@@ -239,7 +239,7 @@ def _whole(layout: Sequence[Sequence[int]], rank: int, several: Set[int]) -> Lay
         out.append(tuple(axis for axis in dim if axis not in seen))
         seen.update(set(dim) - several)
     missing = tuple(axis for axis in range(rank) if axis not in seen | several)
-    return (*out[:-1], (*out[-1], *missing)) if missing else tuple(out)
+    return (*out[:-1], (*out[-1], *missing)) if missing and out else tuple(out)
 
 
 def spread_out(slider: Slider, form: Form, result: Form, wanted: str) -> Form:

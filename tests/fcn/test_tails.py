@@ -119,3 +119,21 @@ def test_channels_on_both_sides_of_the_cells_are_those_of_a_map() -> None:
     given = image(original, {})
     (wanted,), (cells,) = run(original, given), run(found.model, given)
     assert np.array_equal(cells, wanted.transpose(0, 1, 4, 2, 3).reshape(cells.shape))
+
+
+def test_numbers_for_the_whole_image_are_joined_as_channels() -> None:
+    """The batch is one, so that each of them is a list of one element: its only dimension is that of the channels."""
+    weights = ", ".join(f"{value:.3f}" for value in np.random.default_rng(0).standard_normal(48 * 3))
+    model = parse(
+        f"""g (float[1,3,4,4] x) => (float[2] y) <float[48,3] w = {{{weights}}}>
+        {{ f = Flatten (x)  g = Gemm (f, w)  r = ReduceMean <axes = [1], keepdims = 0> (g)  s = Relu (r)
+          y = Concat <axis = 0> (r, s) }}"""
+    )
+    result = fc2conv.convert(model, options=Options(sliding=SlidingOptions()))
+    assert result.report.verification is not None
+    assert result.report.verification.verdict == "proved"
+    assert result.model is not None
+    x = np.random.default_rng(1).standard_normal((1, 3, 6, 5)).astype(np.float32)
+    (cells,), crops = run(result.model, {"x": x}), [x[..., i : i + 4, j : j + 4] for i in range(3) for j in range(2)]
+    wanted = np.stack([run(model, {"x": np.ascontiguousarray(crop)})[0] for crop in crops], 1).reshape(1, 2, 3, 2)
+    np.testing.assert_allclose(cells, wanted, rtol=1e-4, atol=1e-5)
