@@ -104,7 +104,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
     small = [form for form in maps.values() if any(form.sizes[axis] == 1 < shaped.sizes[axis] for axis in form.free)]
     if small and slider.unfolding:
         raise Stuck(Code.MAP_SPREAD, node, small[0].name)
-    slider.spread += [(node, form.name) for form in small]
+    slider.spread += [(node, form) for form in small]
     slider.emit(node, grown(slider, node, [names.get(name, name) for name in node.input]))
     slider.trace(node.output[0], list(maps.values()))
     put_together(slider, node, replace(shaped, name=node.output[0]))

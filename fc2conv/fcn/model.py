@@ -218,7 +218,7 @@ def _settled(
         level = frozenset(last_of(slider, slider.whole, obstacles.mixed_stride_values(slider, slider.images)))
         if more <= inner and level <= beside:
             slider.obstacles += slider.windowless
-            slider.obstacles += [obstacles.of_spread(slider, node, name) for node, name in slider.spread]
+            slider.obstacles += [obstacles.of_spread(slider, node, form) for node, form in slider.spread]
             return slider, payloads
         inner |= more
         beside |= level if more <= inner else frozenset()

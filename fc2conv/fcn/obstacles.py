@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto
 from fc2conv.errors import InputError
 from fc2conv.fcn.beside import along_others
 from fc2conv.fcn.describe import Held
+from fc2conv.fcn.forms import Form
 from fc2conv.fcn.geometry import of_mixed_strides
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import label, op
@@ -72,11 +73,10 @@ def no_image(blocker: NodeProto | None, of_tokens: bool) -> InputError:
     return InputError(f"{what}, so that nothing slides", _WITHOUT)
 
 
-def of_spread(slider: Slider, node: NodeProto, name: str) -> Reason:
+def of_spread(slider: Slider, node: NodeProto, form: Form) -> Reason:
     """A value of one cell along some axes that meets a map of several."""
-    form = slider.named(name)
     along = {axis for axis in form.free if form.sizes[axis] == 1}
-    return Stuck(Code.MAP_SPREAD, node, name, along_others(slider, along)).reason
+    return Stuck(Code.MAP_SPREAD, node, form.name, along_others(slider, along)).reason
 
 
 def of_strides(slider: Slider) -> list[Reason]:

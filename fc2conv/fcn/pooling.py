@@ -177,7 +177,7 @@ def spread_pools(slider: Slider) -> frozenset[str]:
     pools = {pool.made for pool in slider.pools} | slider.whole
     within = [pool.read for pool in slider.pools if pool.action != "slide"]
     sized = last_of(slider, slider.sized, within)
-    spread = last_of(slider, pools - slider.inner, [name for _, name in slider.spread])
+    spread = last_of(slider, pools - slider.inner, [form.name for _, form in slider.spread])
     return frozenset((*spread, *last_of(slider, pools, slider.suspects), *sized))
 
 

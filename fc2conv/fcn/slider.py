@@ -100,7 +100,7 @@ class Slider:
         self.obstacles: list[Reason] = []
         self.steps: dict[int, list[Step]] = {}
         self.pools: list[Pool] = []
-        self.spread: list[tuple[NodeProto, str]] = []
+        self.spread: list[tuple[NodeProto, Form]] = []
         self.windowless: list[Reason] = []
         self.whole, self.means, self.suspects, self.counted, self.sized = (set[str]() for _ in range(5))
         self._lost: dict[str, Reason] = {}

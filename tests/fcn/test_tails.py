@@ -137,3 +137,16 @@ def test_numbers_for_the_whole_image_are_joined_as_channels() -> None:
     (cells,), crops = run(result.model, {"x": x}), [x[..., i : i + 4, j : j + 4] for i in range(3) for j in range(2)]
     wanted = np.stack([run(model, {"x": np.ascontiguousarray(crop)})[0] for crop in crops], 1).reshape(1, 2, 3, 2)
     np.testing.assert_allclose(cells, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_map_of_one_cell_that_a_larger_one_spreads_and_that_is_joined_as_well() -> None:
+    weights = ", ".join(f"{value:.3f}" for value in np.random.default_rng(0).standard_normal(6 * 6 * 2))
+    model = parse(
+        f"""g (float[1,6,1,2,1] x) => (float[A,B,C,D,E] j, float[F,G,H,I] y) <float[6,6,1,2,1] k = {{{weights}}}>
+        {{ c = Conv (x, k)  j = Concat <axis = 1> (c, c)  t = Concat <axis = 2> (x, x, x)  m = Mul (c, t)
+          y = Squeeze <axes = [4]> (m) }}""",
+        opset=9,
+    )
+    result = fc2conv.convert(model, options=Options(sliding=SlidingOptions()))
+    assert result.report.verification is not None
+    assert result.report.verification.verdict == "proved"
