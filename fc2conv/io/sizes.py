@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, TypeProto, helper
@@ -34,13 +35,18 @@ POOLS = ("MaxPool", "AveragePool", "LpPool")
 """Operators with ceil_mode."""
 
 
+def given_attributes(node: NodeProto) -> dict[str, Any]:
+    """Returns a node's attributes by name; an empty list is as none."""
+    found = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    return {name: value for name, value in found.items() if value != []}
+
+
 def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
     """Returns a pool with ceil_mode as one with pads for as many windows, where onnx counts one too many.
 
     That one begins in the padding behind the map, of these `sizes`. Newer definitions and the runtimes leave it out.
     """
-    found = {each.name: helper.get_attribute_value(each) for each in node.attribute if node.op_type in POOLS}
-    given = {name: value for name, value in found.items() if value != []}
+    given = given_attributes(node) if node.op_type in POOLS else {}
     kernel, rank = given.get("kernel_shape", ()), len(given.get("kernel_shape", ()))
     padded = given.pop("auto_pad", b"NOTSET")
     if not given.get("ceil_mode", 0) or len(sizes) != rank + 2 or padded not in (b"NOTSET", b"VALID"):

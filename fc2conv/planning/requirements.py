@@ -40,7 +40,7 @@ class Requirements:
         self.facts = facts
         self.costs = costs
         self.units = [index if each.part_of is None else each.part_of for index, each in enumerate(facts.nodes)]
-        """The node that stands for each: a layer for what it absorbs, every other node for itself."""
+        """The unit of each node: the layer that absorbs it, or the node itself."""
         self.results = [self._made(index) for index in range(len(facts.nodes))]
         """The values that each unit makes."""
         self._prices = [self._own_price(index) for index in range(len(facts.nodes))]

@@ -11,6 +11,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from fc2conv.dataclass import dataclass
+from fc2conv.io.sizes import given_attributes
 from fc2conv.ir.graph import int_attribute, ints_attribute
 
 Results = Sequence[str]
@@ -53,10 +54,9 @@ class Draft:
         return self.add("Constant", value=numpy_helper.from_array(np.array(values, dtype=np.int64)))
 
     def kept(self, op_type: str) -> dict[str, Any]:
-        """Returns the node's attributes that an operator of ONNX has as well; an empty list is as none."""
+        """Returns the node's attributes that an operator of ONNX has as well."""
         known = defs.get_schema(op_type).attributes
-        given = {a.name: helper.get_attribute_value(a) for a in self.node.attribute if a.name in known}
-        return {name: value for name, value in given.items() if value != []}
+        return {name: value for name, value in given_attributes(self.node).items() if name in known}
 
 
 Rule = Callable[[Draft], Results]
