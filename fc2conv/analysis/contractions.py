@@ -92,7 +92,7 @@ def _with_kernel(ctx: Context, layer: FCLayer, view: View, k: int, found: Contra
 
 def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | Obstacle | Reason:
     """One matrix for each index of an axis of the view: groups of a convolution."""
-    shape = ctx.constants.shape(layer.weight) or ()
+    shape = layer.shape
     rank = len(view.dims) + len(layer.k) - 1
     gone = [i for i in sorted(i % rank for i in layer.k) if i != k]
     at = [rank + i - sum(j < rank + i for j in gone) for i in layer.groups]

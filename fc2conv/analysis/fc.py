@@ -16,7 +16,7 @@ from fc2conv.analysis.ranks import rankless
 from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
-from fc2conv.layers import FCLayer, einsum, output_sizes
+from fc2conv.layers import FCLayer, einsum
 from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, put, regroup, size_of
 from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
@@ -85,9 +85,7 @@ def _together(layer: FCLayer, view: View) -> tuple[View, int]:
 
 def _misfit(ctx: Context, layer: FCLayer, view: View) -> Reason | None:
     """The reason for an input that the weight cannot be multiplied with."""
-    shape = ctx.constants.shape(layer.weight)
-    assert shape is not None
-    node, inferred, real = layer.node, ctx.shapes.get(layer.x), list(map(size_of, view.dims))
+    node, shape, inferred, real = layer.node, layer.shape, ctx.shapes.get(layer.x), list(map(size_of, view.dims))
     if empty([*(inferred or ()), *real]):
         return Reason(Code.NO_ELEMENTS, label(node), f"input {layer.x}")
     if inferred is not None and not _agree(inferred, real):
@@ -110,13 +108,12 @@ def _agree(inferred: Sequence[Size], real: Sequence[Size]) -> bool:
 
 def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | None:
     """What the weight knows of the sizes of the axes that it meets."""
-    shape = ctx.constants.shape(layer.weight)
-    if view is None or shape is None or not view.dims or op(layer.node) == "Einsum":
+    if view is None or not view.dims or op(layer.node) == "Einsum":
         return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
         if size_of(view.dims[k]).known:
             continue
-        size = Size(shape[row])
+        size = Size(layer.shape[row])
         found = solved(view.dims[k], size)
         ctx.solved.update(found)
         view = with_sizes(view, found)
@@ -133,7 +130,7 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
 
     The outputs are one axis, of which each dimension of the result that holds outputs has its part.
     """
-    sizes = [Size(size) for size in output_sizes(ctx.constants, layer)]
+    sizes = [Size(size) for size in layer.output_sizes]
     new: Dim = (Axis(f"{layer.output}.m", product(sizes)),)
     parts = normal((new,)) if len(sizes) == 1 else regroup(normal((new,)), sizes)
     assert parts is not None
@@ -144,11 +141,11 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
     for m, part in sorted(zip(layer.m, parts, strict=True)):
         dims.insert(max(0, rank + m), part)
     # A weight [1, 1, K, M] raises the rank of the result.
-    lead = len(ctx.constants.shape(layer.weight) or ()) - layer.matrix.rank - len(layer.matrix.groups)
+    lead = len(layer.shape) - layer.matrix.rank - len(layer.matrix.groups)
     dims[:0] = [()] * (lead - max(len(view.dims) - 2, 0) if lead else 0)
     provenance, blocked_by = view.provenance, view.blocked_by
     if isinstance(found, Reason):
-        _widen(ctx, layer, view, dims)
+        _widen(layer, view, dims)
         if provenance is Provenance.MAP and found.code is not Code.EXCLUDED:
             provenance, blocked_by = Provenance.OPAQUE, label(layer.node)
         return View(tuple(dims), None, provenance, layer.output, blocked_by)
@@ -157,11 +154,11 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
     return View(tuple(dims), found.spatial_form(new), provenance, layer.output, blocked_by)
 
 
-def _widen(ctx: Context, layer: FCLayer, view: View, dims: list[Dim]) -> None:
+def _widen(layer: FCLayer, view: View, dims: list[Dim]) -> None:
     """Gives the result the weight's batch where the input has one item for all of its matrices, or may have."""
     if op(layer.node) == "Einsum":
         return  # its letters say where its dimensions are
-    lead = (ctx.constants.shape(layer.weight) or ())[: -layer.matrix.rank]
+    lead = layer.shape[: -layer.matrix.rank]
     start = len(dims) - (2 if len(view.dims) > 1 else 1) - len(lead)
     for i, size in enumerate(lead, max(start, 0)):
         if size != 1 and size_of(dims[i]) != Size(size):

@@ -27,7 +27,7 @@ def rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
     node, value = _unshaped(ctx, name)
     maker = ctx.graph.made_by(value)
     chosen = maker is not None and op(maker) == "If"
-    sizes = _features(ctx, layer) if value == layer.x else "0,3,224,224"
+    sizes = _features(layer) if value == layer.x else "0,3,224,224"
     remedy = f"Give the shape of {value}, such as --overwrite-input-shape {value}:{sizes}, where 0 is any size."
     if maker is not None and op(maker) == "Squeeze":
         remedy = _SQUEEZED
@@ -45,10 +45,9 @@ def _is_tensor(ctx: Context, name: str) -> bool:
     return all(value.type.HasField("tensor_type") for value in given)
 
 
-def _features(ctx: Context, layer: FCLayer) -> str:
+def _features(layer: FCLayer) -> str:
     """The sizes of a matrix that a layer may read."""
-    shape = ctx.constants.shape(layer.weight) or ()
-    return ",".join(["0", *(str(shape[row]) for row in layer.matrix.rows)])
+    return ",".join(["0", *(str(layer.shape[row]) for row in layer.matrix.rows)])
 
 
 def _unshaped(ctx: Context, name: str) -> tuple[str, str]:

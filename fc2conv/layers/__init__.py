@@ -12,7 +12,7 @@ from fc2conv.ir.constants import VARYING, Constants
 from fc2conv.ir.graph import Graph, label, op, own_op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS, LayerOperator
 from fc2conv.layers import einsum, floating, quantized
-from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear, output_sizes, outputs
+from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear
 from fc2conv.reasons import Code, Reason
 
 _LIVE = "live"
@@ -136,4 +136,4 @@ def _in_range(constants: Constants, layer: FCLayer) -> bool:
     return not largest < inf or largest * abs(layer.alpha) <= float(np.finfo(array.dtype).max)
 
 
-__all__ = ["FCLayer", "Floating", "Integer", "QLinear", "find_layer", "output_sizes", "outputs"]
+__all__ = ["FCLayer", "Floating", "Integer", "QLinear", "find_layer"]

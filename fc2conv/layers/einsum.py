@@ -68,6 +68,7 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
         node=node,
         x=node.input[x],
         weight=node.input[w],
+        shape=shape,
         matrix=Matrix(_places(rows, weight), _places(outputs, weight), _places([*single, *groups], weight)),
         k=_places(rows, data),
         m=_places(outputs, result),

@@ -15,7 +15,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, text_attribute
 from fc2conv.ir.schema import lacking
 from fc2conv.ir.stored import Matrix
-from fc2conv.layers.layer import Activation, FCLayer, Floating, outputs, per_output
+from fc2conv.layers.layer import Activation, FCLayer, Floating, per_output
 from fc2conv.reasons import Code, Reason
 
 
@@ -35,6 +35,7 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer 
         node=node,
         x=node.input[x],
         weight=node.input[w],
+        shape=constants.shape(node.input[w]) or (),
         matrix=Matrix((contracted[w] - 2,), (-1 - contracted[w],)),
         k=(contracted[x] - 2,),
         m=(-2 if left else -1,),
@@ -45,7 +46,7 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer 
     )
     if not c:
         return layer
-    if per_output(constants, c, layer.m, outputs(constants, layer)):
+    if per_output(constants, c, layer.m, layer.outputs):
         return replace(layer, bias=c)
     if activation is not None:
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "an activation of a sum with more than one value an output")
@@ -79,6 +80,7 @@ def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) 
         node=node,
         x=node.input[x],
         weight=node.input[w],
+        shape=shape,
         matrix=Matrix((-1,), ()) if flat else Matrix((contracted[not left],), (-3 - contracted[not left],)),
         k=(contracted[left],),
         m=() if flat else (-2 if left else -1,),
@@ -98,7 +100,7 @@ def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[
         return layer
     (other,) = (each for each in graph.operands[reader] if each != name)
     shape = constants.shape(other)
-    if shape is None or not per_output(constants, other, layer.m, outputs(constants, layer)):
+    if shape is None or not per_output(constants, other, layer.m, layer.outputs):
         return layer
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
     if len(shape) > max(rank(layer.x) or 1, 1) or (not layer.m and shape):

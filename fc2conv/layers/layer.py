@@ -78,7 +78,7 @@ Arithmetic = Floating | QLinear | Integer
 class FCLayer:
     """One fully connected layer.
 
-    `x` is the node's activation, `weight` its constant. All dimensions are counted from the end.
+    `x` is the node's activation, `weight` its constant of the shape `shape`. All dimensions are counted from the end.
     `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
     its outputs lie (a vector has none). What else the weight has comes before these: one matrix for each index of
     the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
@@ -90,6 +90,7 @@ class FCLayer:
     node: NodeProto
     x: str
     weight: str
+    shape: tuple[int, ...]
     matrix: Matrix
     k: tuple[int, ...]
     m: tuple[int, ...]
@@ -108,17 +109,20 @@ class FCLayer:
         """Operands that are read as they are: scales and zero points of the activation."""
         return tuple(filter(None, self.arithmetic.single))
 
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        """How large the dimensions are that the outputs have in the result."""
+        return tuple([self.shape[i] for i in self.matrix.outputs])
 
-def outputs(constants: Constants, layer: FCLayer) -> int:
-    """How many outputs M the layer has."""
-    return prod(output_sizes(constants, layer))
+    @property
+    def outputs(self) -> int:
+        """How many outputs M the layer has."""
+        return prod(self.output_sizes)
 
-
-def output_sizes(constants: Constants, layer: FCLayer) -> tuple[int, ...]:
-    """How large the dimensions are that the outputs have in the result."""
-    shape = constants.shape(layer.weight)
-    assert shape is not None
-    return tuple(shape[i] for i in layer.matrix.outputs)
+    @property
+    def matrices(self) -> int:
+        """How many matrices the weight holds side by side."""
+        return prod([self.shape[i] for i in self.matrix.side_by_side(len(self.shape))])
 
 
 def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) -> bool:

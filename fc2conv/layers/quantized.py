@@ -20,7 +20,7 @@ from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, own_o
 from fc2conv.ir.schema import lacking
 from fc2conv.ir.stored import Matrix, scales_of
 from fc2conv.layers.floating import product
-from fc2conv.layers.layer import FCLayer, Integer, QLinear, outputs, per_channel, per_output
+from fc2conv.layers.layer import FCLayer, Integer, QLinear, per_channel, per_output
 from fc2conv.reasons import Code, Reason
 
 _QDQ_PER_OUTPUT = 13
@@ -57,7 +57,7 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
         alpha=float_attribute(node, "alpha", 1.0),
         bias=c or None,
     )
-    count = outputs(constants, layer)
+    count = layer.outputs
     if layer.bias is not None and constants.shape(layer.bias) != (count,):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
     if not sy or layer.alpha != 1.0:
@@ -90,14 +90,14 @@ def _integer(
     graph: Graph, constants: Constants, index: int, left: bool, arithmetic: Integer, bias: str = ""
 ) -> FCLayer | Reason:
     layer = replace(product(graph.nodes[index], constants, left), arithmetic=arithmetic)
-    if bias and constants.shape(bias) != (outputs(constants, layer),):
+    if bias and constants.shape(bias) != (layer.outputs,):
         return Reason(Code.KIND_NOT_SUPPORTED, label(layer.node), "a bias that is not one constant per output")
     return _checked(graph, constants, replace(layer, bias=bias or None))
 
 
 def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Reason:
     """The layer, if convolutions take its weight's scale and zero point, and the operator set has them."""
-    name, count, arithmetic = label(layer.node), outputs(constants, layer), layer.arithmetic
+    name, count, arithmetic = label(layer.node), layer.outputs, layer.arithmetic
     assert isinstance(arithmetic, QLinear | Integer)
     scale, zero_point, plain = arithmetic.w_scale, arithmetic.w_zero_point, isinstance(arithmetic, Integer)
     rows = next((each for each in arithmetic.single if prod(constants.shape(each) or ()) != 1), "")
@@ -158,12 +158,14 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
     if not constants.expand:
         return Reason(Code.BLOCK_QUANTIZED, label(node), "MatMulNBits")
     name = f"{node.input[1]}_expanded"
-    constants.define(name, _expanded(node, operands))
+    expanded = _expanded(node, operands)
+    constants.define(name, expanded)
     bias = node.input[5] if len(node.input) > 5 and node.input[5] else None
     return FCLayer(
         node=node,
         x=node.input[0],
         weight=name,
+        shape=expanded.shape,
         matrix=Matrix((-1,), (-2,)),
         k=(-1,),
         m=(-1,),

@@ -14,7 +14,7 @@ from fc2conv.analysis.facts import LayerFacts
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.ir.stored import Stored
-from fc2conv.layers import Floating, Integer, QLinear, outputs
+from fc2conv.layers import Floating, Integer, QLinear
 from fc2conv.layers.quantized import uniform
 from fc2conv.layers.weights import kernel_of
 from fc2conv.layout.axes import Dim, size_of
@@ -85,7 +85,7 @@ def _convolution(plan: Plan, facts: LayerFacts, found: Contraction) -> Geometry:
     operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
     groups = _known(found.groups) or 1
     form = None if facts.branches else kernel_of(plan.constants, layer, found)
-    count = outputs(plan.constants, layer) if form is None else form.shape[0]
+    count = layer.outputs if form is None else form.shape[0]
     spatial = tuple(map(_known, found.frame[2:]))
     return Geometry(
         node=label(layer.node),

@@ -33,12 +33,11 @@ def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
     """One layer and what was decided of it, with the form that it has then."""
     node, facts = plan.graph.nodes[decision.index], decision.facts
     layer = facts.layer if facts is not None else None
-    before = plan.constants.shape(layer.weight) if layer is not None else None
     cut = fits.get((plan.graph.path, decision.index), ())
     kernels = [list(shape) for each in cut for shape in each.shapes()]
     form = "keep"
-    if facts is not None and facts.contraction is not None and decision.converts and before is not None:
-        whole = _kernels(facts, facts.contraction, before)
+    if facts is not None and facts.contraction is not None and decision.converts:
+        whole = _kernels(facts, facts.contraction)
         form = _form(whole, facts.contraction.frame, cut)
         kernels = kernels or whole
     one = kernels[0] if len(kernels) == 1 else None
@@ -48,7 +47,7 @@ def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
         decision="convert" if decision.converts else "keep",
         scope=plan.graph.path,
         weight=layer.weight if layer is not None else None,
-        weight_before=list(before) if before is not None else None,
+        weight_before=list(layer.shape) if layer is not None else None,
         weight_after=one,
         kernel_shape=one[2:] if one is not None else None,
         parts=kernels[: _MOST_SHOWN if cut else None] if one is None else [],
@@ -57,10 +56,9 @@ def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
     )
 
 
-def _kernels(facts: LayerFacts, contraction: Contraction, weight: tuple[int, ...]) -> list[list[int]]:
+def _kernels(facts: LayerFacts, contraction: Contraction) -> list[list[int]]:
     """The shapes [M, C, *S] of the kernels that a layer becomes before they are cut."""
-    matrix = facts.layer.matrix
-    outputs = prod(weight[i] for i in (*matrix.side_by_side(len(weight)), *matrix.outputs))
+    outputs = facts.layer.matrices * facts.layer.outputs
     contractions = [branch.contraction for branch in facts.branches] or [contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
 

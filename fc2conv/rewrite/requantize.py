@@ -45,7 +45,7 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
     nodes, out = list[NodeProto](), list[tuple[str, float]]()
     for i, node in enumerate(graph.nodes):
         layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
-        axis = _outputs(constants, layer) if isinstance(layer, FCLayer) else None
+        axis = _outputs(layer) if isinstance(layer, FCLayer) else None
         values = constants.array(layer.weight) if isinstance(layer, FCLayer) and axis is not None else None
         if isinstance(layer, FCLayer) and axis is not None and values is not None:
             before, moved = _quantized(values, axis, layer.weight, pool)
@@ -59,12 +59,12 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
     return out
 
 
-def _outputs(constants: Constants, layer: FCLayer) -> int | None:
+def _outputs(layer: FCLayer) -> int | None:
     """The one dimension of a weight that has a layer's outputs; None where these are several."""
-    shape = constants.shape(layer.weight) or ()
-    if len(layer.matrix.outputs) != 1 or layer.matrix.side_by_side(len(shape)):
+    rank = len(layer.shape)
+    if len(layer.matrix.outputs) != 1 or layer.matrix.side_by_side(rank):
         return None
-    return layer.matrix.outputs[0] % len(shape)
+    return layer.matrix.outputs[0] % rank
 
 
 def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -16,7 +15,7 @@ from fc2conv.io.tensors import payload_key
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import changed, op
 from fc2conv.ir.stored import Replay, Stored, stored_values
-from fc2conv.layers import FCLayer, outputs, weights
+from fc2conv.layers import FCLayer, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
 from fc2conv.layout.contraction import Contraction
 from fc2conv.rewrite.parts import Part, padded
@@ -116,9 +115,7 @@ class Tensors(Pool):
         """The bias of a layer as [M]: fl(beta * bias), one value per output."""
         name = layer.bias
         assert name is not None
-        count = outputs(self.constants, layer)
-        weight = self._stored(layer.weight).shape
-        groups = prod(weight[i] for i in layer.matrix.side_by_side(len(weight)))
+        count, groups = layer.outputs, layer.matrices
         key = ("bias", self._same(name), groups, count, layer.beta)
         return self.once(key, lambda: self._bias(name, groups, count, layer.beta))
 

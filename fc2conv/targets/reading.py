@@ -10,7 +10,7 @@ from onnx import NodeProto, helper
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, op
 from fc2conv.ir.layer_operators import CONVOLUTIONS, LAYER_OPERATORS
-from fc2conv.layers import FCLayer, find_layer, outputs
+from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
 from fc2conv.targets.geometry import Geometry
@@ -21,14 +21,13 @@ Shapes = Mapping[str, Sequence[Size]]
 def layer(layer: FCLayer, constants: Constants, shape: Sequence[Size] | None) -> Geometry:
     """A fully connected layer as it is; `shape` is that of its input."""
     node = layer.node
-    weight = constants.shape(layer.weight) or ()
     plain = float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
     return Geometry(
         node=label(node),
         op_type=op(node),
         kind="fc",
-        inputs=prod(weight[row] for row in layer.matrix.rows),
-        outputs=outputs(constants, layer),
+        inputs=prod(layer.shape[row] for row in layer.matrix.rows),
+        outputs=layer.outputs,
         rank=None if shape is None else len(shape),
         batch=_batch(shape),
         type=element_type(constants, layer.weight),
