@@ -101,7 +101,7 @@ class Axis(NamedTuple):
         return hash(self[0])  # an axis has few pieces, and a string keeps its hash
 
     def split(self, inner: Size) -> tuple[Axis, Axis] | None:
-        """The axis as (outer, inner), the inner one of the given size; None where that does not divide it."""
+        """Split the axis into (outer, inner), inner of the given size; return None where that does not divide it."""
         outer = self.size.over(inner)
         if outer is None:
             return None

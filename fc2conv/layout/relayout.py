@@ -73,7 +73,7 @@ _BATCH: Dim = (Axis("batch of 1", Size(1, ("batch of 1",))),)
 
 
 def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
-    """The nodes that take a tensor from one layout to another; empty for none, None where they cannot be written."""
+    """Return the nodes that convert one layout to another: empty for no nodes, None where they cannot be written."""
     return () if source == target else _converted(*unnamed(source, target))
 
 
