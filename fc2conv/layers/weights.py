@@ -91,7 +91,7 @@ class Rearranged:
 
 @dataclass(frozen=True)
 class Block:
-    """A payload: a block of a kernel [M, C, *S], with zeros at the end of each dimension, in slabs of bounded size.
+    """A payload: a block of a kernel [M, C, *S], zero-padded at the end of each dimension, in slabs of bounded size.
 
     `whole` has the elements of the kernel, whose dimensions are `dims`. `spans` are (start, stop, size) for each
     dimension of the block; with `cells` its second one runs over channels and cells together.
