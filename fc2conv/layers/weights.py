@@ -284,7 +284,7 @@ def _per_output(stored: Stored, axes: Sequence[int | None]) -> bool:
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:
-    """Return the dimension of a new form along which a replayed node's parameters vary: None for no one, -1 if torn."""
+    """Return the dimension of a form along which a replayed node's parameters vary: -1 if it is cut, else None."""
     if not replay.dim:
         return None
     return next((i for i, dim in enumerate(layout) if dim == replay.dim), -1)

@@ -81,7 +81,7 @@ class Network:
         self._edges[head].setdefault(tail, 0)
 
     def cut(self) -> tuple[int, frozenset[int]]:
-        """The least total capacity that parts source from sink, and the vertices that must go to the sink's side.
+        """Return the least total capacity that parts source from sink, and the vertices on the sink's side.
 
         Of all minimum cuts it is the one with the largest source side.
         """

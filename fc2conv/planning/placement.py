@@ -258,9 +258,9 @@ class Placement(Requirements):
                 self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
 
     def _read_past(self, index: int) -> bool:
-        """Whether a layout node goes where its readers run on spatial forms: layers with frames of a value before it.
+        """Return whether a layout node goes if its readers, layers with frames made before it, run on spatial forms.
 
-        It is then paid for by readers that do not, whether it stays for them or its spatial form is brought back.
+        Then readers that do not run on them pay for it, whether it stays for them or its spatial form is brought back.
         """
         if not self.own_price(index):
             return False
