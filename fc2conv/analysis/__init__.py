@@ -80,7 +80,7 @@ class Inference:
         self._parts = {j: NodeFacts(part_of=i) for i, each in layers for j in each.absorbed}
 
     def run(self, wanted: Wanted) -> Facts:
-        """The facts that a plan wants, once the requested spatial forms and the sizes that weights fix are settled."""
+        """Return the facts that a plan wants; first settle requested spatial forms and the sizes that weights fix."""
         requested: dict[str, Layout] = {}
         sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
@@ -172,7 +172,7 @@ class Inference:
         return NodeFacts(Drop() if all(ctx.views[name].spatial_form is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
-        """Drop each Concat that layers alone read, each of which reads its branches, on spatial forms."""
+        """Drop on spatial forms each Concat that layers alone read, where each of these reads its branches."""
         joined = [each.layer.layer.x for each in nodes if each.layer is not None and each.layer.branches]
         for name in dict.fromkeys(joined):
             readers = [nodes[i].layer for i in self.graph.uses[name]]
@@ -209,7 +209,7 @@ class Inference:
 
 
 def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
-    """Return the size of the model's batch: the first dimension of its first image, or first input of several ones."""
+    """Return the batch size: the first dimension of the model's first image, else of its first input of rank 2 on."""
     if graph.path:
         return Size(1, (f"{graph.path} batch",))  # no size is known to be its batch, and every open one may be
     known = [shapes[name] for name in graph.inputs if name in shapes and not constants.is_constant(name)]

@@ -131,7 +131,7 @@ class Context:
         return found if found is not None and len(found) == len(spatial) and same_axes(found, spatial) else spatial
 
     def view(self, name: str) -> View | None:
-        """Return the view of a value that is not constant; None where its rank is unknown."""
+        """Return the view of a value; None where it is constant or its rank is unknown."""
         return self.views.get(name)
 
     def first(self, node: NodeProto) -> View | None:
@@ -268,14 +268,14 @@ class UnknownError(Exception):
 
 
 def dimension(axis: int, rank: int) -> int:
-    """Return the dimension that an axis names, counted from the end if negative; raise UnknownError out of range."""
+    """Return the dimension that an axis (negative from the end) names; raise UnknownError where it is out of range."""
     if not -rank <= axis < rank:
         raise UnknownError(f"axis {axis} of rank {rank}")
     return axis % rank
 
 
 def dimension_of(node: NodeProto, rank: int, default: int) -> int:
-    """Return the dimension that a node's attribute `axis` names; raise UnknownError out of range."""
+    """Return the dimension that a node's attribute `axis` names; raise UnknownError where it is out of range."""
     return dimension(int_attribute(node, "axis", default), rank)
 
 

@@ -84,7 +84,7 @@ def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:
-    """Return the shape of operands that disagree on their axes: the sizes that one of them knows, and their rank."""
+    """Return the shape of operands that disagree on axes: the sizes that one of them knows, in their largest rank."""
     shapes = [shape for name in names if (shape := ctx.shape(name)) is not None]
     if len(shapes) < len(names):
         return None

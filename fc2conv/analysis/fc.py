@@ -73,7 +73,7 @@ def _summed(layer: FCLayer, view: View) -> tuple[int, ...]:
 def _together(layer: FCLayer, view: View) -> tuple[View, int]:
     """Return the input with what is summed over as one dimension, and the position of that dimension.
 
-    It is in the order of the weight's rows. A sum over several dimensions is one over their product.
+    Its axes are in the order of the weight's rows. A sum over several dimensions is one over their product.
     """
     first, *rest = sorted(summed := _summed(layer, view))
     if not rest:

@@ -112,7 +112,7 @@ def rises(ctx: Context, kind: str) -> bool:
 
 
 def _over_cells(view: View | None) -> bool:
-    """Return whether a map of one dimension has a spatial form with its cells, in any order, as a pool ignores it."""
+    """Return whether a 1-D map has a spatial form with its cells, in any order, as a global pool needs no order."""
     return (
         view is not None
         and len(view.dims) == 3

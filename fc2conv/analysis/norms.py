@@ -171,7 +171,7 @@ def _scattered(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
 def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Normalize a sum, whose fourth result is the sum itself."""
+    """Lay out a norm of a sum; the fourth result is the sum itself."""
     found = _shape_keeping(ctx, node)
     views = tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views))
     return (_skipping_on_map(ctx, node, views) if ctx.norms else None) or Inferred(views)

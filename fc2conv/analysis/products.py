@@ -1,4 +1,4 @@
-"""Products of two activations, such as those of attention."""
+"""Products of two activations, for example those of attention."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _SETTLE = (
 
 
 def rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
-    """Say where the shape of an operand of unknown rank is lost, and how it is given."""
+    """Return a Reason that says where the shape of an operand of unknown rank is lost, and how it is given."""
     node, value = _unshaped(ctx, name)
     maker = ctx.graph.made_by(value)
     chosen = maker is not None and op(maker) == "If"

@@ -115,7 +115,7 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
 
 
 def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:
-    """Return the dimensions of the spatial form that are summed over; None where one is so in part, or no one is."""
+    """Return the spatial form's dimensions that are summed over; None where one is so in part, or no dimension is."""
     assert view.spatial_form is not None
     if not summed:
         # A sum over dimensions of size 1 still applies its function (the L1 norm is |x|): any of them does.

@@ -262,7 +262,7 @@ def _moved(
 def kernel_of(
     constants: Constants, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
 ) -> Form | None:
-    """Return a layer's weight (or some of its rows) as the kernel of a convolution; None where it has no such form."""
+    """Return a layer's weight (or some of its rows) as the kernel of a convolution; None where that is impossible."""
     key = (layer.weight, layer.matrix, layer.alpha, found.contracted, found.kernel, rows)
     if key not in constants.forms:
         whole = constants.stored(layer.weight)

@@ -1,7 +1,7 @@
 """What is done with each layer: `Convert` or `Keep(reason)`, and which nodes run on spatial forms.
 
 Planning only decides. The inference says what could be done; the plan asks the placement for the cheapest way, and
-keeps a layer behind a node that needs the original layout where converting it would add layout nodes.
+keeps a layer after a node that needs the original layout where converting it would add layout nodes.
 """
 
 from __future__ import annotations
