@@ -126,7 +126,7 @@ class Context:
         self.orders[frozenset(axis.root for axis in axes_of(spatial_form[2:]))] = spatial_form[2:]
 
     def remembered(self, spatial: Layout) -> Layout:
-        """Return the same axes as a spatial form of this rank laid them out before; as they are where none did."""
+        """Return the same axes as a spatial form of this rank laid them out before; as they are where no form did."""
         found = self.orders.get(frozenset(axis.root for axis in axes_of(spatial)))
         return found if found is not None and len(found) == len(spatial) and same_axes(found, spatial) else spatial
 

@@ -123,7 +123,7 @@ def _beside(rest: View, view: View, axis: int) -> bool:
 
 
 def _part(ctx: Context, name: str, view: View, axis: int, lead: View) -> Operand | None:
-    """Return a part in the layout of the whole; ask for its spatial form where it has none, and return None."""
+    """Return a part in the layout of the whole; where it has no spatial form, ask for one and return None."""
     assert lead.spatial_form is not None
     places = [
         next((i for i, dim in enumerate(lead.dims) if dim and dim == part), None) for part in lead.spatial_form[:2]

@@ -42,7 +42,7 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
     """Read Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are in both operands, m in the weight alone, r in X.
 
     Each of them may be several letters, at any place in the terms and in the result. A weight's dimension of size 1
-    does not count where the input has its letter as well: it is repeated.
+    does not count: it is repeated for a letter that the input has as well.
     """
     node = graph.nodes[index]
     terms, result = equation(node)

@@ -62,7 +62,7 @@ def _activation(node: NodeProto) -> Activation | None:
 
 
 def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """Read Y = alpha * op(A) op(B) over the last two dimensions, with a constant A (left) or B of any rank."""
+    """Read Y = alpha * op(A) op(B) over the last two dimensions, with a constant A (left) or B of rank 1 or more."""
     node = graph.nodes[index]
     if int_attribute(node, "transBatchA", 0) or int_attribute(node, "transBatchB", 0):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "transBatchA or transBatchB")

@@ -284,7 +284,7 @@ def _per_output(stored: Stored, axes: Sequence[int | None]) -> bool:
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:
-    """Return the dimension of a form along which a replayed node's parameters vary: -1 if it is cut, else None."""
+    """Return the dimension of a form along which a replayed node's parameters vary; None without one, -1 if torn."""
     if not replay.dim:
         return None
     return next((i for i, dim in enumerate(layout) if dim == replay.dim), -1)

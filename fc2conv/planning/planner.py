@@ -308,7 +308,7 @@ def _one_by_one(
 
 
 def _reads_map(layer: LayerFacts) -> bool:
-    """Return whether a layer reads a map with nothing between that hides its layout, all channels of it or none."""
+    """Return whether a layer reads a map whose layout nothing between hides: all channels of it, or no channel."""
     reads, found = layer.reads, layer.contraction
     if reads is None or found is None or reads.provenance is not Provenance.MAP or layer.layer.groups:
         return False
