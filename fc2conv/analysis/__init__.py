@@ -1,4 +1,4 @@
-"""Inference: the view of every value of a scope, one handler a family of operators."""
+"""Inference: the view of every value of a scope, with one module of handlers for each family of operators."""
 
 from __future__ import annotations
 
@@ -37,19 +37,18 @@ FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reduct
 """The modules whose import fills the registry of handlers."""
 
 ROUNDS = 8
-"""Passes after which spatial forms that are still asked for are not made."""
+"""The most passes; spatial forms that are still asked for after them are not made."""
 
 SEED = -1
-"""What is known before the first node, in the place of a node's position."""
+"""The key, instead of a node's position, for what is known before the first node."""
 
 
 @dataclass(eq=False)
 class Inference:
     """One scope's inference, repeated until no further spatial form is asked for.
 
-    A spatial form that is born behind a node that needs the original layout is asked for by the layers further on, so
-    that a second pass can make it where the axes were born. A pass infers again only what has changed since an earlier
-    one (see memory.py).
+    Where axes are born at a node that needs the original layout, layers after it ask for a spatial form, so that a
+    second pass can make it there. A pass infers again only what has changed since an earlier one (see memory.py).
     """
 
     graph: Graph
@@ -81,7 +80,7 @@ class Inference:
         self._parts = {j: NodeFacts(part_of=i) for i, each in layers for j in each.absorbed}
 
     def run(self, wanted: Wanted) -> Facts:
-        """The facts that a plan wants, once the requested spatial forms and the sizes that weights fix are settled."""
+        """Return the facts that a plan wants; first settle requested spatial forms and the sizes that weights fix."""
         requested: dict[str, Layout] = {}
         sizes: dict[str, int] = {}
         for _ in range(ROUNDS):
@@ -94,7 +93,7 @@ class Inference:
         return facts
 
     def _context(self, sizes: Mapping[str, int]) -> Context:
-        """The context of the passes that know these sizes."""
+        """Return the context of the passes that know these sizes."""
         key = frozenset(sizes.items())
         if key not in self._contexts:
             self._contexts[key] = Context(
@@ -145,7 +144,7 @@ class Inference:
         return NodeFacts(inferred.recipe)
 
     def _numbers(self, ctx: Context, i: int, node: NodeProto) -> tuple[Numbers, ...] | None:
-        """The numbers that a node computes: those that are propagated, where the views say the same of its operands."""
+        """Return the numbers that a node computes; the propagated ones where the views say the same of its operands."""
         if not self._counts:
             return None
         shape, operands, results = None, self.graph.operands[i], self.graph.results[i]
@@ -161,7 +160,7 @@ class Inference:
         return counted(node, self.graph.opset, ctx.number, shape)
 
     def _counted(self, ctx: Context, node: NodeProto, found: Sequence[Numbers]) -> NodeFacts:
-        """Arithmetic on shapes, which is not needed on spatial forms, unless its result is asked for there."""
+        """Settle arithmetic on shapes, which is dropped on spatial forms unless its result is asked for there."""
         for name, numbers in zip(node.output, found, strict=False):
             ctx.numbers[name] = numbers
             self._settle(ctx, name, fresh(name, [Size(size) for size in numbers.cells.shape]))
@@ -173,7 +172,7 @@ class Inference:
         return NodeFacts(Drop() if all(ctx.views[name].spatial_form is None for name in node.output if name) else None)
 
     def _spare_concats(self, nodes: list[NodeFacts]) -> None:
-        """A Concat that is read by layers alone, each of which reads its branches, is not needed on spatial forms."""
+        """Drop on spatial forms each Concat that layers alone read, where each of these reads its branches."""
         joined = [each.layer.layer.x for each in nodes if each.layer is not None and each.layer.branches]
         for name in dict.fromkeys(joined):
             readers = [nodes[i].layer for i in self.graph.uses[name]]
@@ -201,7 +200,7 @@ class Inference:
                 self._settle(ctx, name, as_map(ctx, view) if outermost else view)
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
-        """Records a view, with the spatial form that was asked for at this value, if it holds the same axes."""
+        """Record a view, with the spatial form that was asked for at this value, if it holds the same axes."""
         view = with_sizes(view, ctx.sizes)
         wanted = ctx.requested.get(name) if view.spatial_form is None and view.origin == name else None
         if wanted is not None and same_axes(view.dims, wanted):
@@ -210,7 +209,7 @@ class Inference:
 
 
 def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
-    """The size of the model's batch: the first dimension of its first image, or first input of several dimensions."""
+    """Return the batch size: the first dimension of the model's first image, else of its first input of rank 2 on."""
     if graph.path:
         return Size(1, (f"{graph.path} batch",))  # no size is known to be its batch, and every open one may be
     known = [shapes[name] for name in graph.inputs if name in shapes and not constants.is_constant(name)]
@@ -219,7 +218,7 @@ def _batch(graph: Graph, constants: Constants, shapes: Shapes) -> Size | None:
 
 
 def own_rank(graph: Graph, constants: Constants) -> int:
-    """How many spatial dimensions the convolutions of a scope have; 2 where they differ, or there are none."""
+    """Return the spatial rank of the convolutions of a scope; 2 where they differ, or there are no convolutions."""
     nodes = ((at, names) for kind, names in zip(graph.kinds, graph.operands, strict=True) if (at := KERNELS.get(kind)))
     shapes = map(constants.shape, {names[at] for at, names in nodes})
     ranks = {len(kernel) - 2 for kernel in shapes if kernel is not None and len(kernel) > 2}

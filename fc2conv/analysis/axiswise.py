@@ -36,7 +36,7 @@ def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def softmax(ctx: Context, node: NodeProto, opset: int) -> Inferred | None:
-    """Softmax over a dimension (opset 13 on), or over all dimensions from `axis` on as one (before 13)."""
+    """Lay out a Softmax over one axis (opset 13 on), or over all dimensions from `axis` on as one (before 13)."""
     view = ctx.data(node)
     new = opset >= 13
     rank, given = len(view.dims), int_attribute(node, "axis", -1 if new else 1)
@@ -58,7 +58,7 @@ def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
-    """Joins parts on the dimension of their spatial forms that they lie on; flattened maps (c h w) on the channels."""
+    """Join parts on the dimension of their spatial forms that they lie on; flattened maps (c h w) on the channels."""
     known = [view for name in names if (view := ctx.view(name)) is not None]
     if not known:
         return None
@@ -75,7 +75,7 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
     at = joined[0][0]
     rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
     same = [align(rest[0], other) for other in rest]
-    # Where Concat joins dimensions it asks for nothing: what is flattened with the channels is as large by itself.
+    # What is flattened with the channels must be as large in each part; where whole dimensions join, nothing is.
     equal = all(
         each is not None
         and (each.dims, each.spatial_form) == (rest[0].dims, rest[0].spatial_form)
@@ -98,7 +98,7 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
 
 
 def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
-    """Asks for a spatial form of each part without one, like that of the first, which has no axes where they join."""
+    """Ask for a spatial form of each part without one, like the first part's, which has no axes where they join."""
     for part in parts:
         if part.spatial_form is not None or ctx.graph.concat(part.origin, axis, len(part.dims)) is not None:
             continue  # a layer reads a Concat part by part
@@ -113,7 +113,7 @@ def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) ->
 
 
 def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
-    """Where on the spatial form a part is joined to the others, and the axes that grow by it."""
+    """Return where on the spatial form a part is joined to the others, and the axes that grow by it."""
     at = position(view, axis)
     if at is not None:
         return at, view.dims[axis]
@@ -129,7 +129,7 @@ def _axis(node: NodeProto, size: Size, parts: Sequence[Dim]) -> Dim:
 
 
 def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
-    """With a constant among the parts (a class token) the dimension is new, and the others stay."""
+    """Lay out a Concat with a constant among its parts (a class token): its dimension is new, and the others stay."""
     view = next((view for name in names if (view := ctx.view(name)) is not None), None)
     shape = ctx.shapes.get(node.output[0])
     if view is None or shape is None or len(shape) != len(view.dims):
@@ -168,7 +168,7 @@ def _split(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def recut(name: str, view: View, axis: int, size: Size) -> View:
-    """The view with one dimension replaced by a part of it, which is an axis of its own, in the spatial form too."""
+    """Return the view with one dimension replaced by a part of it, which is a new axis, in the spatial form too."""
     new = (Axis(f"{name}.{axis}", size, kind=kind_of(view.dims[axis])),)
     at = position(view, axis)
     spatial_form = None if at is None or view.spatial_form is None else put(view.spatial_form, at, new)
@@ -214,7 +214,7 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Gather")
 def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Indices take parts of one dimension; what they pick are axes of their own, or none for a scalar."""
+    """Take parts of one dimension: each dimension of the indices is a new axis; a scalar index leaves no dimension."""
     view, indices = ctx.data(node), ctx.shape(node.input[1])
     if indices is None:
         return None
@@ -225,7 +225,7 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
     size = size_of(view.dims[axis])
     if parts is not None and counts_up(ctx.constants, node.input[1], size.coefficient if size.known else None):
         return same_elements(ctx, node, view, (*view.dims[:axis], *parts, *view.dims[axis + 1 :]))
-    if not indices and not view.dims[axis]:  # the only one
+    if not indices and not view.dims[axis]:  # the only element
         return same_elements(ctx, node, view, rest)
     if at and len(indices) == 1 and ctx.constants.is_constant(node.input[1]):
         result = recut(node.output[0], view, axis, indices[0])
@@ -249,7 +249,7 @@ def _gather(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("LpNormalization", "CumSum", "CumProd")
 def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Sums and norms along one dimension, which keep the shape; a sum names the dimension by an operand."""
+    """Run a sum or norm along one dimension, which keeps the shape; a sum names the dimension by an operand."""
     view = ctx.data(node)
     named = ctx.integers(node.input[1]) if len(node.input) > 1 else (Size(int_attribute(node, "axis", -1)),)
     if named is None or len(named) != 1 or not named[0].known:
@@ -264,7 +264,7 @@ def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("GatherND")
 def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Indices of the first dimensions pick what becomes axes of their own; the dimensions behind stay.
+    """Pick along the first dimensions by indices: the picks are new axes, and the dimensions after them stay.
 
     What is picked of cells are cells: a pooling that adapts to a size is written so.
     """
@@ -286,7 +286,7 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
     ),
 )
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
-    """The first result has the operand's leading dimensions, and features of its own."""
+    """Lay out the first result with the operand's leading dimensions, and with new features as the last."""
     view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
     if shape is None or not view.dims or len(shape) != len(view.dims):
         return None

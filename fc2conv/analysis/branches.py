@@ -21,7 +21,7 @@ from fc2conv.layout.view import Provenance, View, align, without
 
 
 def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Branch, ...]:
-    """The branches of a layer, if it reads a Concat along what it sums over, and one of its parts is a map."""
+    """Return the branches of a layer, if it reads a Concat along what it sums over, and one of its parts is a map."""
     concat = ctx.graph.made_by(layer.x)
     if view.spatial_form is not None or concat is None or op(concat) != "Concat" or layer.addend or layer.groups:
         return ()
@@ -56,7 +56,7 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:
-    """One part: a map by the kernel that covers it, anything else, or of more dimensions, by its own frame."""
+    """Convert one part: a map by the kernel that covers it, anything else, or of more dimensions, by its own frame."""
     spatial_form = view.spatial_form if len(view.spatial_form or ()) <= rank + 2 else None
     found = contract(view.dims, spatial_form, k, rank)
     if not isinstance(found, Contraction):
@@ -76,7 +76,7 @@ def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) 
 
 
 def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
-    """Whether the results are the same items, and nothing is left of space."""
+    """Return whether the results have the same items, and no spatial axis is left."""
     rest = [
         replace(without(view, view.dims[k]), spatial_form=None) for view in (ctx.views[each.value] for each in branches)
     ]

@@ -42,11 +42,11 @@ class Inferred:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a plan asks of the passes: `everything` gives spatial forms to what is not behind a map as well.
+    """What a plan asks of the passes: `everything` gives spatial forms also to values that come from no map.
 
     With `tokens`, spatial forms hold the cells of a map together where the tensor does, else apart as maps do.
-    `refused` are layers (positions) that are out of the question, and `maps` results of layers that are known to be
-    converted.
+    `refused` are layers (positions) that are kept whatever their layout, and `maps` results of layers that are known to
+    be converted.
     """
 
     everything: bool = False
@@ -88,7 +88,7 @@ class Context:
     orders: Traced[frozenset[str], Layout] = field(default_factory=Traced)
 
     def begin(self, numbers: Mapping[str, Numbers], requested: Mapping[str, Layout], wanted: Wanted) -> None:
-        """Begins a pass, which knows these numbers and requested spatial forms."""
+        """Begin a pass, which knows these numbers and requested spatial forms."""
         self.numbers.fill(numbers)
         self.requested.fill(requested)
         self.asked.fill({name: True for name in ("everything", "tokens") if getattr(wanted, name)})
@@ -113,7 +113,7 @@ class Context:
 
     @property
     def every(self) -> bool:
-        """Whether what is not behind a map has spatial forms as well."""
+        """Whether values that come from no map have spatial forms as well."""
         return "everything" in self.asked
 
     @property
@@ -122,41 +122,41 @@ class Context:
         return "tokens" in self.asked
 
     def remember(self, spatial_form: Layout) -> None:
-        """Notes how a spatial form lays out the cells of a map, which its tokens hold in another order than the map."""
+        """Note how a spatial form lays out the cells of a map, which its tokens hold in another order than the map."""
         self.orders[frozenset(axis.root for axis in axes_of(spatial_form[2:]))] = spatial_form[2:]
 
     def remembered(self, spatial: Layout) -> Layout:
-        """The same axes as a spatial form of the same rank laid them out before; as they are where none did."""
+        """Return the same axes as a spatial form of this rank laid them out before; as they are where no form did."""
         found = self.orders.get(frozenset(axis.root for axis in axes_of(spatial)))
         return found if found is not None and len(found) == len(spatial) and same_axes(found, spatial) else spatial
 
     def view(self, name: str) -> View | None:
-        """The view of a value that is not constant."""
+        """Return the view of a value; None where it is constant or its rank is unknown."""
         return self.views.get(name)
 
     def first(self, node: NodeProto) -> View | None:
-        """The view of a node's first operand; None where that is a constant or its rank unknown."""
+        """Return the view of a node's first operand; None where that is a constant or its rank is unknown."""
         return self.views.get(node.input[0]) if node.input else None
 
     def data(self, node: NodeProto) -> View:
-        """The view of a node's first operand; raises UnknownError where that is a constant or its rank unknown."""
+        """Return the view of a node's first operand; raise UnknownError where it is a constant or its rank unknown."""
         if (view := self.first(node)) is None:
             raise UnknownError("the first operand")
         return view
 
     def ask(self, view: View, wanted: Layout) -> None:
-        """Asks for a spatial form where the axes of a value were born, if it has none and those are the axes there."""
+        """Ask for a spatial form where the axes of a value were born, if it has none and those are the axes there."""
         origin = self.views.get(view.origin) if view.spatial_form is None else None
         if origin is not None and same_axes(origin.dims, wanted):
             self.requests.setdefault(view.origin, wanted)
 
     def has_cells(self, view: View) -> bool:
-        """Whether an axis of a value is known to be the cells of a map: those of a graph input are a guess."""
+        """Return whether an axis of a value is known to be cells of a map: those of a graph input are a guess."""
         cells = (axis for axis in axes_of(view.dims) if axis.kind is Kind.SPACE)
         return any(axis.root.rpartition(".")[0] not in self.graph.inputs for axis in cells)
 
     def shape(self, name: str) -> Sequence[Size] | None:
-        """The sizes of a value: its view's, else what shape inference says."""
+        """Return the sizes of a value: its view's, else those of shape inference."""
         view = self.views.get(name)
         if view is not None:
             return [size_of(dim) for dim in view.dims]
@@ -164,14 +164,14 @@ class Context:
         return [Size(size) for size in constant] if constant is not None else self.shapes.get(name)
 
     def constant_shape(self, name: str) -> tuple[int, ...] | None:
-        """A constant's shape: what shape inference says of one that nodes make, so that it need not be computed."""
+        """Return a constant's shape: the inferred one where nodes make it, so that it need not be computed."""
         sizes = self.shapes.get(name)
         if sizes is not None and name in self.graph.producer and all(size.known for size in sizes):
             return tuple(size.coefficient for size in sizes)
         return self.constants.shape(name)
 
     def integers(self, name: str) -> Ints | None:
-        """The values of a small integer tensor, where they are known or a symbol stands for them."""
+        """Return the values of a small integer tensor, where they are known or a symbol stands for them."""
         numbers = self.numbers.get(name)
         if numbers is not None:
             return numbers.as_sizes() if numbers.dtype.kind in "iu" else None
@@ -179,14 +179,14 @@ class Context:
         return None if found is None else tuple(Size(value) for value in found)
 
     def number(self, name: str) -> Numbers | None:
-        """The numbers of an operand, computed or constant; None where they are not known, or many."""
+        """Return the numbers of an operand, computed or constant; None where they are not known, or many."""
         found = self.numbers.get(name)
         return self.constants.numbers(name) if found is None else found
 
     def listed(self, node: NodeProto, name: str, position: int = 1) -> list[int] | None:
-        """An integer list that is an attribute in older opsets and an operand in newer ones; None where it is absent.
+        """Return an integer list, an attribute in older opsets and an operand in newer ones; None where it is absent.
 
-        Raises Unknown where it is there and its values are not known.
+        Raise UnknownError where it is an operand and its values are not known.
         """
         if len(node.input) > position and node.input[position]:
             found = self.integers(node.input[position])
@@ -196,14 +196,14 @@ class Context:
         return ints_attribute(node, name)
 
     def known(self, node: NodeProto, name: str, position: int) -> list[int] | None:
-        """Such a list; None where its values are not known."""
+        """Return the same list as `listed`; None also where its values are not known."""
         try:
             return self.listed(node, name, position)
         except UnknownError:
             return None
 
     def provenance(self, node: NodeProto) -> tuple[Provenance, str]:
-        """Return where the layouts come from of all that a node reads, and the blocking node between, if any."""
+        """Return the provenance of all that a node reads, and the node that blocks the layout, if any."""
         read = list(reads([node]))
         views = [view for name in read if (view := self.views.get(name)) is not None]
         provenance, blocked_by = provenance_of(views)
@@ -211,7 +211,7 @@ class Context:
         return (Provenance.LOST, lost) if provenance is Provenance.NONE and lost else (provenance, blocked_by)
 
     def lost(self, node: NodeProto, known: Sequence[Size] | None = None) -> Inferred:
-        """Outputs over axes of their own: the layout of the operands is not followed past this node.
+        """Lay out the outputs over new axes: the layout of the operands is not followed past this node.
 
         `known` is the shape of the outputs where shape inference has none.
         """
@@ -227,7 +227,7 @@ class Context:
         return Inferred(tuple(views))
 
     def opaque(self, node: NodeProto, *dims: Layout) -> Inferred:
-        """Outputs laid out like this, made by a node that needs the original layout: they have no spatial form."""
+        """Lay out the outputs as `dims`, without a spatial form, for a node that needs the original layout."""
         provenance, blocked_by = self.provenance(node)
         if provenance is Provenance.MAP:
             provenance, blocked_by = Provenance.OPAQUE, label(node)
@@ -235,21 +235,21 @@ class Context:
 
 
 def same_operator(node: NodeProto, view: View, beside: Sequence[str] = (), **changed: object) -> Inferred:
-    """A result with the view of the first operand: the node runs on its spatial form, `beside` other names as they are.
+    """Give the result the first operand's view: the node runs on its spatial form, with `beside` operands as they are.
 
-    `changed` are attributes that are others there.
+    `changed` are attributes with other values there.
     """
     operands: tuple[Operand, ...] = (FormOf(node.input[0]), *map(AsIs, beside))
     return Inferred((view,), Remap(operands, changed) if view.spatial_form is not None else None)
 
 
 def unknown(name: str, rank: int) -> tuple[Size, ...]:
-    """Sizes that nobody knows, one symbol each."""
+    """Return sizes that are not known, one symbol each."""
     return tuple(Size(1, (f"?{name}.{i}",)) for i in range(rank))
 
 
 def size_remedy(graph: Graph, view: Callable[[str], View | None]) -> str:
-    """What helps where a size is not known: the shape of one of the model's inputs, where it is open or not given."""
+    """Return the remedy for an unknown size: give an input of the model its open sizes, else export with fixed ones."""
     given = [name for name in graph.outermost.inputs if name not in graph.outermost.initializers]
     known = [(name, found.dims) for name in given if (found := view(name)) is not None and found.dims]
     for name, dims in known:
@@ -268,19 +268,19 @@ class UnknownError(Exception):
 
 
 def dimension(axis: int, rank: int) -> int:
-    """The dimension that an axis names, counted from the end where it is negative; raises UnknownError for none."""
+    """Return the dimension that an axis (negative from the end) names; raise UnknownError where it is out of range."""
     if not -rank <= axis < rank:
         raise UnknownError(f"axis {axis} of rank {rank}")
     return axis % rank
 
 
 def dimension_of(node: NodeProto, rank: int, default: int) -> int:
-    """The dimension that a node's attribute `axis` names; raises UnknownError for none."""
+    """Return the dimension that a node's attribute `axis` names; raise UnknownError where it is out of range."""
     return dimension(int_attribute(node, "axis", default), rank)
 
 
 Handler = Callable[[Context, NodeProto], Inferred | None]
-"""Infers one node; None says "not in this form", and the layout is lost here."""
+"""The inference of one node; None says "not in this form", and the layout is lost here."""
 
 _Handler = TypeVar("_Handler", bound=Handler)
 
@@ -288,7 +288,7 @@ HANDLERS: dict[str, Handler] = {}
 
 
 def handles(*operators: str) -> Callable[[_Handler], _Handler]:
-    """Registers a handler for operators (with their domain unless that is ONNX's own)."""
+    """Register a handler for operators (with their domain unless that is ONNX's own)."""
 
     def register(handler: _Handler) -> _Handler:
         for name in operators:

@@ -1,4 +1,4 @@
-"""The convolution that a fully connected layer is, on the view of what it reads."""
+"""Fully connected layers as convolutions, on the views of what they read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fc2conv.reasons import Code, Reason
 
 
 def contraction_of(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
-    """The convolution that a layer is on its view, with a kernel that its weight can be."""
+    """Return a layer as a convolution on its view, with a kernel that its weight can be; or why it is not one."""
     hidden = refused or _hidden(ctx, layer, view, k)
     if hidden is not None:
         return hidden
@@ -32,7 +32,7 @@ def contraction_of(ctx: Context, layer: FCLayer, view: View, k: int, refused: Re
         return found
     found = _shared(ctx, view, found)
     if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
-        # Rows of which there may be none are items: a batch may be empty.
+        # Rows that may be absent are items: a batch may be empty.
         rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])
         found = own_frame((rows, *view.dims[1:]), k, ctx.rank)
     if selector := selected(ctx, found.frame[2:]):
@@ -43,7 +43,7 @@ def contraction_of(ctx: Context, layer: FCLayer, view: View, k: int, refused: Re
 
 
 def _hidden(ctx: Context, layer: FCLayer, view: View, k: int) -> Reason | None:
-    """Why no feature map is known to reach a layer, where the scope asks for one."""
+    """Return why no feature map is known to reach a layer, where the scope asks for one."""
     if ctx.every:
         return None
     if view.provenance is Provenance.LOST:
@@ -68,7 +68,7 @@ def _obstructed(ctx: Context, layer: FCLayer, found: Obstacle) -> Reason:
 
 
 def _shared(ctx: Context, view: View, found: Contraction) -> Contraction:
-    """The same with the spatial axes that layers before it gave to such cells, for layers behind it as well."""
+    """Lay out the spatial axes as layers before it did for the same cells, and note its own for layers after it."""
     if found.frame != view.spatial_form and found.frame[2:] == found.rest:
         spatial = ctx.remembered(found.rest)
         return replace(found, frame=(*found.frame[:2], *spatial), rest=spatial)
@@ -78,7 +78,7 @@ def _shared(ctx: Context, view: View, found: Contraction) -> Contraction:
 
 
 def _with_kernel(ctx: Context, layer: FCLayer, view: View, k: int, found: Contraction) -> Contraction | Reason:
-    """The contraction, or that of a 1x1 kernel, to which scales that run along the features fit."""
+    """Return the contraction, or that of a 1x1 kernel, to which scales that run along the features fit."""
     if kernel_of(ctx.constants, layer, found) is not None:
         return found
     whole = own_frame(view.dims, k, ctx.rank)
@@ -91,7 +91,7 @@ def _with_kernel(ctx: Context, layer: FCLayer, view: View, k: int, found: Contra
 
 
 def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | Obstacle | Reason:
-    """One matrix for each index of an axis of the view: groups of a convolution."""
+    """Return the contraction with one matrix for each index of an axis of the view: groups of a convolution."""
     shape = layer.shape
     rank = len(view.dims) + len(layer.k) - 1
     gone = [i for i in sorted(i % rank for i in layer.k) if i != k]
@@ -104,7 +104,7 @@ def _grouped(ctx: Context, layer: FCLayer, view: View, k: int) -> Contraction | 
 
 
 def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:
-    """Asks for a spatial form where the view's axes were born: the value itself, if it will do, or its transpose."""
+    """Ask for a spatial form where the view's axes were born: the value itself, if it will do, or its transpose."""
     origin = ctx.views.get(view.origin)
     if origin is None or view.origin in ctx.requests:
         return

@@ -1,4 +1,4 @@
-"""Axes as long as data says, or as a part of the batch, which may be empty: convolutions have them as their batch."""
+"""Axes as long as data says, or as a part of the batch, and maybe empty: convolutions take them as their batch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fc2conv.ir.graph import label, op
 from fc2conv.layout.axes import Layout, axes_of, size_of
 
 SELECT = frozenset({"NonZero", "Compress", "NonMaxSuppression", "Unique"})
-"""Operators that give as many elements as there are of a kind."""
+"""Operators that select elements: their values decide the size of the result."""
 
 
 def selected(ctx: Context, layout: Layout) -> str:
-    """The node that selects what one of these axes runs over; nothing where there is none."""
+    """Return the node that selects what one of these axes runs over, or "" where there is no selection."""
     seen: set[str] = set()
     values = _births(layout)
     while values:
@@ -29,7 +29,7 @@ def selected(ctx: Context, layout: Layout) -> str:
 
 
 def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
-    """Whether a Slice leaves nothing of a batch of one item."""
+    """Return whether a Slice leaves nothing of a batch of one item."""
     view, starts, ends = ctx.first(node), ctx.known(node, "starts", 1), ctx.known(node, "ends", 2)
     if view is None or starts is None or ends is None or ctx.batch is None or ctx.batch.known:
         return False
@@ -43,5 +43,5 @@ def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
 
 
 def _births(layout: Layout) -> list[str]:
-    """The values at which the axes of unknown size were born; they are named after those."""
+    """Return the values at which the axes of unknown size were born; the axes are named after these."""
     return [axis.root.rpartition(".")[0] for axis in axes_of(layout) if not axis.size.known]

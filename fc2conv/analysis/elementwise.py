@@ -44,7 +44,7 @@ def _clip(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Dropout", "CastLike")
 def _beside_settings(ctx: Context, node: NodeProto) -> Inferred | None:
-    """An operand beside settings: how much is dropped, or the value whose type is taken."""
+    """Run on an operand beside settings: how much is dropped, or the value whose type is taken."""
     view = ctx.data(node)
     if len(node.input) > 2 and node.input[2] and ctx.constants.ints(node.input[2]) != (0,):
         return ctx.opaque(node, *(view.dims for _ in node.output))
@@ -61,7 +61,7 @@ def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("PRelu")
 def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A slope broadcasts to X alone. onnxruntime lets one go beyond, and then takes the result for one of X's shape.
+    """Broadcast the slope to X alone. onnxruntime lets it go beyond, and then takes the result for one of X's shape.
 
     So an open size of X may be 1 where the slope has more, and does not follow from it.
     """
@@ -78,13 +78,13 @@ def _prelu(ctx: Context, node: NodeProto) -> Inferred | None:
     if shape is None:
         return None
     view = fresh(node.output[0], shape, provenance, blocked_by)
-    # Which of the open dimensions is the batch nobody knows, and runtimes have another rank for it: all are items.
+    # Which open dimension is the batch is not known, and runtimes have another rank for it: all are items.
     items = (tuple(a._replace(kind=a.kind if a.size.known else Kind.BATCH) for a in dim) for dim in view.dims)
     return Inferred((replace(view, dims=tuple(items)),))
 
 
 def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Sequence[Size] | None:
-    """The shape of operands that do not agree on their axes: what one of them knows, and their rank at least."""
+    """Return the shape of operands that disagree on axes: the sizes that one of them knows, in their largest rank."""
     shapes = [shape for name in names if (shape := ctx.shape(name)) is not None]
     if len(shapes) < len(names):
         return None
@@ -97,7 +97,7 @@ def _broadcast_shape(ctx: Context, node: NodeProto, names: Sequence[str]) -> Seq
 
 
 def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Before opset 7 an operand was broadcast only on demand, along a named axis."""
+    """Combine operands before opset 7, where one was broadcast only on demand, along a named axis."""
     view = ctx.data(node)
     others = [ctx.view(name) for name in node.input[1:]]
     if int_attribute(node, "broadcast", 0) or any(other is None or other.dims != view.dims for other in others):
@@ -106,7 +106,7 @@ def _before_numpy(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
-    """The result of a broadcasting node, in the axes of its first operand that is not constant, or that is a map."""
+    """Lay out a broadcasting node in the axes of the first operand that has cells of a map, or is not constant."""
     views, shapes = _operands(ctx, names)
     if not views:
         return None
@@ -142,7 +142,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
 
 
 def _operands(ctx: Context, names: Sequence[str]) -> tuple[dict[str, View], list[tuple[int, ...]]]:
-    """The views of operands that are computed, and the shapes of those that are not; nothing where one is unknown."""
+    """Return the views of computed operands, and the shapes of constant ones; both empty where one is unknown."""
     views: dict[str, View] = {}
     shapes: list[tuple[int, ...]] = []
     for name in names:
@@ -156,7 +156,7 @@ def _operands(ctx: Context, names: Sequence[str]) -> tuple[dict[str, View], list
 
 
 def _wider(ctx: Context, names: Sequence[str], plain: View, live: Mapping[str, View]) -> Inferred:
-    """A result that a constant makes larger than its operands takes the requested form, if all broadcast to that.
+    """Lay out a result that a constant makes larger than its operands as requested, if all broadcast to that.
 
     Mul(1 / deviation [N, T, 1], scale [C])      on spatial forms: Mul([N, 1, T, 1], [1, C, 1, 1])
     """
@@ -190,9 +190,9 @@ Moved = tuple[Layout, Layout] | None
 
 
 def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tuple[Layout | None, list[Moved]]:
-    """The spatial form of a broadcast result, and the moves of operands whose forms are laid out in another way.
+    """Return the spatial form of a broadcast result, and the moves of operands whose forms have another layout.
 
-    Spatial forms that broadcast as they are need none. Else the `first` of the operands that have all axes of the
+    Spatial forms that broadcast as they are need no moves. Else the `first` of the operands that have all axes of the
     result decides, and the others of the same axes are moved.
     """
     if all(view.spatial_form is view.dims and len(view.dims) == len(dims) for view in live):
@@ -217,7 +217,7 @@ def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tu
 
 
 def _repeats_the_same(view: View, dims: Layout, form: Layout) -> bool:
-    """Whether what the spatial form of an operand repeats is what the operand itself repeats."""
+    """Return whether what the spatial form of an operand repeats is what the operand itself repeats."""
     if view.spatial_form == form:
         return True
     whole = dict(zip(reversed(view.dims), reversed(dims), strict=False))
@@ -232,7 +232,7 @@ def _once_each(spatial_form: Layout, dims: Layout) -> bool:
 
 
 def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
-    """The result's dimensions where constants are larger than what they are combined with, or may be."""
+    """Return the result's dimensions where constants are larger than what they are combined with, or may be."""
     rank = max([len(dims), *map(len, shapes)])
     out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
     for shape in shapes:
@@ -246,7 +246,7 @@ def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -
 
 
 def _request(ctx: Context, names: Sequence[str]) -> None:
-    """Asks for a spatial form of each operand without one, laid out like that of the first that has one."""
+    """Ask for a spatial form of each operand without one, laid out like that of the first that has one."""
     views = [view for name in names if (view := ctx.view(name)) is not None]
     model = next((view for view in views if view.spatial_form), None)
     if model is None:
@@ -263,7 +263,7 @@ def _request(ctx: Context, names: Sequence[str]) -> None:
 
 
 def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operand | None:
-    """An operand of an elementwise node on spatial forms; None where a constant cannot be laid out for the result."""
+    """Return an operand of an elementwise node on spatial forms; None where a constant cannot be laid out for it."""
     if not ctx.constants.is_constant(name):
         return FormOf(name, move)
     shape = ctx.constant_shape(name)
@@ -272,9 +272,9 @@ def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operan
 
 
 def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Operand | None:
-    """A constant that broadcasts to the result's dimensions, moved so that it broadcasts to the result's spatial form.
+    """Move a constant that broadcasts to the result's dimensions so that it broadcasts to the result's spatial form.
 
-    None where it does not broadcast to them, or not to those of the spatial form.
+    Return None where it does not broadcast to them, or not to those of the spatial form.
     """
     assert result.spatial_form is not None
     if (offset := len(result.dims) - len(shape)) < 0:
@@ -292,9 +292,9 @@ def relaid(constant: str | np.ndarray, shape: Sequence[int], result: View) -> Op
 
 @cached
 def _broadcast_form(shape: tuple[int, ...], source: Layout, spatial_form: Layout) -> tuple[Layout, Layout] | None:
-    """The layout of a constant, and that in which it broadcasts to a spatial form; None where it does not.
+    """Return the layout of a constant, and that in which it broadcasts to a spatial form; None where it cannot.
 
-    The kinds of their axes are nobody's concern.
+    The kinds of the axes do not matter.
     """
     both = refine(source, spatial_form)
     if both is None:
@@ -308,7 +308,7 @@ def _broadcast_form(shape: tuple[int, ...], source: Layout, spatial_form: Layout
 
 @handles("com.microsoft::BiasGelu", "com.microsoft::FastGelu")
 def _biased_gelu(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Gelu(x + b) with one b per feature of the last dimension; the operators take that vector in no other shape."""
+    """Compute Gelu(x + b) with one b per feature of the last dimension; the operators take b in no other shape."""
     gelu = "Gelu" if node.op_type == "BiasGelu" else "FastGelu"
     names = [name for name in node.input if name]
     if len(names) == 1:

@@ -55,9 +55,9 @@ Operand = FormOf | AsIs | Relaid | NewInts
 
 @dataclass(frozen=True)
 class Step:
-    """One node on spatial forms; an operand that is a number is the result of the step there, -1 of the one before.
+    """One node on spatial forms; a number n as an operand is the result of step n, -1 of the step before.
 
-    `makes` is the place of the result of the node that the step makes; the last step makes the first result.
+    `makes` is the position of the node's result that the step makes; the last step makes the first result.
     """
 
     op_type: str
@@ -149,7 +149,7 @@ class Facts:
     """The inference's answer for one scope; `nodes` is parallel to `Graph.nodes`.
 
     `requests` are spatial forms that would let further nodes run on spatial forms, by the value at which they would be
-    made. `sizes` are those that weights fix of symbols.
+    made. `sizes` are the sizes that weights fix for symbols.
     """
 
     views: Mapping[str, View]

@@ -26,7 +26,7 @@ _ADD_IT = "Export the model with an Add behind the layer in place of its addend,
 
 
 def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[View | None, LayerFacts]:
-    """The view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
+    """Return the view of a layer's result, and the layer as a convolution or the reason why it cannot be one.
 
     `refused` is a reason known before (the caller excluded the layer, or its type has no Conv).
     """
@@ -59,21 +59,21 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
 
 
 def _other_rank(layer: FCLayer, view: View) -> Reason | None:
-    """The reason for an input of an Einsum that has more dimensions or fewer than its term."""
+    """Refuse an Einsum's input that has more dimensions or fewer than its term; return None for any other."""
     if op(layer.node) != "Einsum" or einsum.fits(layer, len(view.dims)):
         return None
     return Reason(Code.WEIGHT_SHAPE, label(layer.node), f"the input has {len(view.dims)} dimensions, its term others")
 
 
 def _summed(layer: FCLayer, view: View) -> tuple[int, ...]:
-    """The dimensions of the input that are summed over."""
+    """Return the dimensions of the input that are summed over."""
     return (0,) if len(view.dims) == 1 else tuple([k % len(view.dims) for k in layer.k])
 
 
 def _together(layer: FCLayer, view: View) -> tuple[View, int]:
-    """The input with what is summed over as one dimension, in the order of the weight's rows, and which that is.
+    """Return the input with what is summed over as one dimension, and the position of that dimension.
 
-    A sum over several dimensions is one over their product.
+    Its axes are in the order of the weight's rows. A sum over several dimensions is one over their product.
     """
     first, *rest = sorted(summed := _summed(layer, view))
     if not rest:
@@ -84,7 +84,7 @@ def _together(layer: FCLayer, view: View) -> tuple[View, int]:
 
 
 def _misfit(ctx: Context, layer: FCLayer, view: View) -> Reason | None:
-    """The reason for an input that the weight cannot be multiplied with."""
+    """Return why the weight cannot be multiplied with the input; None where it can be."""
     node, shape, inferred, real = layer.node, layer.shape, ctx.shapes.get(layer.x), list(map(size_of, view.dims))
     if empty([*(inferred or ()), *real]):
         return Reason(Code.NO_ELEMENTS, label(node), f"input {layer.x}")
@@ -101,13 +101,13 @@ def _misfit(ctx: Context, layer: FCLayer, view: View) -> Reason | None:
 
 
 def _agree(inferred: Sequence[Size], real: Sequence[Size]) -> bool:
-    """Whether what runtimes infer before they run a node may be the shape that it has."""
+    """Return whether the shape that runtimes infer before they run a node may be the shape that it has."""
     pairs = zip(inferred, real, strict=False)
     return len(inferred) == len(real) and all(a == b or not (a.known and b.known) for a, b in pairs)
 
 
 def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | None:
-    """What the weight knows of the sizes of the axes that it meets."""
+    """Return the view with the sizes that the weight gives to the axes that it meets."""
     if view is None or not view.dims or op(layer.node) == "Einsum":
         return view  # an Einsum broadcasts an axis of size 1, so that its weight knows nothing of the input's
     for k, row in zip(_summed(layer, view), layer.matrix.rows, strict=True):
@@ -126,9 +126,9 @@ def _with_known_size(ctx: Context, layer: FCLayer, view: View | None) -> View | 
 
 
 def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reason) -> View:
-    """The result's view: the outputs in the place of what was summed over, in the tensor and in the spatial form.
+    """Return the result's view, with the outputs instead of what was summed over, also in the spatial form.
 
-    The outputs are one axis, of which each dimension of the result that holds outputs has its part.
+    The outputs are one axis, and each dimension of the result that holds outputs has its part of that axis.
     """
     sizes = [Size(size) for size in layer.output_sizes]
     new: Dim = (Axis(f"{layer.output}.m", product(sizes)),)
@@ -155,7 +155,7 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
 
 
 def _widen(layer: FCLayer, view: View, dims: list[Dim]) -> None:
-    """Gives the result the weight's batch where the input has one item for all of its matrices, or may have."""
+    """Give the result the weight's batch where the input has one item for all of its matrices, or may have."""
     if op(layer.node) == "Einsum":
         return  # its letters say where its dimensions are
     lead = layer.shape[: -layer.matrix.rank]
@@ -166,7 +166,7 @@ def _widen(layer: FCLayer, view: View, dims: list[Dim]) -> None:
 
 
 def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | None:
-    """Gemm's C where it is not one value per output: an operand of an Add on the result's spatial form."""
+    """Return Gemm's C where it is not one value per output: an operand of an Add on the result's spatial form."""
     if layer.addend is None:
         return None
     name, node = layer.addend, label(layer.node)

@@ -24,30 +24,30 @@ from fc2conv.layout.relayout import conversion
 from fc2conv.layout.view import View
 
 IMAGE_RANK = 4
-"""Dimensions of a graph input that is taken for a picture."""
+"""The least rank of a graph input that is taken for a picture."""
 KERNELS: Mapping[str, int] = {**CONVOLUTIONS, "ConvTranspose": 1}
-"""Convolutions, and those that make a map larger, with the place of the kernel."""
+"""Convolutions, and the transposed one, with the position of the kernel among the operands."""
 POOLS = frozenset(
     "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool InstanceNormalization".split()
 )
 GLOBAL = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 _ONE_MORE = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
-"""What an attribute says of the dimension that is new."""
+"""The value of each attribute for the new dimension."""
 
 
 def higher(layout: Layout, at: int = 2) -> Layout:
-    """A map of one dimension with a height of 1, or with a width of 1 where that is what is new `at` 3."""
+    """Add a height of 1 to a map of one dimension, or a width of 1 where the new dimension is `at` 3."""
     return (*layout[:at], (), *layout[at:]) if len(layout) == 3 else layout
 
 
 def new_dimension(view: View | None) -> int:
-    """Where the new dimension of a map goes: it is the height, but for a map whose spatial form has a width of 1."""
+    """Return where the new dimension of a map goes: the height, or the width if its spatial form has a width of 1."""
     column = view is not None and len(view.dims) == 3 and view.spatial_form == higher(view.dims, 3)
     return 3 if column else 2
 
 
 def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
-    """The node on a map with a height of 1; None where it has no such form, or its input no such spatial form yet."""
+    """Run the node on a map with a height of 1; return None where it cannot, or its input is not yet in that form."""
     kind = op(node)
     if kind in GLOBAL and _over_cells(view):
         return Remap((FormOf(node.input[0]),))
@@ -73,9 +73,9 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
 
 
 def as_map(ctx: Context, view: View) -> View:
-    """A graph input as the map that a node reads; one that none reads is a picture if it has enough dimensions.
+    """Return a graph input as the map that a node reads, else as a picture if it has enough dimensions.
 
-    Its dimensions are items, channels and cells in the order in which they are read, behind a Transpose too.
+    Its dimensions are items, channels and cells in the order in which they are read, after a Transpose too.
     """
     order, kind = next(_readings(ctx, view), (list(range(len(view.dims))), ""))
     if len(view.dims) < (2 if kind else IMAGE_RANK):
@@ -87,7 +87,7 @@ def as_map(ctx: Context, view: View) -> View:
 
 
 def _readings(ctx: Context, view: View) -> Iterator[tuple[list[int], str]]:
-    """The orders in which convolutions and pools read the dimensions of a graph input, with the operator."""
+    """Yield the orders in which convolutions and pools read the dimensions of a graph input, with the operator."""
     rank = len(view.dims)
     for node in _readers(ctx, view.origin):
         if _reads_map(node):
@@ -107,12 +107,12 @@ def _reads_map(node: NodeProto) -> bool:
 
 
 def rises(ctx: Context, kind: str) -> bool:
-    """Whether the result of an operator on a map of one dimension has a spatial form of two."""
+    """Return whether the result of an operator on a map of one dimension has a spatial form of two."""
     return ctx.lifts or (ctx.rank == 2 and kind in POOLS)
 
 
 def _over_cells(view: View | None) -> bool:
-    """Whether a map of one dimension has a spatial form that holds its cells, in any order, as a mean needs none."""
+    """Return whether a 1-D map has a spatial form with its cells, in any order, as a global pool needs no order."""
     return (
         view is not None
         and len(view.dims) == 3

@@ -20,7 +20,7 @@ KEPT = 4
 
 
 Place = tuple["Traced[Any, Any]", Any]
-"""A key of a dictionary."""
+"""A dictionary and a key of it."""
 
 
 class Notes:
@@ -120,7 +120,7 @@ class Memory:
 
 
 def _as_before(written: dict[Place, Any], answers: Sequence[Answer]) -> None:
-    """Put views that were written before in the place of identical ones, so that their readers see no change."""
+    """Replace written views by identical ones that were written before, so that their readers see no change."""
     for (traced, key), value in written.items():
         if isinstance(value, View):
             old = (answer.written.get((traced, key)) for answer in answers)

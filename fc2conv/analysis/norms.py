@@ -24,7 +24,7 @@ from fc2conv.layout.axes import Kind, Layout, kind_of, same_axes, size_of
 from fc2conv.layout.view import View
 
 NORM_EPSILON, SKIP_EPSILON = 1e-5, 1e-12
-"""What is added to the variance where a node does not say."""
+"""What is added to the variance where the node has no attribute for it."""
 
 _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, *_NARROW)
@@ -45,7 +45,7 @@ NORMS = (
 
 @handles(*NORMS)
 def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A norm of the channels needs them as the last dimension, and asks nothing of the others."""
+    """Lay out a norm of the channels, which needs them as the last dimension and asks nothing of the others."""
     if (whole := _of_whole_map(ctx, node)) is not None:
         return whole
     found, view = _shape_keeping(ctx, node), ctx.data(node)
@@ -72,7 +72,7 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _of_whole_map(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A norm of all that an item of a map has, in whatever order: the factors alone have one."""
+    """Run a norm over all elements of an item of a map on the spatial form; only the factors depend on their order."""
     view = ctx.data(node)
     if view.spatial_form is None or not any(view.spatial_form[2:]) or len(node.output) > 1:
         return None
@@ -89,12 +89,12 @@ def _of_whole_map(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _of_last(node: NodeProto, view: View) -> bool:
-    """Whether a norm is one of the last dimension, and gives nothing else."""
+    """Return whether a norm is one of the last dimension, and has no further result."""
     return len([*filter(None, node.output)]) == 1 and dimension_of(node, len(view.dims), -1) == len(view.dims) - 1
 
 
 def of_channels(node: NodeProto, view: View | None) -> bool:
-    """Whether a node is a norm of the channels of a map in this view, which reductions could do there."""
+    """Return whether a node is a norm of the channels of a map in this view, which reductions could compute there."""
     form = None if view is None or op(node) not in NORMS or not _of_last(node, view) else view.spatial_form
     return form is not None and view is not None and form[1] == view.dims[-1]
 
@@ -102,7 +102,7 @@ def of_channels(node: NodeProto, view: View | None) -> bool:
 def _reductions(
     ctx: Context, node: NodeProto, result: View, x: Operand | int, scale: str, bias: str, before: tuple[Step, ...] = ()
 ) -> tuple[Step, ...]:
-    """A norm over the channels of a map as reductions over axis 1, behind the steps `before`; none where it has none.
+    """Compute a norm over the channels of a map by reductions over axis 1, after the steps `before`; () if impossible.
 
     Numbers of fewer bits than float32 are normalized in float32, and scaled in their own type, as the operator has it.
     """
@@ -145,14 +145,14 @@ def _reductions(
 
 @handles(*SHAPE_KEEPING)
 def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred:
-    """Needs the original layout, and its first result is laid out like its first operand."""
+    """Lay out the first result like the first operand; the node needs the original layout."""
     inferred = ctx.opaque(node, ctx.data(node).dims)
     return Inferred((*inferred.views, *ctx.lost(node).views[1:]))
 
 
 @handles("ScatterElements", "ScatterND")
 def _scattered(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Dimensions that are scattered into: of cells where those that are scattered are as many cells."""
+    """Lay out the dimensions that are scattered into: they are cells where the updates have as many cells."""
     view, scattered = ctx.data(node), ctx.view(node.input[2])
     if view is None:
         return None
@@ -171,14 +171,14 @@ def _scattered(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization")
 def _skipping(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Normalizes a sum, and gives the sum itself as the fourth result."""
+    """Lay out a norm of a sum; the fourth result is the sum itself."""
     found = _shape_keeping(ctx, node)
     views = tuple(found.views[0] if i == 3 else view for i, view in enumerate(found.views))
     return (_skipping_on_map(ctx, node, views) if ctx.norms else None) or Inferred(views)
 
 
 def _skipping_on_map(ctx: Context, node: NodeProto, views: tuple[View | None, ...]) -> Inferred | None:
-    """The sum and its norm on the map; None where there is no map, or where one of the other results is read."""
+    """Compute the sum and its norm on the map; return None without a map, or where another result is read."""
     simple = "Simplified" in node.op_type
     given = [*node.input, "", "", ""]
     scale, rest = given[2], given[3:5]
@@ -202,7 +202,7 @@ def _skipping_on_map(ctx: Context, node: NodeProto, views: tuple[View | None, ..
 
 @handles("BatchNormalization")
 def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
-    """y = (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
+    """Compute (x - mean) * scale / sqrt(variance + epsilon) + bias, with one value of each per index of dimension 1."""
     view = ctx.data(node)
     if len(view.dims) < 2:
         return None
@@ -225,7 +225,7 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def norm_factors(node: NodeProto, arrays: Sequence[np.ndarray | None], rank: int) -> list[np.ndarray] | None:
-    """The factor and the addend of a BatchNormalization with these parameters, rounded once; None where it has none."""
+    """Return the factor and the addend of a BatchNormalization, rounded once; None where its parameters do not fit."""
     known = [array for array in arrays if array is not None]
     if len(known) < 4 or len({array.shape for array in known}) > 1:
         return None

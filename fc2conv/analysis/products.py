@@ -1,4 +1,4 @@
-"""Products of two activations, such as those of attention."""
+"""Products of two activations, for example those of attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fc2conv.layout.view import View
 
 @handles("Einsum")
 def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Each dimension of the result is the first operand's that has its letter."""
+    """Lay out each dimension of the result as the first operand's that has its letter."""
     terms, result = equation(node)
     if any(len(set(term)) < len(term) or ELLIPSIS in term for term in [*terms, result]):
         return None
@@ -35,12 +35,12 @@ def _einsum(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 _RIGHT = {"QLinearMatMul": 3}
-"""Where the right operand is not the second."""
+"""The position of the right operand where it is not the second."""
 
 
 @handles("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "com.microsoft::FusedMatMul")
 def _product(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A product of two activations takes its leading dimensions from the left operand and its last from the right."""
+    """Lay out a product of two activations: the leading dimensions are the left operand's, the last the right one's."""
     names = node.input[0], node.input[_RIGHT.get(op(node), 1)]
     left, right = (_turned(ctx.view(name), node, side) for name, side in zip(names, "AB", strict=True))
     if left is None or right is None or len(right.dims) > len(left.dims):
@@ -55,7 +55,7 @@ def _product(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _written_transposed(ctx: Context, node: NodeProto, left: View, right: View, result: View) -> Inferred | None:
-    """V' P' in the place of P V, whose spatial form is asked for.
+    """Compute V' P' instead of P V, where the spatial form of the result is asked for.
 
     P V, then Transpose, Reshape to tokens      on spatial forms: V' P' = (P V)', which is a Reshape away from channels
     """
@@ -75,9 +75,9 @@ def _written_transposed(ctx: Context, node: NodeProto, left: View, right: View, 
 
 
 def _turned(view: View | None, node: NodeProto, side: str) -> View | None:
-    """An operand as it is multiplied: with its last two dimensions exchanged where an attribute says so.
+    """Return an operand as it is multiplied: with its last two dimensions exchanged where an attribute says so.
 
-    None where it has fewer, or its matrices are not in the last two.
+    Return None where it has fewer, or its matrices are not in the last two.
     """
     if view is None or len(view.dims) < 2 or int_attribute(node, f"transBatch{side}", 0):
         return None

@@ -35,7 +35,7 @@ def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles(*BLOCKED)
 def _blocked(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Blocks of one dimension, which must be whole on the spatial form, or on one that is asked for.
+    """Lay out blocks of one dimension, which must be whole on the spatial form, or on one that is asked for.
 
     (c h w) in blocks      on spatial forms: Reshape to [N, (c h w), 1, 1], in blocks along axis 1
     """
@@ -59,14 +59,14 @@ def _blocked(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("DynamicQuantizeLinear")
 def _dynamic(ctx: Context, node: NodeProto) -> Inferred | None:
-    """The scale and the zero point come from the least and the greatest element, wherever they are."""
+    """Run on the spatial form: scale and zero point come from the least and the greatest element, wherever they are."""
     view = ctx.data(node)
     scalars = tuple(View((), (), Provenance.NONE, name) for name in node.output[1:])
     return Inferred((view, *scalars), same_operator(node, view).recipe)
 
 
 def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> Inferred | None:
-    """What was found for the numbers of a node, which are at these places among scales and zero points."""
+    """Put what was found for the numbers of a node at these places, among scales and zero points."""
     if found is None or not isinstance(found.recipe, Remap):
         return found
     operands: list[Operand] = [AsIs(name) for name in node.input]
@@ -82,19 +82,19 @@ def _unary(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("com.microsoft::QLinearSoftmax")
 def _softmax(ctx: Context, node: NodeProto) -> Inferred | None:
-    """The attribute `opset` says in which operator set's meaning."""
+    """Lay out a Softmax as the operator set in the attribute `opset` defines it."""
     return _among(node, softmax(ctx, node, int_attribute(node, "opset", 13)), [0])
 
 
 @handles(*(f"com.microsoft::{name}" for name in ("QLinearAdd", "QLinearMul", "QLinearWhere")))
 def _broadcast(ctx: Context, node: NodeProto) -> Inferred | None:
-    """QLinearAdd(A, scale, zero point, B, ...), QLinearWhere(condition, X, scale, zero point, Y, ...)."""
+    """Lay out QLinearAdd(A, scale, zero point, B, ...), QLinearWhere(condition, X, scale, zero point, Y, ...)."""
     places = (0, 1, 4) if node.op_type == "QLinearWhere" else (0, 3)
     return _among(node, combined(ctx, node, [node.input[i] for i in places]), places)
 
 
 @handles("com.microsoft::QLinearConcat")
 def _concat(ctx: Context, node: NodeProto) -> Inferred | None:
-    """QLinearConcat(Y_scale, Y_zero_point, then each part with its scale and zero point)."""
+    """Lay out QLinearConcat(Y_scale, Y_zero_point, then each part with its scale and zero point)."""
     places = range(2, len(node.input), 3)
     return _among(node, side_by_side(ctx, node, [node.input[i] for i in places]), places)

@@ -1,4 +1,4 @@
-"""Says of an operand of unknown rank where its shape is lost, and how it is given."""
+"""Reasons for operands of unknown rank: where the shape is lost, and how it is given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHAPED_BY = {
     **dict.fromkeys(("Reshape", "Expand", "Tile", "Resize", "Upsample", "Slice", "Pad", "TopK"), 1),
     **dict.fromkeys(("ConstantOfShape", "Range"), 0),
 }
-"""How many operands give the result its shape by their own; of the others the values count."""
+"""How many operands give the result its shape by their own shape; the others do so by their values."""
 
 _TAKE_TENSORS = "Cut the model behind what takes the input apart, so that its inputs are tensors."
 _SQUEEZED = "Give the Squeeze its axes, as it removes each open size that is 1; or write the sizes with --static."
@@ -23,7 +23,7 @@ _SETTLE = (
 
 
 def rankless(ctx: Context, layer: FCLayer, name: str) -> Reason:
-    """Say of an operand of which not even the rank is known where its shape is lost, and how it is given."""
+    """Return a Reason that says where the shape of an operand of unknown rank is lost, and how it is given."""
     node, value = _unshaped(ctx, name)
     maker = ctx.graph.made_by(value)
     chosen = maker is not None and op(maker) == "If"
@@ -46,7 +46,7 @@ def _is_tensor(ctx: Context, name: str) -> bool:
 
 
 def _features(layer: FCLayer) -> str:
-    """The sizes of a matrix that a layer may read."""
+    """Return the sizes of a matrix that a layer may read."""
     return ",".join(["0", *(str(layer.shape[row]) for row in layer.matrix.rows)])
 
 
@@ -62,7 +62,7 @@ def _unshaped(ctx: Context, name: str) -> tuple[str, str]:
 
 
 def _may_be_tensor(ctx: Context, name: str) -> bool:
-    """Whether a value may be a tensor: no operator makes a sequence, a map or an optional value of it."""
+    """Return whether a value may be a tensor: no operator makes a sequence, a map or an optional value of it."""
     maker = ctx.graph.made_by(name)
     if maker is not None and op(maker) == "Loop" and (i := list(maker.output).index(name) + 2) < len(maker.input):
         return _may_be_tensor(ctx, maker.input[i])
@@ -71,7 +71,7 @@ def _may_be_tensor(ctx: Context, name: str) -> bool:
 
 
 def with_known_sizes(ctx: Context, name: str) -> str:
-    """The remedy where an input of the model gives the sizes of a value, or of what that is made of; "" for none."""
+    """Return the remedy where an input of the model gives the sizes of a value, or of what it is made of; else ""."""
     while (node := ctx.graph.made_by(name)) is not None:
         own = _SHAPED_BY.get(op(node), len(node.input))
         said = (each for each in node.input[own:] if each and ctx.number(each) is None)

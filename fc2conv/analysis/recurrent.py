@@ -1,6 +1,6 @@
 """Recurrent layers: their results have the items and the steps of what they read, and features of their own.
 
-The layout nodes directly behind one stay: other tools know an LSTM by the Transpose and Squeeze of its exporter.
+The layout nodes directly after one stay: other tools know an LSTM by the Transpose and Squeeze of its exporter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 @handles(*RECURRENT)
 def _recurrent(ctx: Context, node: NodeProto) -> Inferred:
-    """Y is [steps, directions, items, features], or with layout 1 [items, steps, directions, features]."""
+    """Lay out Y as [steps, directions, items, features], or with layout 1 as [items, steps, directions, features]."""
     lost, view = ctx.lost(node), ctx.first(node)
     if view is None or len(view.dims) != 3:
         return lost
@@ -35,7 +35,7 @@ def _recurrent(ctx: Context, node: NodeProto) -> Inferred:
 
 
 def _with(view: View, known: dict[int, Dim]) -> View:
-    """The view with other axes in some dimensions, where nothing says that they have another size."""
+    """Return the view with other axes in some dimensions, where no known size contradicts them."""
     dims: Layout = tuple(known.get(i, dim) for i, dim in enumerate(view.dims))
     pairs = ((size_of(old), size_of(new)) for old, new in zip(view.dims, dims, strict=True))
     fits = all(old == new or not (old.known and new.known) for old, new in pairs)
@@ -43,9 +43,9 @@ def _with(view: View, known: dict[int, Dim]) -> View:
 
 
 def directly_behind(ctx: Context, node: NodeProto) -> bool:
-    """Whether a layout node reads the result of a recurrent layer, or only others of its exporter are between.
+    """Return whether a layout node reads a recurrent layer's result, or only others of its exporter are between.
 
-    A Reshape behind another is the network's own.
+    A Reshape after another is the network's own.
     """
     graph, kind, name = ctx.graph, op(node), node.input[0]
     while kind in _RESHAPES or kind == "Transpose":

@@ -18,7 +18,7 @@ REDUCTIONS = (
 ).split()
 AXES_ARE_OPERANDS_FROM = {"ReduceSum": 13}
 OF_POOLS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
-"""What pooling over cells is over channels, or parts of them."""
+"""The reduction that does over channels, or parts of them, what a pool does over cells."""
 
 
 @handles(*REDUCTIONS)
@@ -50,13 +50,13 @@ def _runs(ctx: Context, node: NodeProto, data: FormOf, places: tuple[int, ...], 
 
 
 def summed_up(ctx: Context, name: str) -> bool:
-    """Whether reductions alone read a value: its tokens need not be a picture."""
+    """Return whether reductions alone read a value: its tokens need not be a picture."""
     readers = [op(ctx.graph.nodes[i]) for i in ctx.graph.uses.get(name, ())]
     return bool(readers) and set(readers) <= set(REDUCTIONS)
 
 
 def channel_mean(ctx: Context, data: Operand | int) -> Step:
-    """The mean over the channels of a spatial form, or of the result of a step."""
+    """Compute the mean over the channels of a spatial form, or of the result of a step."""
     return _step(ctx, "ReduceMean", data, (1,))
 
 
@@ -67,7 +67,7 @@ def _step(ctx: Context, kind: str, data: Operand | int, places: tuple[int, ...])
 
 
 def of_tokens(ctx: Context, node: NodeProto, view: View) -> Inferred | None:
-    """A global pool of tokens, whose cells are the channels of their map, as a reduction; None for any other.
+    """Compute a global pool of tokens, whose cells are the channels of their map, by a reduction; None for any other.
 
     GlobalAveragePool [N, L, C] -> ReduceMean over dimension 1 of [N, C, H, W]
     """
@@ -80,7 +80,7 @@ def of_tokens(ctx: Context, node: NodeProto, view: View) -> Inferred | None:
 
 
 def _behind_channels(node: NodeProto, view: View, places: tuple[int, ...]) -> View:
-    """The view of what is reduced over some places: behind those of the channels it is behind a LayerNormalization."""
+    """Return the view after a reduction over `places`; one over channels hides the layout like a LayerNormalization."""
     assert view.spatial_form is not None
     view = replace(view, spatial_form=tuple(() if i in places else dim for i, dim in enumerate(view.spatial_form)))
     if 1 in places and view.provenance is Provenance.MAP:
@@ -89,7 +89,7 @@ def _behind_channels(node: NodeProto, view: View, places: tuple[int, ...]) -> Vi
 
 
 def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: set[Axis]) -> Inferred:
-    """A sum over parts of the tokens (a pool over windows): they are dimensions of their own for it.
+    """Compute a reduction over parts of the tokens (a pool over windows), which become dimensions of their own.
 
     [N, C, H, W], H = 4 x 7 -> Reshape [N, C, 4, 7, W] -> the reduction of dimension 2 -> [N, C, 7, W]
     """
@@ -115,10 +115,10 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
 
 
 def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:
-    """The dimensions of the spatial form that are summed over; None where one is so in part, or none is."""
+    """Return the spatial form's dimensions that are summed over; None where one is so in part, or no dimension is."""
     assert view.spatial_form is not None
     if not summed:
-        # A sum over dimensions of size 1 still applies its function (the L1 norm is |x|): any such dimension does.
+        # A sum over dimensions of size 1 still applies its function (the L1 norm is |x|): any of them does.
         one = next((i for i, dim in enumerate(view.spatial_form) if i > 1 and not dim), None)
         return None if one is None else (one,)
     both = refine(view.spatial_form, tuple((axis,) for axis in summed))

@@ -1,7 +1,7 @@
 """Nodes that only regroup or reorder dimensions: on the spatial form they vanish.
 
-Flatten, Reshape, Squeeze, Unsqueeze, Transpose. A dimension is a product of axes; a transpose permutes
-dimensions, every other one cuts the same axes at other places.
+Flatten, Reshape, Squeeze, Unsqueeze, Transpose. A dimension is a product of axes. A Transpose permutes
+dimensions; every other node cuts the same axes at other places.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fc2conv.layout.view import Provenance, View, settled
 
 
 def same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
-    """The same elements in other dimensions; None where these are not known."""
+    """Return the same elements in other dimensions; None where these are not known."""
     if dims is None:
         return None
     result = view.with_dims(dims)
@@ -41,13 +41,13 @@ def same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None
 
 
 def _is_map(dims: Layout) -> bool:
-    """Whether dimensions are items of the batch, channels, and cells of a map."""
+    """Return whether dimensions are items of the batch, channels, and cells of a map."""
     places = ((Kind.BATCH, dims[:1]), (Kind.SPACE, dims[2:]))
     return all(kind_of(dim) is kind for kind, part in places for dim in part if dim)
 
 
 def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
-    """The spatial form with the cells of its map in the order in which one dimension, the tokens, holds them all.
+    """Return the spatial form with its cells in the order in which one dimension, the tokens, holds them all.
 
     A network that sorts its tokens once (by windows that it pools later) then does so once on spatial forms as well.
     """
@@ -66,7 +66,7 @@ def _reordered(ctx: Context, spatial_form: Layout, dims: Layout) -> Layout:
 
 
 def grouped_like(spatial_form: Layout, dims: Layout, rank: int) -> Layout:
-    """The spatial form with its spatial axes grouped as the tensor's dimensions do, where their order is the same.
+    """Group the spatial axes of a spatial form as the tensor's dimensions do, where their order is the same.
 
     So tokens ((n), (h w), (c)) have the spatial form (n, c, h w) of rank 1 or (n, c, 1, h w), and a map (n, c, h, w).
     """
@@ -109,7 +109,7 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
-    """The shape of a value, with its batch from the spatial form; None where another size is not known.
+    """Compute the shape of a value, with its batch from the spatial form; None where another size is not known.
 
     So the original is not made for its shape alone.
     """
@@ -130,7 +130,7 @@ def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
 
 
 def resolved(node: NodeProto, view: View, target: tuple[Size, ...]) -> list[Size | None]:
-    """A Reshape's target with 0 replaced by the size that it copies, and -1 by None."""
+    """Return a Reshape's target with 0 replaced by the size that it copies, and -1 by None."""
     out: list[Size | None] = []
     for i, size in enumerate(target):
         if size == Size(0) and not int_attribute(node, "allowzero", 0):

@@ -26,7 +26,7 @@ _OF_SOME_AXES = frozenset(["axes", "keep_aspect_ratio_policy"])
 
 @handles("Expand")
 def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
-    """What is repeated along new axes has the spatial form that is asked for, if each of those is a dimension of it."""
+    """Lay out what is repeated along new axes as the requested spatial form, if each of them is a dimension of it."""
     if (found := _unrepeated(ctx, node) or _of_constant(ctx, node) or _expanded_as(ctx, node)) is not None:
         return found
     found, view, wanted = _resized(ctx, node), ctx.data(node), ctx.requested.get(node.output[0])
@@ -42,7 +42,7 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _unrepeated(ctx: Context, node: NodeProto) -> Inferred | None:
-    """What is asked for in its own sizes is the same value, as [N, 1, 1, C] by a shape that was computed for it."""
+    """Elide an Expand to the value's own sizes, as of [N, 1, 1, C] by a shape that was computed for it."""
     view, asked = ctx.first(node), ctx.integers(node.input[1])
     if view is None or view.spatial_form is None or asked is None:
         return None
@@ -54,7 +54,7 @@ def _unrepeated(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A constant that is repeated (a class token for each item) is laid out as the spatial form that is asked for.
+    """Lay out a constant that is repeated (a class token for each item) as the spatial form that is asked for.
 
     Expand([1, 1, C], [N, 1, C])          on spatial forms: Expand([1, C, 1, 1], [N, 1, 1, 1])
     """
@@ -89,7 +89,7 @@ def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A value that is repeated to the shape of another has its axes and its spatial form, as |x| in x / |x|."""
+    """Give a value that is repeated to the shape of another the axes and spatial form of that, as |x| in x / |x|."""
     view, shape, asked = ctx.first(node), ctx.shapes.get(node.output[0]), ctx.integers(node.input[1])
     if view is None or view.spatial_form is None or shape is None:
         return None
@@ -120,7 +120,7 @@ def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _of_that_shape(ctx: Context, node: NodeProto) -> Iterator[tuple[str, bool]]:
-    """Values that may have the shape of an Expand's result: the one whose shape it asks for, and those it meets."""
+    """Yield values that may have the shape of an Expand's result: the one whose shape it asks for, those it meets."""
     maker = ctx.graph.made_by(node.input[1])
     if maker is not None and op(maker) == "Shape" and not maker.attribute:
         yield maker.input[0], True
@@ -130,7 +130,7 @@ def _of_that_shape(ctx: Context, node: NodeProto) -> Iterator[tuple[str, bool]]:
 
 @handles("Pad")
 def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
-    """What is padded is an axis of its own, where the spatial form holds the dimension as it is."""
+    """Make each padded dimension a new axis, where the spatial form holds the dimension as it is."""
     found, view, pads = _resized(ctx, node), ctx.data(node), ctx.known(node, "pads", 1)
     shape = ctx.shapes.get(node.output[0])
     if found is None or view.spatial_form is None or view.free or pads is None or shape is None:
@@ -156,7 +156,7 @@ def _pad(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("Tile", "Resize", "Upsample")
 def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Dimensions of a spatial form that is not the value itself, longer as they are in the value: [N, C, 1, L]."""
+    """Resize dimensions of a spatial form that is not the value itself as those of the value: [N, C, 1, L]."""
     found, view, shape = _resized(ctx, node), ctx.data(node), ctx.shapes.get(node.output[0])
     if found is None or view.spatial_form is None or view.free or shape is None:
         return found
@@ -181,7 +181,7 @@ def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
 def _each(
     ctx: Context, node: NodeProto, places: Mapping[int, int], count: int, rank: int
 ) -> tuple[Operand, ...] | None:
-    """The operands behind the first for the dimensions of a spatial form: how often, the scales, or the sizes.
+    """Return the operands after the first for a spatial form's dimensions: how often, the scales, or the sizes.
 
     In the node there is one for each of `count` dimensions.
     """
@@ -202,7 +202,7 @@ def _each(
 
 
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Dimensions whose size stays are kept; those that change are axes of their own. Of a map it makes a map."""
+    """Keep dimensions whose size stays, and replace those that change by new axes; return a map for a map."""
     view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
     if shape is None or len(shape) < len(view.dims):
         return None

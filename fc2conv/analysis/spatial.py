@@ -25,15 +25,15 @@ MAPS = (
     "com.microsoft.nchwc::ReorderOutput"
 ).split()
 _LRN = 4
-"""Dimensions of what LRN reads."""
+"""The rank of LRN's operand."""
 _BEGINS = frozenset((*MAPS, *LAYER_OPERATORS))
-"""Where a map or the result of a layer begins."""
+"""The operators at which a map or the result of a layer begins."""
 ITEMS_CHANGE = {"RoiAlign", "MaxRoiPool", "AffineGrid"}
 
 
 @handles("LRN", "InstanceNormalization", "GroupNormalization")
 def _normalized_map(ctx: Context, node: NodeProto) -> Inferred | None:
-    """A map stays the map that it is; what is only dressed as one (a group norm by way of a Reshape) keeps its axes."""
+    """Keep a map as it is; what is only shaped as one (a group norm by way of a Reshape) keeps its axes."""
     view = ctx.first(node)
     form = None if view is None or view.free else view.spatial_form
     narrow = op(node) == "LRN" and form is not None and len(form) != _LRN  # runtimes take no other rank
@@ -55,7 +55,7 @@ def _pool(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles(*(name for name in MAPS if name not in OF_POOLS))
 def _map(ctx: Context, node: NodeProto) -> Inferred | None:
-    """The result's axes are its own, but for the batch, which is that of the operand."""
+    """Lay out the result over new axes, except for the batch, which is the operand's."""
     made, kind = node.output[0], op(node)
     shape = ctx.shapes.get(made) or _by_kernel(ctx, node)
     source = ctx.first(node)
@@ -80,7 +80,7 @@ def _map(ctx: Context, node: NodeProto) -> Inferred | None:
 
 
 def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
-    """What a convolution's kernel says of a result whose input nobody knows: its rank and its channels."""
+    """Return what a convolution's kernel says of a result whose input is not known: its rank and its channels."""
     if op(node) != "Conv" or not ctx.constants.is_constant(node.input[1]):
         return None
     kernel = ctx.constants.shape(node.input[1])
@@ -91,9 +91,9 @@ def _by_kernel(ctx: Context, node: NodeProto) -> Sequence[Size] | None:
 
 
 def sequence_of(ctx: Context, name: str) -> str:
-    """A graph input of rank 3 that is all that a value sees of a map; "" where it sees more.
+    """Return the graph input of rank 3 that is all that a value sees of a map; "" where it sees more.
 
-    Such an input is a 1-D map where it is flattened, or convolved; else it may as well be tokens.
+    This input is a 1-D map where it is flattened, or convolved; else it may as well be tokens.
     """
     found, stack, seen = "", [name], set[str]()
     while stack:

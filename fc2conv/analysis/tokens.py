@@ -1,4 +1,4 @@
-"""Nodes along the tokens of a map: on spatial forms the tokens are one dimension for them, and behind them a picture.
+"""Nodes along the tokens of a map: on spatial forms the tokens are one dimension for them, and a picture after them.
 
     [N, L, C] -> Concat(class token), Slice, Gather(0)
     on spatial forms: [N, C, H, W] -> Reshape [N, C, 1, L] -> the node
@@ -31,11 +31,11 @@ class Along:
     at: int
 
     def operand(self, name: str) -> FormOf:
-        """The spatial form of the value in that layout."""
+        """Return the spatial form of the value in that layout."""
         return FormOf(name, None if self.flat == self.spatial_form else (self.spatial_form, self.flat))
 
     def replaced(self, dim: Dim, rank: int) -> tuple[Layout, Layout]:
-        """The layout with another dimension in that place, as the node makes it and as a spatial form."""
+        """Return the layout with `dim` at that position, as the node makes it and as a spatial form."""
         made = put(self.flat, self.at, dim)
         spatial = tuple(each for each in made[2:] if each)
         if self.at < 2 or len(spatial) > 1 or kind_of(dim) is Kind.SPACE:
@@ -44,7 +44,7 @@ class Along:
 
 
 def along(view: View, axis: int) -> Along | None:
-    """A dimension as one of the spatial form's, or as the product of all its spatial ones; None where it is neither."""
+    """Return a dimension as one of the spatial form's, or as the product of all its spatial ones; else None."""
     if view.spatial_form is None or not view.dims[axis]:
         return None
     at = position(view, axis)
@@ -60,12 +60,12 @@ def _flat(spatial_form: Layout, tokens: Dim) -> Layout:
 
 
 def moved(made: Layout, spatial_form: Layout) -> tuple[Layout, Layout] | None:
-    """The move of a result to its spatial form; None where it is that already."""
+    """Return the move of a result to its spatial form; None where it has that layout already."""
     return None if made == spatial_form else (made, spatial_form)
 
 
 def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int) -> Inferred | None:
-    """Tokens of a map beside others, such as a class token; None where they are no tokens of one map."""
+    """Join tokens of a map with others, for example a class token; return None where they are no tokens of one map."""
     views = [ctx.view(name) for name in names]
     lead = next((view for view in views if view is not None and _tokens(view, axis)), None)
     shape = ctx.shapes.get(node.output[0])
@@ -104,7 +104,7 @@ def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Siz
 
 
 def _tokens(view: View, axis: int) -> bool:
-    """Whether a dimension is all of the space of a spatial form; the others are its items and its channels."""
+    """Return whether a dimension is all of the space of a spatial form; the others are its items and its channels."""
     spatial_form = view.spatial_form if view.provenance in (Provenance.MAP, Provenance.OPAQUE) else None
     return (
         spatial_form is not None
@@ -115,7 +115,7 @@ def _tokens(view: View, axis: int) -> bool:
 
 
 def _beside(rest: View, view: View, axis: int) -> bool:
-    """Whether what is joined has the items and channels of the first."""
+    """Return whether a part has the items and channels of the first."""
     if len(view.dims) != len(rest.dims):
         return False
     other = align(rest, replace(without(view, view.dims[axis]), spatial_form=None))
@@ -123,7 +123,7 @@ def _beside(rest: View, view: View, axis: int) -> bool:
 
 
 def _part(ctx: Context, name: str, view: View, axis: int, lead: View) -> Operand | None:
-    """A part with a spatial form, laid out as the whole; its spatial form is asked for where it has none."""
+    """Return a part in the layout of the whole; where it has no spatial form, ask for one and return None."""
     assert lead.spatial_form is not None
     places = [
         next((i for i, dim in enumerate(lead.dims) if dim and dim == part), None) for part in lead.spatial_form[:2]
@@ -137,7 +137,7 @@ def _part(ctx: Context, name: str, view: View, axis: int, lead: View) -> Operand
 
 
 def _constant(ctx: Context, name: str, lead: View, axis: int) -> Operand | None:
-    """A constant part, whose items and channels are those of the first."""
+    """Return a constant part, whose items and channels are those of the first; None where it has others."""
     shape = ctx.constants.shape(name) if ctx.constants.computable(name) else None
     if shape is None or len(shape) != len(lead.dims):
         return None

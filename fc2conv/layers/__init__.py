@@ -1,4 +1,4 @@
-"""What is a fully connected layer: a product with one constant operand, of every kind, as one type."""
+"""Fully connected layers: products with one constant operand, of every kind, as one type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear
 from fc2conv.reasons import Code, Reason
 
 _LIVE = "live"
-"""By this key the forms of a scope's constants hold the values that follow from inputs."""
+"""The key in the forms of a scope's constants for the set of values that follow from inputs."""
 Handler = Callable[[Graph, Constants, int, bool], FCLayer | Reason]
 
 HANDLERS: dict[str, Handler] = {
@@ -32,13 +32,13 @@ HANDLERS: dict[str, Handler] = {
     "com.microsoft::MatMulIntegerToFloat": quantized.matmul_integer_to_float,
     "com.microsoft::DynamicQuantizeMatMul": quantized.dynamic_quantize_matmul,
 }
-"""How a node of each operator of `LAYER_OPERATORS` is read; MatMulNBits, which has one factor in blocks, is apart."""
+"""The function that reads a node of each operator of `LAYER_OPERATORS`; `find_layer` itself reads MatMulNBits."""
 
 
 def find_layer(
     graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
 ) -> FCLayer | Reason | None:
-    """The layer that a node is; a Reason where it only looks like one; None for every other node."""
+    """Return the layer that a node is; a Reason where it only looks like a layer; None for every other node."""
     node, kind = graph.nodes[index], graph.kinds[index]
     if kind == "com.microsoft::MatMulNBits":
         return quantized.matmul_nbits(graph, constants, index)
@@ -50,7 +50,7 @@ def find_layer(
     factors = operands[0], operands[operator.second]
     left, right = map(constants.is_constant, factors)
     if kind == "Einsum" and (left == right or not einsum.sums(node)):
-        return None  # of activations alone, or of constants, or a product of elements
+        return None  # a product of activations alone, of constants alone, or of elements
     found = _refused(graph, constants, node, operator, factors) or HANDLERS[kind](graph, constants, index, left)
     if isinstance(found, Reason):
         return found
@@ -62,7 +62,7 @@ def find_layer(
 def _refused(
     graph: Graph, constants: Constants, node: NodeProto, operator: LayerOperator, factors: tuple[str, str]
 ) -> Reason | None:
-    """Why a product has no constant factor that could be a weight, whichever operator it is; None where it has one."""
+    """Return why a product has no constant factor that could be a weight, for any operator; None where it has one."""
     weights = [each for each in factors if constants.is_constant(each)]
     if len(weights) == 2:
         return Reason(Code.BOTH_CONSTANT, label(node))
@@ -92,7 +92,10 @@ def _refused(
 
 
 def _not_computed(graph: Graph, constants: Constants, node: NodeProto, weight: str) -> Reason:
-    """Why what nodes make of stored tensors alone is no constant: a caller may replace one, or a node is unknown."""
+    """Return why a weight made of stored tensors alone is no constant.
+
+    Either a caller may replace one of the tensors, or a node is unknown.
+    """
     todo, seen, first = [weight], set[str](), ""
     while todo:
         name = todo.pop()
@@ -108,7 +111,7 @@ def _not_computed(graph: Graph, constants: Constants, node: NodeProto, weight: s
 
 
 def _is_live(constants: Constants, name: str) -> bool:
-    """Whether a value follows from an input of the model, or is another one on every run."""
+    """Return whether a value follows from an input of the model, or differs on every run."""
     graph, outer = constants.graph, constants.outer
     if _LIVE not in constants.forms:
         constants.forms[_LIVE] = live = set(graph.inputs).difference(graph.initializers)
@@ -120,7 +123,7 @@ def _is_live(constants: Constants, name: str) -> bool:
 
 
 def _unevaluated(graph: Graph, constants: Constants, name: str) -> NodeProto | None:
-    """The first node on the way to a constant that is not evaluated; None where another scope has it."""
+    """Return the first node on the way to a constant that is not evaluated; None where another scope has it."""
     node = None
     while (maker := graph.made_by(name)) is not None:
         node, name = maker, next((each for each in maker.input if each and constants.shape(each) is None), "")
@@ -128,7 +131,7 @@ def _unevaluated(graph: Graph, constants: Constants, name: str) -> NodeProto | N
 
 
 def _in_range(constants: Constants, layer: FCLayer) -> bool:
-    """Whether alpha times each weight is a number of the weight's type, where it is a finite one before."""
+    """Return whether alpha times each weight is finite in the weight's type, where the weight itself is finite."""
     array = constants.array(layer.weight) if layer.alpha != 1.0 and isfinite(layer.alpha) else None
     if array is None or array.dtype.kind != "f":
         return isfinite(layer.alpha)

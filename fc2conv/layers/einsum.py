@@ -19,11 +19,11 @@ from fc2conv.layers.layer import FCLayer
 from fc2conv.reasons import Code, Reason
 
 ELLIPSIS = "."
-"""What stands for the three dots of a term, so that a term has one character for each of its parts."""
+"""The character for the three dots of a term, so that a term has one character for each of its parts."""
 
 
 def equation(node: NodeProto) -> tuple[list[str], str]:
-    """An Einsum's terms and its result, one character a dimension, and one for an ellipsis."""
+    """Return an Einsum's terms and its result, with one character for each dimension and one for an ellipsis."""
     text = text_attribute(node, "equation", "").replace(" ", "").replace("...", ELLIPSIS)
     terms, arrow, result = text.partition("->")
     if not arrow:
@@ -33,16 +33,16 @@ def equation(node: NodeProto) -> tuple[list[str], str]:
 
 
 def sums(node: NodeProto) -> bool:
-    """Whether an Einsum of two terms sums over a letter of both; else it is a product of elements, and no layer."""
+    """Return whether an Einsum of two terms sums over a letter of both; else it multiplies elements and is no layer."""
     terms, result = equation(node)
     return len(terms) != len(node.input) or bool(set.intersection(*map(set, terms)) - {*result})
 
 
 def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are letters of both operands, m of the weight alone, r of X.
+    """Read Y[r, g, m] = sum_k X[r, g, k] W[g, k, m]: k and g are in both operands, m in the weight alone, r in X.
 
-    Each of them may be several letters, at any place in the terms and in the result. A weight's dimension of size 1 is
-    none: it is repeated for a letter that the input has as well.
+    Each of them may be several letters, at any place in the terms and in the result. A weight's dimension of size 1
+    does not count: it is repeated for a letter that the input has as well.
     """
     node = graph.nodes[index]
     terms, result = equation(node)
@@ -79,26 +79,26 @@ def einsum(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
 
 
 def fits(layer: FCLayer, rank: int) -> bool:
-    """Whether an input of this rank has a dimension for each letter of its term."""
+    """Return whether an input of this rank has a dimension for each letter of its term."""
     terms, _ = equation(layer.node)
     data = terms[list(layer.node.input).index(layer.x)]
     return rank >= len(data) - 1 if ELLIPSIS in data else rank == len(data)
 
 
 def of_other_operands(constants: Constants, node: NodeProto) -> Reason | None:
-    """An Einsum of one operand, or of three and more, which is no product of two; None where no operand is a weight."""
+    """Refuse an Einsum of three or more operands, no product of two; return None where no operand is a weight."""
     if len(node.input) < 2 or not 0 < sum(constants.is_constant(name) for name in node.input) < len(node.input):
         return None
     return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"Einsum of {len(node.input)} operands")
 
 
 def _places(letters: list[str], term: str) -> tuple[int, ...]:
-    """The places of letters in a term, counted from its end."""
+    """Return the places of letters in a term, counted from its end."""
     return tuple(term.index(letter) - len(term) for letter in letters)
 
 
 def _obstacle(data: str, weight: str, result: str) -> str:
-    """Which part of the equation is no product with a matrix; nothing if all of it is."""
+    """Return which part of the equation is no product with a matrix; an empty string if all of it is."""
     for term in (data, weight, result):
         twice = [letter for letter in term if term.count(letter) > 1]
         if twice:

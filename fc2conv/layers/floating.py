@@ -20,7 +20,7 @@ from fc2conv.reasons import Code, Reason
 
 
 def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """Y = act(alpha * op(A) op(B) + beta * C), with a constant A (left) or B."""
+    """Read Y = act(alpha * op(A) op(B) + beta * C), with a constant A (left) or B."""
     node = graph.nodes[index]
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     w, x = (0, 1) if left else (1, 0)
@@ -62,7 +62,7 @@ def _activation(node: NodeProto) -> Activation | None:
 
 
 def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """Y = alpha * op(A) op(B) over the last two dimensions, with a constant of at most two on either side."""
+    """Read Y = alpha * op(A) op(B) over the last two dimensions, with a constant A (left) or B of rank 1 or more."""
     node = graph.nodes[index]
     if int_attribute(node, "transBatchA", 0) or int_attribute(node, "transBatchB", 0):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "transBatchA or transBatchB")
@@ -70,7 +70,7 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
 
 
 def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) -> FCLayer:
-    """The product of the operands 0 and `second` over their last two dimensions."""
+    """Return the layer that multiplies the operands 0 and `second` over their last two dimensions."""
     w, x = (0, second) if left else (second, 0)
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]
@@ -91,7 +91,7 @@ def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) 
 
 
 def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[[str], int | None]) -> FCLayer:
-    """A MatMul with the Add of a per-output constant behind it, where nothing else reads the value between."""
+    """Join a MatMul with the Add of a per-output constant after it, where nothing else reads the value between."""
     name = layer.output
     reader = graph.only_reader(name)
     if reader is None or graph.opset < 7:

@@ -82,7 +82,7 @@ class FCLayer:
     `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
     its outputs lie (a vector has none). What else the weight has comes before these: one matrix for each index of
     the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
-    are not summed over, where that is another one. `absorbed` are the positions of nodes that became part of it.
+    are not summed over, where it differs from theirs. `absorbed` are the positions of nodes that became part of it.
     `bias` is one value per output (or one for all); `addend` anything else that Gemm adds. `output` is the value that
     the whole computes.
     """
@@ -111,7 +111,7 @@ class FCLayer:
 
     @property
     def output_sizes(self) -> tuple[int, ...]:
-        """How large the dimensions are that the outputs have in the result."""
+        """The sizes of the dimensions in which the outputs lie in the result."""
         return tuple([self.shape[i] for i in self.matrix.outputs])
 
     @property
@@ -126,7 +126,7 @@ class FCLayer:
 
 
 def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) -> bool:
-    """Whether a constant that broadcasts to the result differs only from output to output."""
+    """Return whether a constant that broadcasts to the result differs only from output to output."""
     shape = constants.shape(name)
     if shape is None:
         return False
@@ -136,6 +136,6 @@ def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) 
 
 
 def per_channel(constants: Constants, name: str, count: int) -> bool:
-    """Whether a scale or zero point is one value, or one per output."""
+    """Return whether a scale or zero point is one value, or one per output."""
     shape = constants.shape(name)
     return shape is not None and (all(size == 1 for size in shape) or sorted(shape)[-1:] == [count])

@@ -2,7 +2,7 @@
 
 The integers are the same before and after: a convolution sums the same products. What differs is which zero points
 may vary: QLinearConv and ConvInteger (as onnxruntime has them) take one for all of the weight. A plain sum with a zero
-point for each output is the difference of two such sums, see `convolutions.py`. No convolution takes a weight in blocks
+point for each output is the difference of two of these, see `convolutions.py`. No convolution takes a weight in blocks
 of a few bits (MatMulNBits); it can be expanded to floating point.
 Sources: ONNX operator specification; onnxruntime's ContribOperators.
 """
@@ -33,12 +33,12 @@ BESIDE_QDQ = frozenset((_RAISED, _SYMMETRIC))
 
 
 def _operands(node: NodeProto, count: int) -> list[str]:
-    """So many operands of a node, absent ones without a name."""
+    """Return the first `count` operands of a node, an empty name for each absent one."""
     return [*node.input, *[""] * count][:count]
 
 
 def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
+    """Read QLinearMatMul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point)."""
     _, sa, za, _, sb, zb, sy, zy = graph.nodes[index].input
     layer = product(graph.nodes[index], constants, left, 3)
     arithmetic = QLinear(sb, zb, sa, za, sy, zy) if left else QLinear(sa, za, sb, zb, sy, zy)
@@ -46,7 +46,7 @@ def qlinear_matmul(graph: Graph, constants: Constants, index: int, left: bool) -
 
 
 def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
+    """Read QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
     node = graph.nodes[index]
     _, sa, za, _, sb, zb, c, sy, zy = _operands(node, 9)
     layer = replace(
@@ -69,19 +69,19 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
 
 
 def matmul_integer(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """MatMulInteger(A, B, a_zero_point, b_zero_point): int32."""
+    """Read MatMulInteger(A, B, a_zero_point, b_zero_point), whose result is int32."""
     _, _, za, zb = _operands(graph.nodes[index], 4)
     return _integer(graph, constants, index, left, Integer(zb, za) if left else Integer(za, zb))
 
 
 def matmul_integer_to_float(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
+    """Read MatMulIntegerToFloat(A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)."""
     _, _, sa, sb, za, zb, bias = _operands(graph.nodes[index], 7)
     return _integer(graph, constants, index, left, Integer(za, zb, sa, sb), bias)
 
 
 def dynamic_quantize_matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
-    """DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
+    """Read DynamicQuantizeMatMul(A, B, b_scale, b_zero_point, bias): A is floating point and quantized on the way."""
     _, _, sb, zb, bias = _operands(graph.nodes[index], 5)
     return _integer(graph, constants, index, left, Integer("", zb, "", sb, quantizes=True), bias)
 
@@ -96,7 +96,7 @@ def _integer(
 
 
 def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Reason:
-    """The layer, if convolutions take its weight's scale and zero point, and the operator set has them."""
+    """Return the layer if convolutions take its weight's scale and zero point and the opset has them, else a Reason."""
     name, count, arithmetic = label(layer.node), layer.outputs, layer.arithmetic
     assert isinstance(arithmetic, QLinear | Integer)
     scale, zero_point, plain = arithmetic.w_scale, arithmetic.w_zero_point, isinstance(arithmetic, Integer)
@@ -117,7 +117,7 @@ def _checked(graph: Graph, constants: Constants, layer: FCLayer) -> FCLayer | Re
 
 
 def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:
-    """The zero point's one value, as a scalar; None where it differs from output to output or is not constant."""
+    """Return the zero point's one value, as a scalar; None where it differs between outputs or is not constant."""
     values = constants.array(zero_point) if constants.is_constant(zero_point) else None
     if values is None or not values.size or (values != values.reshape(-1)[0]).any():
         return None
@@ -125,7 +125,7 @@ def uniform(constants: Constants, zero_point: str) -> np.ndarray | None:
 
 
 def misfit(constants: Constants, node: NodeProto) -> Reason | None:
-    """Why a scale of quantization cannot be that of what is quantized; None for any other node and scale."""
+    """Return why a scale does not fit the tensor that it quantizes; None for any other node and scale."""
     kind = own_op(node)
     shapes = [constants.shape(name) for name in node.input[:2]]
     if kind not in ("QuantizeLinear", "DequantizeLinear") or None in shapes:
@@ -142,7 +142,7 @@ def misfit(constants: Constants, node: NodeProto) -> Reason | None:
 
 
 def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Reason:
-    """Y = A W^T, W[n, k] = (q[n, k] - zero_point[n, block]) * scale[n, block], with a block of k for each scale."""
+    """Read Y = A W^T, W[n, k] = (q[n, k] - zero_point[n, block]) * scale[n, block], one scale for each block of k."""
     node = graph.nodes[index]
     operands = [constants.array(name) if name else None for name in node.input[1:]]
     plain = all(name == "" or array is not None for name, array in zip(node.input[1:], operands, strict=True))
@@ -175,7 +175,7 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
 
 
 def _misshapen(node: NodeProto, operands: list[np.ndarray | None]) -> str:
-    """The first of the weight, the scales and the zero points that has another number of elements than N and K ask."""
+    """Name the first of the weight, the scales and the zero points whose number of elements N and K contradict."""
     bits, block = int_attribute(node, "bits", 4), int_attribute(node, "block_size", 32)
     if block < 1:
         return f"block_size {block}"
@@ -209,6 +209,6 @@ def _expanded(node: NodeProto, operands: list[np.ndarray | None]) -> np.ndarray:
 
 
 def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
-    """The values of a few bits in each byte, the lowest first."""
+    """Unpack the values of `bits` bits from each byte, the lowest first."""
     parts = [packed >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
     return np.stack(parts, axis=-1).reshape(len(packed), -1)

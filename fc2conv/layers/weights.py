@@ -32,9 +32,9 @@ SLAB = 32 << 20
 class Rearranged:
     """A payload: the elements of another one, permuted and scaled, gathered in slabs of bounded size.
 
-    The source holds `shape` elements of `itemsize` bytes, or `whole`, of which a window (axis, start, stop) is meant
-    that is seen as `shape`; the result is `transpose(perm)` of it. `scale` (a factor in
-    float64, the product rounded once to `dtype`) is 1 for none. `unsigned` adds 128 to elements of 8 bits.
+    The source holds `shape` elements of `dtype`. With a `window` (axis, start, stop) it holds `whole` elements instead,
+    and that window of them is viewed as `shape`. The result is `transpose(perm)` of these. `scale` is a factor in
+    float64, 1 for no factor; the product is rounded once to `dtype`. `unsigned` adds 128 to elements of 8 bits.
     """
 
     source: Span | Buffer
@@ -51,7 +51,7 @@ class Rearranged:
         return prod(self.shape) * self.dtype.itemsize
 
     def blocks(self) -> Iterator[bytes | memoryview]:
-        """Yields the result slab by slab along its first axis; raises OSError if the source cannot be read."""
+        """Yield the result slab by slab along its first axis; raise OSError if the source cannot be read."""
         out_shape = tuple(self.shape[i] for i in self.perm)
         row = max(1, prod(out_shape[1:])) * self.dtype.itemsize
         rows = max(1, SLAB // row)
@@ -61,7 +61,7 @@ class Rearranged:
             yield slab.reshape(-1).view(np.uint8).data
 
     def seen(self, data: memoryview) -> np.ndarray:
-        """The source's elements, as `shape`."""
+        """Return the source's elements, as `shape`."""
         shape = self.shape if self.window is None else self.whole
         array = np.frombuffer(data, self.dtype, count=prod(shape)).reshape(shape)
         if self.window is None:
@@ -70,7 +70,7 @@ class Rearranged:
         return array[(slice(None),) * axis + (slice(start, stop),)].reshape(self.shape)
 
     def _slab(self, data: memoryview, start: int, stop: int) -> np.ndarray:
-        """The rows start..stop of the result; the source is walked along its first axis and forgotten behind."""
+        """Return the rows start..stop of the result; walk the source along its first axis and release what was read."""
         slab = np.empty((stop - start, *(self.shape[i] for i in self.perm[1:])), self.dtype)
         array, lead, rows = self.seen(data), self.perm[0], self.shape[0]
         index, target = ([slice(None)] * len(self.shape) for _ in range(2))
@@ -91,7 +91,7 @@ class Rearranged:
 
 @dataclass(frozen=True)
 class Block:
-    """A payload: a block of a kernel [M, C, *S], padded with zeros behind each dimension, in slabs of bounded size.
+    """A payload: a block of a kernel [M, C, *S], zero-padded at the end of each dimension, in slabs of bounded size.
 
     `whole` has the elements of the kernel, whose dimensions are `dims`. `spans` are (start, stop, size) for each
     dimension of the block; with `cells` its second one runs over channels and cells together.
@@ -111,7 +111,7 @@ class Block:
         return prod(self.shape) * self.whole.dtype.itemsize
 
     def blocks(self) -> Iterator[bytes | memoryview]:
-        """Yields the block slab by slab along its first dimension; raises OSError if the source cannot be read."""
+        """Yield the block slab by slab along its first dimension; raise OSError if the source cannot be read."""
         first, last, count = self.spans[0]
         rows = max(1, SLAB // max(1, self.nbytes // count))
         data = _bytes_of(self.whole.source)
@@ -126,7 +126,7 @@ class Block:
 
 
 def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: bool) -> np.ndarray:
-    """The part of some rows of a kernel that spans of its other dimensions name."""
+    """Return the part of some rows of a kernel that `spans` of its other dimensions name."""
     if not cells:
         return kernel[(slice(None), *(slice(start, stop) for start, stop, _ in spans))]
     (start, stop, _), each = spans[0], max(1, prod(kernel.shape[2:]))
@@ -136,19 +136,19 @@ def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: boo
 
 
 def without_sign(array: np.ndarray) -> np.ndarray:
-    """Int8 elements as uint8, each 128 more."""
+    """Convert int8 elements to uint8, each 128 more."""
     return array.view(np.uint8) ^ np.uint8(128)
 
 
 def _bytes_of(source: Span | Buffer) -> memoryview:
-    """A payload's bytes, where they are in its file."""
+    """Return a payload's bytes without a copy: those in memory, or those in its mapped file."""
     if isinstance(source, Buffer):
         return memoryview(source.data)
     return source.mapped() if source.length else memoryview(b"")
 
 
 def _forget(data: memoryview) -> None:
-    """Keeps none of the pages that were looked at."""
+    """Release the pages of a mapped file that were read."""
     if isinstance(data.obj, mmap.mmap):
         system.forget(data.obj)
 
@@ -185,11 +185,11 @@ class Form:
         return not self.move.moves and self.scale == 1.0 and self.stored.window is None and not self.unsigned
 
     def payload(self, source: Span | Buffer) -> Payload:
-        """The bytes of the new form, made from those of the stored one."""
+        """Return the bytes of the new form, made from those of the stored one."""
         return source if self.edit_of_dims else self.rearranged(source)
 
     def rearranged(self, source: Span | Buffer) -> Rearranged:
-        """The elements of the new form, in whatever order they are stored."""
+        """Return the elements of the new form as a payload, in whatever order they are stored."""
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(self.stored.data_type))
         shape = tuple(size.coefficient for size in self.move.shape) or (1,)
         window, whole = self.stored.window, self.stored.base
@@ -200,7 +200,7 @@ class Form:
 
 
 def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
-    """A stored constant, whose dimensions are `source`, with the dimensions of `target` (over the same axes)."""
+    """Return a stored constant, whose dimensions are `source`, with the dimensions of `target` (over the same axes)."""
     both = refine(source, target)
     named = _named(stored, both[0]) if both is not None else None
     if both is None or named is None:
@@ -216,20 +216,20 @@ def relaid(stored: Stored, source: Layout, target: Layout) -> Form | None:
 
 
 def can_relay(shape: Sequence[int], source: Layout, target: Layout) -> bool:
-    """Whether the values of a constant of this shape can be moved from one layout to another."""
+    """Return whether the values of a constant of this shape can be moved from one layout to another."""
     plain = tuple(shape)
     return relaid(Stored(np.empty(0), plain, base_layout(plain), 0), source, target) is not None
 
 
 def can_move(constants: Constants, name: str, source: Layout, target: Layout) -> bool:
-    """Whether a constant can be moved from one layout to another, by its values or with what rounds it."""
+    """Return whether a constant can be moved from one layout to another, by its values or with what rounds it."""
     stored = constants.stored(name)
     moves = stored is not None and stored.quantized and relaid(stored, source, target) is not None
     return moves or constants.computable(name)
 
 
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
-    """A weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
+    """Return a weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
     found = _moved(stored.layout, stored.base, matrix, *unnamed((contracted,), kernel_layout))
     if found is None:
         return None
@@ -247,7 +247,7 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
 def _moved(
     own: Layout, base: tuple[int, ...], matrix: Matrix, rows: Unnamed, wanted: Unnamed
 ) -> tuple[Layout, Move] | None:
-    """The layout of a kernel over the axes of the weight, and how it is made, which those of the next block share."""
+    """Return a kernel's layout over the weight's axes, and the move that makes it; the next block shares both."""
     (contracted,), kernel_layout = numbered(rows), numbered(wanted)
     outputs = axes_of(tuple(own[i] for i in (*matrix.side_by_side(len(own)), *matrix.outputs)))
     columns = regroup(tuple(own[i] for i in matrix.rows), [axis.size for axis in contracted])
@@ -262,7 +262,7 @@ def _moved(
 def kernel_of(
     constants: Constants, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None
 ) -> Form | None:
-    """The weight of a layer (or some of its rows) as the kernel of a convolution; None where it has no such form."""
+    """Return a layer's weight (or some of its rows) as the kernel of a convolution; None where that is impossible."""
     key = (layer.weight, layer.matrix, layer.alpha, found.contracted, found.kernel, rows)
     if key not in constants.forms:
         whole = constants.stored(layer.weight)
@@ -277,21 +277,21 @@ def kernel_of(
 
 
 def _per_output(stored: Stored, axes: Sequence[int | None]) -> bool:
-    """Whether parameters vary by output alone, or in blocks: no engine takes one for each input channel."""
+    """Return whether parameters vary by output alone, or in blocks: no engine takes one for each input channel."""
     return all(
         axis in (None, 0) or (replay.block and axis != -1) for replay, axis in zip(stored.replay, axes, strict=True)
     )
 
 
 def _axis(replay: Replay, layout: Layout) -> int | None:
-    """The dimension of a new form along which a replayed node's parameters vary: None for none, -1 if it is torn."""
+    """Return the dimension of a form along which a replayed node's parameters vary; None without one, -1 if torn."""
     if not replay.dim:
         return None
     return next((i for i, dim in enumerate(layout) if dim == replay.dim), -1)
 
 
 def _named(stored: Stored, source: Layout) -> dict[Axis, Dim] | None:
-    """For each axis of a layout, the axes of the stored tensor that run over the same elements."""
+    """Return, for each axis of a layout, the axes of the stored tensor that run over the same elements."""
     out: dict[Axis, Dim] = {}
     for own, dim in zip(stored.layout, source, strict=True):
         parts = regroup((own,), [axis.size for axis in dim]) if dim else ()

@@ -7,8 +7,8 @@ the same elements is a statement about axes and never about numbers.
 
 Axes of size 1 carry nothing and are never written: a dimension of size 1 is `()`.
 
-Sizes and axes are tuples, which are cheap to make and to compare. What is asked of a layout is asked many times over
-the passes of the analysis, so that answers which hold no kinds are kept.
+Sizes and axes are tuples, which are cheap to make and to compare. The passes of the analysis ask the same of a layout
+many times, so answers that hold no kinds are cached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ cached = lru_cache(maxsize=1 << 15)
 
 
 class Size(NamedTuple):
-    """A count of elements: `coefficient * product(symbols)`, the symbols being sizes that nobody knows yet."""
+    """A count of elements: `coefficient * product(symbols)`, where each symbol is a size that is not known yet."""
 
     coefficient: int
     symbols: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Size(NamedTuple):
         return Size(self.coefficient * other.coefficient, tuple(sorted(self.symbols + other.symbols)))
 
     def over(self, other: Size) -> Size | None:
-        """The exact quotient, or None where it is not a whole number for every value of the symbols."""
+        """Return the exact quotient, or None where it is not a whole number for every value of the symbols."""
         if other.coefficient == 0 or self.coefficient % other.coefficient:
             return None
         rest = list(self.symbols)
@@ -46,7 +46,7 @@ class Size(NamedTuple):
         return Size(self.coefficient // other.coefficient, tuple(rest))
 
     def given(self, sizes: Mapping[str, int]) -> Size:
-        """The size with numbers in the place of some symbols."""
+        """Return the size with the given numbers instead of some of its symbols."""
         numbers = [sizes[symbol] for symbol in self.symbols if symbol in sizes]
         return Size(self.coefficient * prod(numbers), tuple(s for s in self.symbols if s not in sizes))
 
@@ -60,7 +60,7 @@ class Size(NamedTuple):
 
 
 def nameless(symbol: str) -> bool:
-    """Whether a symbol is no name that the model gives a size, but one that stands for `unknown` in inferred shapes."""
+    """Return whether a symbol is no name from the model, but stands for `unknown` in inferred shapes ("?", "unk__")."""
     return symbol.startswith(("?", "unk__"))
 
 
@@ -68,7 +68,7 @@ ONE = Size(1)
 
 
 def product(sizes: Iterable[Size]) -> Size:
-    """The product of sizes; 1 for none."""
+    """Return the product of sizes; 1 where there are no sizes."""
     return reduce(Size.__mul__, sizes, ONE)
 
 
@@ -101,7 +101,7 @@ class Axis(NamedTuple):
         return hash(self[0])  # an axis has few pieces, and a string keeps its hash
 
     def split(self, inner: Size) -> tuple[Axis, Axis] | None:
-        """The axis as (outer, inner), the inner one of the given size; None where that does not divide it."""
+        """Split the axis into (outer, inner), inner of the given size; return None where that does not divide it."""
         outer = self.size.over(inner)
         if outer is None:
             return None
@@ -113,12 +113,12 @@ Layout = tuple[Dim, ...]
 
 
 def size_of(dim: Dim) -> Size:
-    """How many elements a dimension has."""
+    """Return the number of elements of a dimension."""
     return dim[0].size if len(dim) == 1 else product(axis.size for axis in dim)
 
 
 def merged(dim: Iterable[Axis]) -> Dim:
-    """The normal form of a dimension: no axis of size 1, and what was split and is adjacent again made whole."""
+    """Return the normal form of a dimension: no axis of size 1, and adjacent pieces of one axis joined again."""
     dim = tuple(dim)
     if len(dim) < 2 and (not dim or dim[0].size != ONE):
         return dim
@@ -133,18 +133,18 @@ def merged(dim: Iterable[Axis]) -> Dim:
 
 
 def _continues(outer: Axis, inner: Axis) -> bool:
-    """Whether two pieces of one axis, of one kind, follow each other."""
+    """Return whether two pieces of one axis are of one kind and follow each other."""
     return outer.kind is inner.kind and outer.stride == inner.stride * inner.size
 
 
 def kind_of(dim: Iterable[Axis]) -> Kind:
-    """The kind that all axes of a dimension have; OTHER where they differ, or there are no axes."""
+    """Return the kind that all axes of a dimension have; OTHER where they differ, or there are no axes."""
     kinds = {axis.kind for axis in dim}
     return kinds.pop() if len(kinds) == 1 else Kind.OTHER
 
 
 def _single(layout: Iterable[Sequence[Axis]]) -> TypeGuard[Layout]:
-    """Whether every dimension is one axis, none of size 1: a layout in its normal form, as most are."""
+    """Return whether every dimension is one axis whose size is not 1: a layout in normal form, as most are."""
     if not isinstance(layout, tuple):
         return False
     for dim in layout:  # noqa: SIM110  (this is asked for every view)
@@ -154,7 +154,7 @@ def _single(layout: Iterable[Sequence[Axis]]) -> TypeGuard[Layout]:
 
 
 def normal(layout: Iterable[Sequence[Axis]]) -> Layout:
-    """The normal form of a layout, which is that very layout where it is one."""
+    """Return the normal form of a layout; the same object where the layout is in normal form already."""
     if _single(layout):
         return layout
     made = tuple(map(merged, layout))
@@ -162,12 +162,12 @@ def normal(layout: Iterable[Sequence[Axis]]) -> Layout:
 
 
 def axes_of(layout: Layout) -> Dim:
-    """All axes of a layout in the order in which memory holds them, major first."""
+    """Return all axes of a layout in memory order, major first."""
     return tuple(chain.from_iterable(layout))
 
 
 def put(layout: Layout, at: int, dim: Dim) -> Layout:
-    """The layout with another dimension in one place."""
+    """Return the layout with the dimension `at` replaced."""
     return (*layout[:at], dim, *layout[at + 1 :])
 
 
@@ -180,14 +180,14 @@ _Piece = tuple[Size, Size]
 
 @cached
 def _nested(pieces: tuple[_Piece, ...]) -> tuple[list[Size], ...] | None:
-    """Where each piece of one axis is cut by the others; None where they cut it at places that do not nest."""
+    """Return where each piece of one axis is cut by the other pieces; None where their cuts do not nest."""
     strides = {edge for stride, size in pieces for edge in (stride, stride * size)}
     found = [_cuts(stride, stride * size, strides) for stride, size in pieces]
     return tuple(cuts for cuts in found if cuts is not None) if None not in found else None
 
 
 def _cuts(start: Size, end: Size, strides: set[Size]) -> list[Size] | None:
-    """Where strides cut a piece from the inside out; None where they cut it at places that do not nest."""
+    """Return the strides that cut a piece, from the inside out; None where they cut it at places that do not nest."""
     inside: list[Size] = []
     for stride in strides:
         if stride in (start, end):
@@ -212,9 +212,9 @@ def _cut(axis: Axis, cuts: list[Size]) -> Dim:
 
 
 def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
-    """The layouts over common atoms: every axis is cut wherever another layout cuts it.
+    """Cut every axis of the layouts wherever another layout cuts it, so that all are over common atoms.
 
-    Returns None where two layouts cut one axis at places that do not nest (6x6 against 4x9).
+    Return None where two layouts cut one axis at places that do not nest (6x6 against 4x9).
     """
     seen: dict[str, dict[_Piece, Kind]] = {}
     for layout in layouts:
@@ -240,7 +240,7 @@ def refine(*layouts: Layout) -> tuple[Layout, ...] | None:
 
 @cached
 def same_axes(left: Layout, right: Layout) -> bool:
-    """Whether two layouts are made of the same axes, in whatever pieces and order."""
+    """Return whether two layouts are made of the same axes, in any pieces and order."""
     both = refine(left, right)
     return both is not None and set(axes_of(both[0])) == set(axes_of(both[1]))
 
@@ -249,7 +249,7 @@ def same_axes(left: Layout, right: Layout) -> bool:
 
 
 def _take(axes: list[Axis], need: Size, *, last: bool) -> Dim | None:
-    """Cuts a dimension of the given size off one end of the axes (in place), or None where no axis boundary fits."""
+    """Cut a dimension of the given size off one end of the axes (in place); return None where no axis boundary fits."""
     taken: list[Axis] = []
     while need != ONE:
         if not axes:
@@ -275,11 +275,11 @@ def _split_outer(axis: Axis, outer: Size) -> tuple[Axis, Axis] | None:
 
 
 def regroup(layout: Layout, target: Sequence[Size | None]) -> Layout | None:
-    """The same elements in dimensions of the target's sizes; at most one target may be None (whatever is left).
+    """Return the same elements in dimensions of the target's sizes; at most one size may be None (whatever is left).
 
-    A target size that no axis boundary fits is one more unknown: the dimensions before it are cut off
-    the front and those behind it off the back. None where more than one is unknown or an axis would have to be
-    cut at a place that does not divide it.
+    A target size that no axis boundary fits is one more unknown: the dimensions before it are cut off the front and
+    those after it off the back. Return None where more than one is unknown or an axis would have to be cut at a place
+    that does not divide it.
     """
     axes = list(axes_of(layout))
     total = product(axis.size for axis in axes)

@@ -1,4 +1,4 @@
-"""The one rule that makes a fully connected layer a convolution: a dimension of a viewed tensor, summed over."""
+"""The one rule that makes a fully connected layer a convolution: how a sum over one dimension of a tensor is one."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Contraction:
     groups: Dim = ()
 
     def spatial_form(self, outputs: Dim) -> Layout:
-        """The spatial form of the result."""
+        """Return the spatial form of the result."""
         return (self.batch, self.groups + outputs, *self.rest)
 
 
 def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -> Contraction | Obstacle:
-    """The one rule: dimension `k` of a viewed tensor, summed over, as a convolution.
+    """Convert a sum over dimension `k` of a tensor with a view to a convolution, or return the obstacle: the one rule.
 
-    If `k` holds all of C, nothing of N, and each spatial dimension wholly or not at all, and what it holds of those are
-    cells of a map, the spatial form itself is convolved; else the contracted axes become the channels and every other
-    axis stays: a 1x1 convolution of another spatial form.
+    If `k` holds all of C, nothing of N, and each spatial dimension wholly or not at all, and if the spatial dimensions
+    that it holds are cells of a map, the spatial form itself is convolved. Otherwise the contracted axes become the
+    channels and every other axis stays: a 1x1 convolution of another spatial form.
     """
     layouts = refine(dims, spatial_form if spatial_form is not None else ())
     if layouts is None:
@@ -58,7 +58,7 @@ def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -
     if any(not axis.size.known for axis in summed):
         return Obstacle.UNKNOWN
     if spatial_form is not None and set(layouts[1][1]) <= summed:
-        beside = tuple(axis for axis in layouts[1][0] if axis in summed)  # what the items are taken apart into: frames
+        beside = tuple(axis for axis in layouts[1][0] if axis in summed)  # axes of N beside the batch: frames
         batch = tuple(axis for axis in layouts[1][0] if axis not in summed)
         channels, spatial = beside + layouts[1][1], layouts[1][2:]
         if all(_covered(dim, summed) or not set(dim) & summed for dim in spatial):
@@ -70,17 +70,17 @@ def contract(dims: Layout, spatial_form: Layout | None, k: int, rank: int = 2) -
 
 
 def _covered(dim: Dim, summed: set[Axis]) -> bool:
-    """Whether a kernel may cover a spatial dimension: all of it is summed over, and all are cells of a map."""
+    """Return whether a kernel may cover a spatial dimension: all of it is summed over, and all are cells of a map."""
     return set(dim) <= summed and all(axis.kind is Kind.SPACE for axis in dim)
 
 
 def _batch(dims: Layout, k: int) -> Dim:
-    """The items of the batch; a contraction over the first dimension has none in it."""
+    """Return the axes of the batch; a contraction over the first dimension has no batch in that dimension."""
     return tuple(axis for dim in (dims if k else dims[1:]) for axis in dim if axis.kind is Kind.BATCH)
 
 
 def own_frame(dims: Layout, k: int, rank: int = 2) -> Contraction:
-    """A frame made for one contraction: (batch, contracted axes, all other axes in `rank` spatial dimensions)."""
+    """Return the contraction over a frame (batch, contracted axes, all other axes in `rank` spatial dimensions)."""
     batch = tuple(axis for i, dim in enumerate(dims) for axis in dim if i != k and axis.kind is Kind.BATCH)
     rest = (tuple(axis for axis in dim if axis.kind is not Kind.BATCH) for i, dim in enumerate(dims) if i != k)
     kept = arranged(tuple(dim for dim in rest if dim), rank)
@@ -88,7 +88,7 @@ def own_frame(dims: Layout, k: int, rank: int = 2) -> Contraction:
 
 
 def grouped_frame(dims: Layout, k: int, groups: Sequence[int], rank: int = 2) -> Contraction | Obstacle:
-    """A frame for a weight with one matrix for each index of some dimensions: a convolution in as many groups.
+    """Return the contraction of a weight with one matrix for each index of `groups`: a convolution in as many groups.
 
     The channels are (groups, contracted axes).
     """

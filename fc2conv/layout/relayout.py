@@ -1,4 +1,4 @@
-"""From one layout to another by ONNX nodes: which Reshape and Transpose nodes it takes, and what they cost.
+"""Conversions from one layout to another: the Reshape and Transpose nodes that they take.
 
 A conversion is at most Reshape, Transpose, Reshape. A Reshape's target may hold one size that is not known (-1)
 and copies (0) of sizes that were at the same place before; what needs more than that cannot be written as constants.
@@ -29,7 +29,7 @@ class Move:
 
 @cached
 def rearrange(source: Layout, target: Layout) -> Move | None:
-    """The cheapest move from one layout to another of the same elements; None where they are not the same."""
+    """Return the cheapest move from one layout to another of the same elements; None where the elements differ."""
     both = refine(source, target)
     if both is None:
         return None
@@ -73,12 +73,12 @@ _BATCH: Dim = (Axis("batch of 1", Size(1, ("batch of 1",))),)
 
 
 def conversion(source: Layout, target: Layout) -> tuple[LayoutStep, ...] | None:
-    """The nodes that take a tensor from one layout to another; empty for none, None where they cannot be written."""
+    """Return the nodes that convert one layout to another: empty for no nodes, None where they cannot be written."""
     return () if source == target else _converted(*unnamed(source, target))
 
 
 def conversions(left: Layout, right: Layout) -> tuple[tuple[LayoutStep, ...] | None, tuple[LayoutStep, ...] | None]:
-    """The conversions from one layout to the other, and back."""
+    """Return the conversion from the left layout to the right one, and the conversion back."""
     first, last = unnamed(left, right)
     return ((), ()) if left == right else (_converted(first, last), _converted(last, first))
 
@@ -88,7 +88,7 @@ Unnamed = tuple[tuple[tuple[int, Size, Size], ...], ...]
 
 
 def unnamed(*layouts: Layout) -> tuple[Unnamed, ...]:
-    """The layouts without names, so that those of the next block of a network are the same."""
+    """Return the layouts without names, so that the layouts of the next block of a network are equal to them."""
     names: dict[str, int] = {}
 
     def of(dim: Dim) -> tuple[tuple[int, Size, Size], ...]:
@@ -98,7 +98,7 @@ def unnamed(*layouts: Layout) -> tuple[Unnamed, ...]:
 
 
 def numbered(layout: Unnamed) -> Layout:
-    """A layout with its numbers as names."""
+    """Return a layout with its numbers as names."""
     return tuple(tuple(Axis(str(root), size, stride) for root, size, stride in dim) for dim in layout)
 
 
@@ -131,7 +131,7 @@ def _converted(first: Unnamed, last: Unnamed) -> tuple[LayoutStep, ...] | None:
 
 
 def _by_dimensions(source: Layout, target: Layout) -> tuple[int, ...] | None:
-    """A permutation of the source's dimensions after which they are in the target's order; None if one is torn.
+    """Return the permutation that brings the source's dimensions into the target's order; None if one is torn.
 
     The two are over the same atoms, see `refine`.
     """
@@ -174,7 +174,7 @@ def _steps(
 
 
 def reshape_target(before: Sequence[Size], after: Sequence[Size]) -> tuple[int, ...] | None:
-    """A Reshape's constant target; None where more than one size is unknown and not a copy."""
+    """Return the constant target of a Reshape; None where more than one size is unknown and not a copy."""
     out: list[int] = []
     open_places = 0
     for i, size in enumerate(after):

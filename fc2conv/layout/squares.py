@@ -16,7 +16,7 @@ from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, size_of
 
 
 def arranged(dims: Layout, rank: int, *, real: bool = True) -> Layout:
-    """The axes in as many dimensions as the rank says: each axis of a map whole (`real`), else all in their order."""
+    """Arrange the axes in `rank` dimensions: each axis of a map whole (`real`), else all axes in their order."""
     open_sizes = sum(not axis.size.known for axis in axes_of(dims))
     if len(dims) == 1 and open_sizes > 1:
         return (*((),) * (rank - 1), *dims)  # a Reshape could not take them apart
@@ -31,7 +31,7 @@ def arranged(dims: Layout, rank: int, *, real: bool = True) -> Layout:
 
 
 def _real(dims: Layout, rank: int) -> Layout | None:
-    """The axes of one map, what there is of each in its own dimension; None where others are among them."""
+    """Return the axes of one map, the pieces of each in its own dimension; None where other axes are among them."""
     pieces: dict[tuple[str, int], list[Axis]] = {}
     for axis in axes_of(dims):
         name, _, place = axis.root.rpartition(".")
@@ -48,7 +48,7 @@ def _stride(axis: Axis) -> tuple[int, int]:
 
 
 def _apart(dims: Layout, rank: int) -> Layout:
-    """More dimensions: each axis its own where they are so many, else one dimension cut in two."""
+    """Return more dimensions: one for each axis where there are at least `rank` axes, else one dimension cut in two."""
     axes = axes_of(dims)
     if len(axes) >= rank > 1:
         return tuple((axis,) for axis in axes) if len(axes) == rank else _together(tuple((a,) for a in axes), rank)
@@ -61,7 +61,7 @@ def _apart(dims: Layout, rank: int) -> Layout:
 
 
 def _together(dims: Layout, rank: int) -> Layout:
-    """Fewer dimensions: the two groups of neighbours that are closest in size; of more than two the first ones."""
+    """Merge dimensions into the two groups of neighbours that are closest in size; for another rank merge the first."""
     if rank != 2:
         return (axes_of(dims[: len(dims) - rank + 1]), *dims[len(dims) - rank + 1 :])
     cut = min(range(1, len(dims)), key=lambda i: _unevenness(dims[:i], dims[i:]))
@@ -69,7 +69,7 @@ def _together(dims: Layout, rank: int) -> Layout:
 
 
 def _unevenness(first: Sequence[Dim], second: Sequence[Dim]) -> float:
-    """How far two groups of dimensions are from a square; an open size counts as large."""
+    """Return how far two groups of dimensions are from a square; an open size counts as large."""
     sizes = [
         prod(size.coefficient if (size := size_of(dim)).known else 1 << 20 for dim in group)
         for group in (first, second)

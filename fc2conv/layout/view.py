@@ -66,22 +66,22 @@ class View:
         return self._steps[1]
 
     def with_dims(self, dims: Layout) -> View:
-        """The same elements under the same spatial form in other dimensions."""
+        """Return the same elements under the same spatial form in other dimensions."""
         return View(dims, self.spatial_form, self.provenance, self.origin, self.blocked_by)
 
     def with_form(self, spatial_form: Layout | None) -> View:
-        """The same elements in the same dimensions under another spatial form."""
+        """Return the same elements in the same dimensions under another spatial form."""
         return View(self.dims, spatial_form, self.provenance, self.origin, self.blocked_by)
 
 
 def identical(left: View, right: View) -> bool:
-    """Whether two views are equal, and so are the kinds of their axes, which are no part of an axis' identity."""
+    """Return whether two views are equal, and the kinds of their axes too, which are no part of an axis' identity."""
     forms = left.spatial_form or (), right.spatial_form or ()
     return left == right and kinds_of(left.dims) == kinds_of(right.dims) and kinds_of(forms[0]) == kinds_of(forms[1])
 
 
 def kinds_of(layout: Layout) -> list[Kind]:
-    """The kinds of the axes of a layout, in their order."""
+    """Return the kinds of the axes of a layout, in their order."""
     return [axis.kind for dim in layout for axis in dim]
 
 
@@ -96,7 +96,7 @@ def position(view: View, dim: int) -> int | None:
 
 
 def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
-    """Where a result of several operands comes from, and the blocking node in between, if any."""
+    """Return the provenance of a result of several operands, and the node that blocks its layout, if any."""
     for wanted in (Provenance.OPAQUE, Provenance.MAP, Provenance.LOST):
         for view in views:
             if view.provenance is wanted:
@@ -105,9 +105,9 @@ def provenance_of(views: Sequence[View]) -> tuple[Provenance, str]:
 
 
 def solved(dim: Dim, size: Size) -> dict[str, int]:
-    """What is known of the symbols in a dimension's size where the dimension is known to be this large.
+    """Return the symbols whose values follow where a dimension is known to be this large.
 
-    One symbol is what is left; where nothing is left for several, each is 1.
+    A single symbol equals the quotient of the two sizes. Where the quotient is 1, each of several symbols is 1.
     """
     whole = size_of(dim)
     left = size.over(Size(whole.coefficient)) if whole.symbols else None
@@ -120,7 +120,7 @@ def solved(dim: Dim, size: Size) -> dict[str, int]:
 
 
 def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
-    """The view, with known sizes in the place of symbols."""
+    """Return the view with known sizes instead of symbols."""
     if not sizes:
         return view
     axes = {*axes_of(view.dims), *axes_of(view.spatial_form or ())}
@@ -129,9 +129,9 @@ def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
 
 
 def settled(view: View, dim: Dim, size: Size) -> View:
-    """The view, knowing that a dimension (or the whole) that the axes `dim` span has the given size.
+    """Return the view, given the size of a dimension (or the whole) that the axes `dim` span.
 
-    A lone axis of unknown size is that large; where only unknown sizes are too many, each of them is 1.
+    A lone axis of unknown size gets this size. Where the axes are larger by unknown sizes alone, each of these is 1.
     """
     if len(dim) == 1 and not dim[0].size.known and size.known:
         return _mapped(view, {dim[0]: dim[0]._replace(size=size)})
@@ -153,7 +153,7 @@ def _mapped(view: View, changes: dict[Axis, Axis]) -> View:
 
 
 def without(view: View, axes: Dim) -> View:
-    """The view without some of its axes."""
+    """Return the view without some of its axes."""
     return _mapped(view, {axis: axis._replace(size=ONE) for axis in axes})
 
 
@@ -164,9 +164,9 @@ def fresh(
     blocked_by: str = "",
     batch: Size | None = None,
 ) -> View:
-    """A view over axes of its own, one a dimension, without a spatial form; `batch` is the model's batch.
+    """Return a view over new axes, one for each dimension, without a spatial form; `batch` is the model's batch.
 
-    Items are the first dimension that is not 1, save a last one of known size: that holds features.
+    The items are the first dimension that is not 1, except a last dimension of known size: that holds features.
     """
     dims: list[Dim] = [(Axis(f"{name}.{i}", size),) for i, size in enumerate(shape)]
     items = (i for i, size in enumerate(shape) if size != ONE and (i < len(shape) - 1 or not size.known))
@@ -177,7 +177,10 @@ def fresh(
 
 
 def _items(axis: Axis, batch: Size) -> Dim:
-    """A first dimension as the items of the batch, and what follows in each; it is of another kind where none fits."""
+    """Split a first dimension into the items of the batch and what follows in each.
+
+    Where the batch does not divide it, it stays one axis: BATCH where both sizes are open, else OTHER.
+    """
     each = axis.size.over(batch)
     if batch == ONE or each is None or not each.known:
         unknown = not axis.size.known and not batch.known
@@ -188,7 +191,7 @@ def _items(axis: Axis, batch: Size) -> Dim:
 
 
 def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | None:
-    """Pairs up two dimensions that broadcasting makes equal, cutting axes where one side is finer."""
+    """Pair the axes of two dimensions that broadcasting makes equal, and cut axes where one side is finer."""
     a, b = list(left), list(right)
     pairs: list[tuple[Axis, Axis]] = []
     if alone and len(a) == len(b) == 1:
@@ -210,7 +213,7 @@ def _match(left: Dim, right: Dim, *, alone: bool) -> list[tuple[Axis, Axis]] | N
 
 
 def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout | None:
-    """The layout with each axis replaced by its partner; what has none is kept apart from the names in use."""
+    """Replace each axis of the layout by its partner; keep the axes without a partner apart from the names in use."""
     if names.keys() >= set(axes_of(layout)):
         return normal([[names[axis] for axis in dim] for dim in layout])
     both = refine(layout, tuple((axis,) for axis in names))
@@ -233,10 +236,10 @@ def _rename(layout: Layout, names: dict[Axis, Axis], taken: set[str]) -> Layout 
 
 
 def align(left: View, right: View) -> View | None:
-    """The right view in the left one's axes, as an elementwise node with broadcasting pairs their dimensions.
+    """Return the right view in the left one's axes, as an elementwise node with broadcasting pairs their dimensions.
 
-    None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
-    requires that the two be equal or 1. One that may be repeated is no axis of the other.
+    Return None where the two disagree. A single axis may pair with one of another symbolic size: the node itself
+    requires that the two be equal or 1. A dimension that may be repeated shares no axis with the other.
     """
     if left.dims == right.dims and kinds_of(left.dims) == kinds_of(right.dims):
         return right
@@ -265,19 +268,22 @@ def align(left: View, right: View) -> View | None:
 
 
 def _alike(one: Dim, other: Dim) -> bool:
-    """Whether two dimensions are one axis each, as large as the other, or the same axes."""
+    """Return whether two dimensions are one axis each, of the same size, or the same axes."""
     return (len(one) == len(other) == 1 and one[0].size == other[0].size) or one == other
 
 
 def repeated(dim: Dim, size: Size) -> bool:
-    """Whether a dimension of open size is repeated where it is 1, and meets a known size; one not inferred is not."""
+    """Return whether a dimension of open size meets a known size, so that it is repeated where it is 1.
+
+    Return False where its size was not inferred.
+    """
     own = size_of(dim)
     opened = own.coefficient == 1 and not own.known and not any(map(nameless, own.symbols))
     return opened and size.known and size != ONE
 
 
 def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | None:
-    """The layout of a broadcast result; None where two layouts differ in rank (spatial forms) or in a dimension."""
+    """Return the layout of a broadcast result; None where layouts differ in rank (spatial forms) or in a dimension."""
     if all(layout is layouts[0] for layout in layouts):
         return layouts[0]
     rank = max(len(layout) for layout in layouts)
@@ -294,7 +300,7 @@ def broadcast_layouts(layouts: Sequence[Layout], *, right: bool) -> Layout | Non
 
 
 def joined(name: str, lead: View, live: Sequence[View]) -> View | None:
-    """The view of a value made of several that are aligned with one of them; None where they do not broadcast.
+    """Return the view of a value made of several views aligned with `lead`; None where they do not broadcast.
 
     It has no spatial form yet.
     """

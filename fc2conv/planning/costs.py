@@ -16,7 +16,7 @@ _UNIT = 1000
 
 @dataclass(frozen=True)
 class Costs:
-    """The cost of a plan: `[prefers]` of a profile says what weighs how much, and `onnx` says nothing of it.
+    """The cost of a plan: `[prefers]` of a profile sets the weights, and the profile `onnx` sets no weight.
 
     | tier | what is paid for | the profile's word |
     | --- | --- | --- |
@@ -36,31 +36,31 @@ class Costs:
     norms: bool = False
 
     def node(self, *, moves: bool) -> int:
-        """What one layout node costs; a Transpose moves elements."""
+        """Return the cost of one layout node; a Transpose moves elements."""
         weight = self.transpose if moves else self.reshape
         return weight * _WEIGHT + _NODE + (_TRANSPOSE if moves else 0)
 
     def price(self, steps: tuple[LayoutStep, ...] | None) -> int:
-        """What a conversion costs; no finite sum where it cannot be written."""
+        """Return the cost of a conversion; `INFINITE` where it cannot be written."""
         return INFINITE if steps is None else sum(self.node(moves=isinstance(step, Transposed)) for step in steps)
 
 
 KEPT, WRITTEN_NORM, CHANGED = _LAYER, _NORM, _CHANGED
-"""What the third, the fourth and the last tier charge for one."""
+"""The cost of one layer, norm or node in the third, the fourth and the last tier."""
 
 
 def nodes(cost: int) -> int:
-    """How many layout nodes a finite cost is the cost of."""
+    """Return the number of layout nodes in a finite cost."""
     return cost // _NODE & _MOST
 
 
 def weight(cost: int) -> int:
-    """What the layout nodes of a finite cost weigh."""
+    """Return what the layout nodes in a finite cost weigh."""
     return cost // _WEIGHT
 
 
 def costs_of(prefers: Preferences) -> Costs:
-    """The costs that a profile asks for."""
+    """Return the costs that a profile asks for."""
     weights = {each.operator: round(each.weight * _UNIT) for each in prefers.layout}
     norms = any(each.value == "map" for each in prefers.norms)
     return Costs(weights.get("Reshape", _UNIT), weights.get("Transpose", _UNIT), norms)

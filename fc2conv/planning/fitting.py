@@ -39,9 +39,9 @@ _NOTHING = "Nothing is to be done: the target runs the layer, and takes no convo
 def fitted(
     plans: Sequence[Plan], profile: Profile, *, cells: bool
 ) -> tuple[dict[Place, tuple[Fit, ...]], dict[Place, Reason]]:
-    """The fits of all layers that the plans convert, and the reasons of those that the target wants left.
+    """Return the fits of all layers that the plans convert, and the reasons of those that the target wants left.
 
-    `cells` lets the cells of a map become channels, which no map of another size has as many of.
+    `cells` lets the cells of a map become channels; a map of another size would have another number of them.
     """
     fits: dict[Place, tuple[Fit, ...]] = {}
     left: dict[Place, Reason] = {}
@@ -72,7 +72,7 @@ def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tup
 
 
 def _contractions(facts: LayerFacts) -> Iterator[tuple[Contraction, bool]]:
-    """The convolutions of a layer, and whether each has only some of the weight's rows."""
+    """Yield the convolutions of a layer, and whether each has only some of the weight's rows."""
     if facts.branches:
         yield from ((branch.contraction, True) for branch in facts.branches)
     elif facts.contraction is not None:
@@ -80,7 +80,7 @@ def _contractions(facts: LayerFacts) -> Iterator[tuple[Contraction, bool]]:
 
 
 def _convolution(plan: Plan, facts: LayerFacts, found: Contraction) -> Geometry:
-    """A layer's convolution as a target sees it."""
+    """Return the geometry of a layer's convolution, as a target sees it."""
     layer = facts.layer
     operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
     groups = _known(found.groups) or 1
@@ -103,7 +103,7 @@ def _convolution(plan: Plan, facts: LayerFacts, found: Contraction) -> Geometry:
 
 
 def _layer(plan: Plan, facts: LayerFacts) -> Geometry:
-    """A layer as it is, as a target sees it."""
+    """Return the geometry of a layer as it is, as a target sees it."""
     shape = None if facts.reads is None else [size_of(dim) for dim in facts.reads.dims]
     return layer(facts.layer, plan.constants, shape)
 
@@ -114,10 +114,10 @@ def _known(dim: Dim) -> int | None:
 
 
 def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells: bool) -> Means:
-    """What may be done to a layer's convolution without a change of what it computes.
+    """Decide what may be done to a layer's convolution without a change of what it computes.
 
-    A quantized result is rounded once, and so is no sum; zeros pad where a stored 0 is the number 0. What is quantized
-    along its inputs keeps them apart.
+    A quantized result is rounded once, which a sum of parts is not. Zeros pad where a stored 0 is the number 0. A
+    weight that is quantized along its inputs keeps them apart.
     """
     layer, arithmetic = facts.layer, facts.layer.arithmetic
     stored = plan.constants.stored(layer.weight)
@@ -138,14 +138,14 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
 
 
 def _cast_alone(plan: Plan, name: str) -> bool:
-    """Whether a value is read by a Cast to float32 and by nothing else, so that --qdq has a float to give."""
+    """Return whether a Cast to float32 alone reads a value, so that --qdq has a float to give."""
     reader = plan.graph.only_reader(name)
     cast = None if reader is None else plan.graph.nodes[reader]
     return cast is not None and op(cast) == "Cast" and int_attribute(cast, "to", 0) == TensorProto.FLOAT
 
 
 def _zero_is_zero(constants: Constants, stored: Stored) -> bool:
-    """Whether a stored 0 is the number 0, whatever nodes make the weight of it."""
+    """Return whether a stored 0 is the number 0, whatever nodes make the weight of it."""
     zeros = [
         name for replay in stored.replay if replay.node.op_type != "Cast" for name in replay.node.input[2:] if name
     ]

@@ -26,14 +26,14 @@ SOURCE, SINK = 0, 1
 
 @dataclass(frozen=True)
 class _Eliminated:
-    """A vertex, the prices of its labels, and of each neighbour: the edges to it and from it."""
+    """A vertex, the prices of its labels, and for each neighbour (it, the edge to it, the edge from it)."""
 
     vertex: int
     prices: tuple[int, int]
     edges: tuple[tuple[int, int, int], ...]
 
     def best(self, labels: dict[int, int]) -> int:
-        """The label of the least price under the neighbours' labels; of equals the source's."""
+        """Return the label of the least price under the neighbours' labels; of equals the source's."""
         source, sink = self.prices
         for other, there, back in self.edges:
             if labels[other]:
@@ -52,19 +52,19 @@ class Network:
         self._constant = 0
 
     def beside(self) -> Network:
-        """A network with the same edges between vertices, to which edges from the source and to the sink are added."""
+        """Return a network with the same edges between vertices, to which edges from source and to sink are added."""
         out = Network()
         out._prices, out._edges, out._constant = [[*each] for each in self._prices], self._edges, self._constant
         return out
 
     def vertex(self) -> int:
-        """A new vertex."""
+        """Add a vertex and return its number."""
         self._prices.append([0, 0])
         self._edges.append({})
         return len(self._edges) - 1
 
     def edge(self, tail: int, head: int, capacity: int) -> None:
-        """Adds an edge: `capacity` is paid if the tail stays with the source and the head goes to the sink."""
+        """Add an edge: `capacity` is paid if the tail stays with the source and the head goes to the sink."""
         if capacity <= 0 or tail in (head, SINK) or head == SOURCE:
             return
         if tail == SOURCE and head == SINK:
@@ -81,7 +81,7 @@ class Network:
         self._edges[head].setdefault(tail, 0)
 
     def cut(self) -> tuple[int, frozenset[int]]:
-        """The least total capacity that parts source from sink, and the vertices that must go to the sink's side.
+        """Return the least total capacity that parts source from sink, and the vertices on the sink's side.
 
         Of all minimum cuts it is the one with the largest source side.
         """
@@ -90,7 +90,7 @@ class Network:
         return self._constant + total, sinks
 
     def used_up(self) -> tuple[int, frozenset[int]]:
-        """The same, with nothing left of the network."""
+        """Return the same as `cut`, but use up the network."""
         gone = self._eliminate()
         left = [v for v in range(2, len(self._edges)) if self._edges[v]]
         total, labels = _cut(left, self._prices, self._edges)
@@ -119,7 +119,7 @@ class Network:
         return gone
 
     def _replace(self, gone: _Eliminated, others: list[int]) -> None:
-        """What an eliminated vertex cost becomes prices of its neighbours' labels, and an edge between them."""
+        """Turn what an eliminated vertex cost into prices of its neighbours' labels, and an edge between them."""
         source, sink = gone.prices
         if not others:
             self._constant += min(source, sink)
@@ -141,12 +141,12 @@ class Network:
 
 @lru_cache(maxsize=256)
 def _least(prices: _Prices, edges: _Edges) -> tuple[int, frozenset[int]]:
-    """The cut of a network, which the next block of a model has as well."""
+    """Return the cut of a network, cached, as the next block of a model has the same network."""
     return Network(prices, edges).used_up()
 
 
 def _cut(vertices: list[int], prices: list[list[int]], edges: list[dict[int, int]]) -> tuple[int, dict[int, int]]:
-    """The least price of labels of these vertices, and the labels with the most vertices on the source's side."""
+    """Return the least price of labels of these vertices, and the labels with the largest source side."""
     flow = _Flow(len(vertices) + 2)
     place = {vertex: i + 2 for i, vertex in enumerate(vertices)}
     total = 0
@@ -183,7 +183,7 @@ class _Flow:
         return total, {vertex for vertex, level in enumerate(self._levels(SINK, backwards=1)) if level >= 0}
 
     def _levels(self, start: int, backwards: int = 0) -> list[int]:
-        """How many edges with room lead from a vertex to each (or back from each to it); -1 where none do."""
+        """Return how many edges with room lead from a vertex to each (or back from each to it); -1 without a path."""
         levels = [-1] * len(self._heads)
         levels[start] = 0
         queue = deque([start])

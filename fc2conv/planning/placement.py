@@ -55,7 +55,7 @@ class Placement(Requirements):
         self._elided = {name: index for index in elided for name in graph.results[index]}
 
     def _moves(self, index: int) -> list[tuple[Layout, Layout]]:
-        """The conversions of which a node on spatial forms needs one of its own."""
+        """Return the conversions that a node on spatial forms needs for itself alone."""
         recipe = self.facts.nodes[index].recipe
         if isinstance(recipe, Expand):
             operands = [each for step in recipe.steps for each in step.operands if isinstance(each, FormOf)]
@@ -64,7 +64,7 @@ class Placement(Requirements):
         return [own] if own is not None else []
 
     def converting(self, name: str, *, to_spatial_form: bool) -> int:
-        """The price of a value's other form."""
+        """Return the price of a value's other form."""
         key = (name, to_spatial_form)
         if key not in self._conversions:
             view = self.facts.views.get(name)
@@ -86,7 +86,7 @@ class Placement(Requirements):
     # ------------------------------------------------------------------ regions
 
     def regions(self, layers: Sequence[int]) -> list[Region]:
-        """The regions that hold the given layers, what lifts the network, or a norm that may be written out."""
+        """Return the regions that hold the given layers, what lifts the network, or a norm that may be written out."""
         seen: set[int] = set()
         followed: set[str] = set()
         out: list[Region] = []
@@ -106,12 +106,12 @@ class Placement(Requirements):
         return out
 
     def _begins(self, index: int) -> bool:
-        """Whether a node that is no layer has reasons of its own to run on spatial forms."""
+        """Return whether a node that is no layer has reasons of its own to run on spatial forms."""
         recipe = self.facts.nodes[index].recipe
         return (isinstance(recipe, Remap) and recipe.lifts) or (isinstance(recipe, Expand) and recipe.norm)
 
     def _neighbours(self, index: int, followed: set[str]) -> list[int]:
-        """Nodes whose labels depend on a node's, but for those by way of values that others have `followed`."""
+        """Return the nodes whose labels depend on a node's, except by way of values that others have `followed`."""
         out: list[int] = []
         values = [*self.graph.operands[index], *self.results[index], *self.reads[index].names]
         for name in values:
@@ -122,14 +122,14 @@ class Placement(Requirements):
                 out.append(self.units[self.graph.producer[name]])
             out += [self.units[i] for i in self.graph.uses.get(name, [])]
             out += self.from_above.get(name, [])
-        # What only regroups dimensions on the way to the region belongs to it, though its result is a spatial form.
+        # A node that only regroups dimensions before the region belongs to it, though its result is a spatial form.
         out += [self._elided[name] for name in values if name in self._elided]
         return out
 
     # ------------------------------------------------------------------ labelling
 
     def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
-        """The cheapest labelling in which the forced layers run on spatial forms and the offered ones may."""
+        """Return the cheapest labelling in which the forced layers run on spatial forms and the offered ones may."""
         before = sum(map(self.own_price, region.members))
         fed = self._fed(region, forced | offered)
         if self._all_of(region, forced | offered, fed):
@@ -145,7 +145,7 @@ class Placement(Requirements):
         return Labelling(spatial_forms, nodes(before), nodes(total), weight(total) - weight(before), total < INFINITE)
 
     def _all_of(self, region: Region, layers: frozenset[int], fed: set[int]) -> bool:
-        """Whether all members are the cheapest on spatial forms, and no value between them is converted."""
+        """Return whether all members are the cheapest on spatial forms, and no value between them is converted."""
         members = set(region.members)
         if not layers.issuperset(region.layers):
             return False
@@ -162,7 +162,7 @@ class Placement(Requirements):
         return True
 
     def _prefers(self, index: int, fed: set[int]) -> bool:
-        """Whether a node costs more on originals, whatever its neighbours do."""
+        """Return whether a node costs more on originals, whatever its neighbours do."""
         recipe, layer = self.facts.nodes[index].recipe, self.facts.nodes[index].layer
         if layer is not None:
             return self.reads_spatial_form(index) and not layer.branches
@@ -173,7 +173,7 @@ class Placement(Requirements):
         return index in fed or (self.own_price(index) > CHANGED and not self._read_past(index))
 
     def _network(self, region: Region) -> tuple[dict[int, int], Network]:
-        """The vertices of the members, and a network of what the values between them cost."""
+        """Return the vertices of the members, and a network of what the values between them cost."""
         network = Network()
         vertex = {index: network.vertex() for index in region.members}
         originals = {name for i in region.members for name in self.reads[i].originals if not self._framed(i, name)}
@@ -183,7 +183,7 @@ class Placement(Requirements):
         return vertex, network
 
     def _relaid(self, network: Network, vertex: Mapping[int, int]) -> None:
-        """Operands in layouts of their own: made once for all readers, and not where the maker has made them."""
+        """Charge for operands in layouts of their own: once for all readers, and not where the maker has made them."""
         readers: dict[tuple[str, tuple[Layout, Layout]], list[int]] = {}
         for index, at in vertex.items():
             for operand in self.operands_moved(index):
@@ -218,7 +218,7 @@ class Placement(Requirements):
         network.edge(SOURCE, at, sum(self.costs.price(conversion(*move)) for move in self._moves(index)))
 
     def _framed(self, index: int, name: str) -> bool:
-        """Whether a value is what the frame of a layer is made of."""
+        """Return whether the frame of a layer is made of this value."""
         return index in self.frames.get(name, [])
 
     def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
@@ -258,9 +258,9 @@ class Placement(Requirements):
                 self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
 
     def _read_past(self, index: int) -> bool:
-        """Whether a layout node goes where its readers run on spatial forms: layers with frames of a value before it.
+        """Return whether a layout node goes if its readers, layers with frames made before it, run on spatial forms.
 
-        It is then paid for by readers that do not, whether it stays for them or its spatial form is brought back.
+        Then readers that do not run on them pay for it, whether it stays for them or its spatial form is brought back.
         """
         if not self.own_price(index):
             return False
@@ -271,7 +271,7 @@ class Placement(Requirements):
         return past and self.converting(name, to_spatial_form=False) > 0
 
     def _reads_past(self, index: int, name: str) -> bool:
-        """Whether a reader of a value does not read it on spatial forms."""
+        """Return whether a reader of a value does not read it on spatial forms."""
         dies = isinstance(self.facts.nodes[index].recipe, Drop)
         return dies or (self.may_convert(index) and name not in self.reads[index].names)
 
@@ -285,7 +285,7 @@ class Placement(Requirements):
         spatial_forms: bool,
         either_way: int = 0,
     ) -> None:
-        """Pays once if any reader wants the form in which the value is not made, a part of it wherever it is made."""
+        """Charge once if any reader wants the form in which the value is not made; `either_way` wherever it is made."""
         if not cost or not readers:
             return
         wants = network.vertex()
@@ -302,7 +302,7 @@ class Placement(Requirements):
         return out
 
     def _fed(self, region: Region, layers: frozenset[int]) -> set[int]:
-        """Members that a layer feeds, directly or through other members."""
+        """Return the members that a layer feeds, directly or through other members."""
         fed: set[int] = set()
         hot: set[str] = set()
         for index in region.members:

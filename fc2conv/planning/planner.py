@@ -1,7 +1,7 @@
 """What is done with each layer: `Convert` or `Keep(reason)`, and which nodes run on spatial forms.
 
 Planning only decides. The inference says what could be done; the plan asks the placement for the cheapest way, and
-keeps a layer behind a node that needs the original layout where converting it would add layout nodes.
+keeps a layer after a node that needs the original layout where converting it would add layout nodes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OTHER_FLOATS = frozenset({TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 @dataclass(frozen=True)
 class Decision:
-    """One layer: to be converted, or kept for a reason. `layer` is None for what only looks like a layer."""
+    """One layer: to be converted, or kept for a reason. `facts` is None for what only looks like a layer."""
 
     index: int
     reason: Reason | None
@@ -93,7 +93,7 @@ _WHATEVER_THE_SCOPE = frozenset({Code.EXCLUDED, Code.WEIGHT_TYPE, Code.RUNTIME_T
 
 
 def depends_on_scope(plan: Plan, scope: Scope) -> bool:
-    """Whether the other scope may decide otherwise for a layer of this plan."""
+    """Return whether the other scope may decide otherwise for a layer of this plan."""
     for each in plan.decisions:
         if each.facts is None or (each.reason is not None and each.reason.code in _WHATEVER_THE_SCOPE):
             continue
@@ -105,7 +105,7 @@ def depends_on_scope(plan: Plan, scope: Scope) -> bool:
 def inference_for(
     graph: Graph, constants: Constants, known: Propagated, options: Options, outer: Mapping[str, View], costs: Costs
 ) -> Inference:
-    """The inference of a scope as these options ask for it, which serves all plans in either scope."""
+    """Return the inference of a scope as these options ask for it, which serves all plans in either scope."""
     return Inference(
         graph,
         constants,
@@ -120,7 +120,7 @@ def inference_for(
 def make_plan(
     inference: Inference, options: Options, refused: Mapping[int, Reason], costs: Costs, *, tokens: bool = False
 ) -> Plan:
-    """Decides for every layer of a scope, by these costs; those in `refused` are kept.
+    """Decide for every layer of a scope, by these costs; keep those in `refused`.
 
     With `tokens`, or for convolutions of rank 3, spatial forms hold the cells of tokens in one dimension.
     """
@@ -167,12 +167,12 @@ def _planned(inference: Inference, wanted: Wanted, options: Options, costs: Cost
 
 
 def _forced(layer: LayerFacts, maps: frozenset[str]) -> bool:
-    """Whether a layer is converted whatever it costs: it reads a map, or a round before has converted it."""
+    """Return whether a layer is converted whatever it costs: it reads a map, or a round before has converted it."""
     return layer.layer.output in maps or _reads_map(layer)
 
 
 def _refused(inference: Inference, options: Options) -> dict[int, Reason]:
-    """Layers that are out of the question whatever the layout: left out by the caller, or of a type without Conv."""
+    """Refuse layers whatever their layout: those that the caller leaves out, and those of a type without Conv."""
     layers = ((i, each) for i, each in inference.found.items() if isinstance(each, FCLayer))
     reasons = ((i, _excluded(each, options) or _type(inference.constants, each, options)) for i, each in layers)
     return {i: reason for i, reason in reasons if reason is not None}
@@ -187,7 +187,7 @@ def _excluded(layer: FCLayer, options: Options) -> Reason | None:
 
 
 def _type(constants: Constants, layer: FCLayer, options: Options) -> Reason | None:
-    """Whether a convolution of the layer's kind takes its type, and onnxruntime's CPU provider has it."""
+    """Return why no convolution of the layer's kind takes its type, or onnxruntime's CPU provider lacks it."""
     stored = constants.stored(layer.weight)
     assert stored is not None
     taken = CONV_TYPES if isinstance(layer.arithmetic, Floating) else BYTES
@@ -210,7 +210,7 @@ def _place(
     wanted: frozenset[int],
     options: Options,
 ) -> tuple[Labelling, dict[int, Reason]]:
-    """The labelling of one region with the wanted layers and those that cost nothing, and the layers that it leaves."""
+    """Return the labelling of a region with the wanted layers and those that cost nothing, and why others are kept."""
     names = placement.graph.nodes
     kept = {
         i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
@@ -238,7 +238,7 @@ def _place(
 
 
 def _spared(placement: Placement, region: Region, layers: Sequence[LayerFacts]) -> bool:
-    """Whether --norms map would write norms as reductions in a region, or in front of these layers."""
+    """Return whether --norms map would write norms as reductions in a region, or before these layers."""
     hidden_by = {each.reads.blocked_by for each in layers if each.reads is not None}
     nodes = (each for i, each in enumerate(placement.graph.nodes) if i in region.members or label(each) in hidden_by)
     views = placement.facts.views
@@ -248,7 +248,7 @@ def _spared(placement: Placement, region: Region, layers: Sequence[LayerFacts]) 
 
 
 def _affordable(labelling: Labelling, options: Options) -> bool:
-    """Whether all layers of a region may be converted for what it then costs."""
+    """Return whether all layers of a region may be converted for what it then costs."""
     if options.max_added_transposes is not None:
         return labelling.layout_after - labelling.layout_before <= options.max_added_transposes
     # In a network that slides no layer may stay, and the layout nodes between its maps go.
@@ -260,7 +260,7 @@ def _size_remedy(placement: Placement) -> str:
 
 
 def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope, *, norms: bool) -> Reason:
-    """The reason for a layer whose head would have more layout nodes, and what makes them necessary.
+    """Return the reason for a layer whose head would have more layout nodes, and what makes them necessary.
 
     `norms` is whether some of them are around norms that could be reductions.
     """
@@ -279,7 +279,7 @@ def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scop
 
 
 def _by_rule(facts: LayerFacts) -> str:
-    """The rules of a convolution's form that its layout nodes are for; "" where none is."""
+    """Return the rules of a convolution's form that its layout nodes are for; "" where there is no rule."""
     found, reads = facts.contraction, facts.reads
     if found is None or reads is None:
         return ""
@@ -294,7 +294,7 @@ def _by_rule(facts: LayerFacts) -> str:
 def _one_by_one(
     placement: Placement, region: Region, open_layers: Sequence[int], kept: dict[int, Reason]
 ) -> tuple[Labelling, dict[int, Reason]]:
-    """Where not all layers can be had (an original would need a reshape that cannot be written), those that can."""
+    """Convert the layers that can be where not all can: an original would need a Reshape that cannot be written."""
     forced: frozenset[int] = frozenset()
     labelling = placement.label(region, forced, forced)
     for i in open_layers:
@@ -308,7 +308,7 @@ def _one_by_one(
 
 
 def _reads_map(layer: LayerFacts) -> bool:
-    """Whether a layer reads a feature map with nothing between that hides its layout, all channels of it or none."""
+    """Return whether a layer reads a map whose layout nothing between hides: all channels of it, or no channel."""
     reads, found = layer.reads, layer.contraction
     if reads is None or found is None or reads.provenance is not Provenance.MAP or layer.layer.groups:
         return False

@@ -1,4 +1,4 @@
-"""What a plan says, in the report's words."""
+"""What a plan says, in the words of the report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from fc2conv.targets.fits import Fit
 
 _MOST_SHOWN = 64
-"""Kernels that a report lists of one layer that is cut."""
+"""The most kernels that a report lists for one layer that is cut."""
 
 
 def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
-    """One layer and what was decided of it, with the form that it has then."""
+    """Report one layer and the decision about it, with the form that it then has."""
     node, facts = plan.graph.nodes[decision.index], decision.facts
     layer = facts.layer if facts is not None else None
     cut = fits.get((plan.graph.path, decision.index), ())
@@ -57,7 +57,7 @@ def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
 
 
 def _kernels(facts: LayerFacts, contraction: Contraction) -> list[list[int]]:
-    """The shapes [M, C, *S] of the kernels that a layer becomes before they are cut."""
+    """Return the shapes [M, C, *S] of the kernels that a layer becomes before they are cut."""
     outputs = facts.layer.matrices * facts.layer.outputs
     contractions = [branch.contraction for branch in facts.branches] or [contraction]
     return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
@@ -77,7 +77,7 @@ def _form(kernels: Sequence[Sequence[int]], frame: Layout, cut: Sequence[Fit]) -
 
 
 def head_report(each: Plan, head: Head) -> HeadReport:
-    """One head and what it costs."""
+    """Report one head and its layout nodes."""
     return HeadReport(
         sites=[label(each.graph.nodes[i]) for i in head.layers],
         layout_before=head.layout_before,
@@ -87,7 +87,7 @@ def head_report(each: Plan, head: Head) -> HeadReport:
 
 
 def reason_report(reason: Reason) -> ReasonReport:
-    """A reason with its code spelled out."""
+    """Report a reason with its code spelled out."""
     code = reason.code
     return ReasonReport(
         code=code.value,
@@ -99,7 +99,7 @@ def reason_report(reason: Reason) -> ReasonReport:
 
 
 def scope_report(scope: Scope, plans: Sequence[Plan], before: int, after: int) -> ScopeReport:
-    """What one scope gives, in numbers."""
+    """Report in numbers what one scope gives."""
     decisions = [decision for plan in plans for decision in plan.decisions]
     return ScopeReport(
         scope=scope,
@@ -110,12 +110,12 @@ def scope_report(scope: Scope, plans: Sequence[Plan], before: int, after: int) -
 
 
 def layout_nodes(model: ModelProto) -> int:
-    """How many layout nodes a model holds, subgraphs and functions among it."""
+    """Count the layout nodes of a model, subgraphs and functions included."""
     return sum(count for name, count in _operators(model).items() if name in LAYOUT_OPS)
 
 
 def operators(before: ModelProto, after: ModelProto) -> dict[str, Counts]:
-    """How many nodes of each operator two models hold, by name."""
+    """Count the nodes of each operator in two models, by name."""
     one, other = _operators(before), _operators(after)
     return {name: Counts(before=one[name], after=other[name]) for name in sorted(one | other)}
 

@@ -1,4 +1,4 @@
-"""What each node reads, and what the forms of it cost: what both the placement and the rewriter ask."""
+"""What each node reads, and what the forms of it cost: both the placement and the rewriter ask for these."""
 
 from __future__ import annotations
 
@@ -65,24 +65,24 @@ class Requirements:
         return (layer.layer.output,) if layer is not None else tuple(filter(None, self.graph.results[index]))
 
     def may_run_on_spatial_form(self, index: int) -> bool:
-        """Whether the node has a recipe, or is a layer that can be converted."""
+        """Return whether the node has a recipe, or is a layer that can be converted."""
         return self.facts.nodes[index].recipe is not None or self.may_convert(index)
 
     def may_convert(self, index: int) -> bool:
-        """Whether the node is a layer that can be converted."""
+        """Return whether the node is a layer that can be converted."""
         layer = self.facts.nodes[index].layer
         return layer is not None and layer.contraction is not None
 
     def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """The value from which a layer takes a frame that is not its input's spatial form, and the conversion, if any.
+        """Return the value from which a layer takes a frame that is not its input's spatial form, and the conversion.
 
-        That is its input or a value that only layout nodes part from it, whichever is the shortest way; of equals it is
-        the one further up, so that those nodes are removed.
+        That value is its input or one that only layout nodes part from it, whichever is the shortest way; of equals it
+        is the one further up, so that those nodes are removed. The conversion is None where it cannot be written.
         """
         return self._reframed[index]
 
     def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """The same for any value and frame."""
+        """Return the same as `reframed`, for any value and frame."""
         best, shortest = value, conversion(self.facts.views[value].dims, frame)
         name = best
         while shortest != () and (maker := self.graph.producer.get(name)) is not None:
@@ -96,7 +96,7 @@ class Requirements:
         return best, shortest
 
     def frame_prices(self, index: int) -> tuple[int, int]:
-        """What the frame of a layer costs, made of a value and made of that value's spatial form."""
+        """Return the prices of a layer's frame, made of a value and made of that value's spatial form."""
         source, steps = self.reframed(index)
         spatial_form, own = self.facts.views[source].spatial_form, self.costs.price(steps)
         layer = self.facts.nodes[index].layer
@@ -105,7 +105,7 @@ class Requirements:
         return own, self.costs.price(conversion(spatial_form, layer.contraction.frame))
 
     def originals_read(self, on_spatial_forms: Collection[int], framed: Collection[int]) -> set[str]:
-        """Values whose original form is read: by a node that stays as it is, or outside.
+        """Return the values whose original form is read: by a node that stays as it is, or outside.
 
         The frames of `framed` layers are made of spatial forms.
         """
@@ -120,7 +120,7 @@ class Requirements:
         return wanted
 
     def frames_of_spatial_forms(self, on_spatial_forms: Collection[int]) -> set[int]:
-        """Layers whose frames are made of the spatial form of a value, where its original takes more layout nodes."""
+        """Return layers whose frames are made of a value's spatial form, as its original takes more layout nodes."""
         if not self.frames:
             return set()
         others = self.originals_read(on_spatial_forms, {i for layers in self.frames.values() for i in layers})
@@ -138,11 +138,11 @@ class Requirements:
         return out
 
     def reads_spatial_form(self, index: int) -> bool:
-        """Whether a layer convolves the spatial form of its input as it is."""
+        """Return whether a layer convolves the spatial form of its input as it is."""
         return self.may_convert(index) and index not in self._reframed
 
     def _convolves_as_it_is(self, layer: LayerFacts) -> bool:
-        """The same, of a layer that can be converted."""
+        """Return the same as `reads_spatial_form`, for a layer that can be converted."""
         spatial_form = layer.reads.spatial_form if layer.reads is not None else None
         if layer.branches or spatial_form is None or layer.contraction is None:
             return bool(layer.branches)
@@ -176,20 +176,20 @@ class Requirements:
         return Requirement(tuple(dict.fromkeys(spatial_forms)), tuple(dict.fromkeys(originals)))
 
     def operands_moved(self, index: int) -> list[tuple[str, tuple[Layout, Layout]]]:
-        """What a node reads on spatial forms in another layout than theirs: the values, and the conversions."""
+        """Return the values that a node on spatial forms reads in other layouts than theirs, and the conversions."""
         recipe = self.facts.nodes[index].recipe
         operands = [each for each in recipe.operands if isinstance(each, FormOf)] if isinstance(recipe, Remap) else []
         return [(each.value, each.move) for each in operands if each.move is not None]
 
     def maker_in_layout(self, name: str, layout: Layout) -> int | None:
-        """The unit that on spatial forms makes a value in a layout, of which its spatial form is made; None: none."""
+        """Return the unit that on spatial forms makes a value in this layout before its spatial form, or None."""
         maker = self.graph.producer.get(name)
         recipe = None if maker is None else self.facts.nodes[maker].recipe
         there = isinstance(recipe, Remap) and recipe.result is not None and recipe.result[0] == layout
         return self.units[maker] if maker is not None and there else None
 
     def branch_price(self, index: int) -> int:
-        """What it costs to bring the values to one frame that a layer reads side by side."""
+        """Return the price of bringing the values that a layer reads side by side to one frame."""
         layer = self.facts.nodes[index].layer
         total = 0
         for each in layer.branches if layer is not None else ():
@@ -200,7 +200,7 @@ class Requirements:
         return total
 
     def own_price(self, index: int) -> int:
-        """What a layout node costs that stays; nothing for every other node."""
+        """Return the price of a layout node that stays; 0 for every other node."""
         return self._prices[index]
 
     def _own_price(self, index: int) -> int:

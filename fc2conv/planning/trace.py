@@ -27,7 +27,7 @@ _FORMS = {
 def trace(plans: Sequence[Plan], patterns: Sequence[str] = ()) -> list[TraceNode]:
     """List the nodes whose names match one of the shell patterns (all nodes for no pattern), scope by scope.
 
-    Raises UsageError for a pattern that matches no node.
+    Raise UsageError for a pattern that matches no node.
     """
     first: dict[tuple[str, ...], TraceNode] = {}  # plans of layers within functions see the nodes around once more
     for each in (each for plan in plans for each in _nodes(plan)):
