@@ -43,7 +43,7 @@ _FIXED = tuple(
 
 
 def element_type(graph: Graph, name: str) -> int:
-    """Return the element type of a value, or 0. An operator without a rule has the type of its first operand."""
+    """Return the element type of a value, or 0 if unknown. An operator without a rule has its first operand's."""
     seen: list[str] = []
     found: int | str = graph.element_types.get(name, name)
     while isinstance(found, str):

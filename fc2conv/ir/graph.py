@@ -19,7 +19,7 @@ from fc2conv.io.tensors import quoted
 from fc2conv.ir.attributes import made_attribute
 
 OWN_INITIALIZERS = 4
-"""The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
+"""The IR version from which on an initializer is no input; before, it is one, and a subgraph has no initializer."""
 OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
 """What onnxruntime has in its own domain for more types than ONNX had at the time."""
 _SCANS_ONE = 9

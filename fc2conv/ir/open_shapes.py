@@ -1,4 +1,4 @@
-"""Shapes that hang on numbers which inference loses: one rule for each operator.
+"""Shapes that depend on numbers which inference loses: one rule for each operator.
 
 A rule gives no shape where too little is known, or where the node contradicts itself.
 """

@@ -100,7 +100,7 @@ _UNKNOWN = "Unknown"
 
 
 class Corrections:
-    """Corrections of what a graph declares and does not hold, made until all that is left holds."""
+    """Corrections of declared shapes that do not hold, made until all that are left hold."""
 
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
@@ -151,7 +151,7 @@ class Corrections:
             return True
         back = within.get(operand.back) if operand.back else given
         if given is None or back is None or not len(given) == len(back) == len(declared):
-            # The file goes on declaring the rank: a Conv behind it would be refused by inference.
+            # The file still declares the rank: inference would refuse a Conv after it.
             operand.value.type.tensor_type.ClearField("shape")
             return True
         changed = False

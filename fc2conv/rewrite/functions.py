@@ -46,8 +46,8 @@ def left(model: ModelProto) -> list[tuple[FunctionProto, OperatorSetIdProto]]:
 def apart(model: ModelProto) -> ModelProto:
     """Move functions that have an operator's name, and their calls, to domains of their own.
 
-    Some runtimes run the function, others the operator. A call of one is not taken for the operator, and stays as it
-    is.
+    Some runtimes run the function, others the operator. So the calls are not taken for the operator, and stay as they
+    are.
     """
     return _moved(model, {key: _OWN + key[0] for key in map(_id, model.functions) if _is_operator(*key)})
 

@@ -43,7 +43,7 @@ class State(Enum):
 
 @dataclass
 class Entry:
-    """The state of a name, and its tensor (`None`: it has none, or none yet)."""
+    """The state of a name, and its tensor; None where it has no tensor, or not yet."""
 
     state: State
     tensor: TensorProto | None = None

@@ -56,7 +56,7 @@ class Signature:
 def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequence[Plan], Rewritten | None]:
     """Rewrite the model with the signature that was asked for; return it, its plans, and what they make of it.
 
-    Leave an output as it is that would be a map by a layout node at its end alone.
+    Leave an output as it is where only a layout node at its end would make it a map.
     """
     signature = wanted(file.model, options)
     while True:
@@ -129,7 +129,7 @@ def signed(file: ModelFile, signature: Signature) -> ModelFile:
 
 
 def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
-    """Return the outputs of a signature that are maps by a layout node at their end alone."""
+    """Return the outputs of a signature that are maps only by a Reshape, Transpose or Identity at their end."""
     wanted, behind = {*signature.outputs}, ("Reshape", "Transpose", "Identity")
     nodes = model.graph.node if wanted else ()
     made = {name for node in nodes if op(node) in behind for name in node.output}

@@ -1,4 +1,4 @@
-"""The nodes and initializers of a scope, put in place of those that it has."""
+"""Replaces the nodes and initializers of a scope."""
 
 from __future__ import annotations
 
