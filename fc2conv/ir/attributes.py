@@ -9,7 +9,7 @@ from onnx import AttributeProto, helper
 
 
 def made_attribute(name: str, value: Any) -> AttributeProto:
-    """An attribute, which a node that takes it copies."""
+    """Return an attribute; those of integers are shared, as a node copies an attribute that it takes."""
     listed = isinstance(value, list) and all(type(each) is int for each in value)
     return _integers(name, tuple(value)) if listed else helper.make_attribute(name, value)
 

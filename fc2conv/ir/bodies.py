@@ -41,7 +41,7 @@ Walk = Callable[[str, GraphProto, Mapping[str, Known]], Sequence[Known]]
 
 
 def through_bodies(node: NodeProto, look: Look, walk: Walk) -> Sequence[Known]:
-    """What is known of the results of an If or a Loop; nothing of any other node."""
+    """Return what is known of the results of an If or a Loop; nothing for any other node."""
     bodies = dict(subgraphs(node))
     if op(node) == "If":
         condition = look(node.input[0]).chosen

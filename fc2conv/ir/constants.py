@@ -59,9 +59,9 @@ class Constants:
         return self._with_results(names, {})
 
     def cut(self, numbers: Mapping[str, Numbers]) -> None:
-        """Takes what a Slice cuts out of a constant by known numbers, such as sizes of another value, for constant.
+        """Treat as constant what a Slice cuts out of a constant by known numbers, e.g. by sizes of another value.
 
-        So is what nodes make of that.
+        Treat what nodes make of that as constant, too.
         """
         kinds = enumerate(self.graph.kinds)
         slices = [i for i, kind in kinds if kind == "Slice" and self.is_constant(self.graph.operands[i][0])]
@@ -70,7 +70,7 @@ class Constants:
             self.by_sizes = self._with_results(self._names, numbers) - before
 
     def _with_results(self, names: set[str], numbers: Mapping[str, Numbers]) -> set[str]:
-        """The names of constants, and of what nodes make of them; a Slice may take its bounds from known numbers."""
+        """Add the results of nodes on constants to `names`, and return it; a Slice may be cut by known numbers."""
         for node, operands in zip(self.graph.nodes, self.graph.operands, strict=True):
             if operands and operands[0] and operands[0] not in names and not self._outside(operands[0]):
                 continue
@@ -95,31 +95,31 @@ class Constants:
         return not local and self.outer.is_constant(name)
 
     def makes(self, results: Iterable[str]) -> bool:
-        """Whether the results of a node of the scope are the same on every run."""
+        """Return whether the results of a node of the scope are the same on every run."""
         return not self._names.isdisjoint(results) or not any(results)
 
     def is_constant(self, name: str) -> bool:
-        """Whether a value is the same on every run."""
+        """Return whether a value is the same on every run."""
         return bool(name) and (name in self._names or (self.outer is not None and self._outside(name)))
 
     def is_overridable(self, name: str) -> bool:
-        """Whether a value is an initializer that a caller may replace by an input."""
+        """Return whether a value is an initializer that a caller may replace by an input."""
         return name in self.graph.overridable or (
             self.outer is not None and name not in self.graph.producer and self.outer.is_overridable(name)
         )
 
     def define(self, name: str, values: np.ndarray) -> None:
-        """Adds a constant that the model holds in another form (a block-quantized weight, expanded)."""
+        """Add a constant that the model stores in another form (a block-quantized weight, expanded)."""
         self._names.add(name)
         self._memo[name] = stored_values(values)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """A constant's shape, where it is known without running the model."""
+        """Return a constant's shape; None where it is not known without running the model."""
         stored = self.stored(name)
         return None if stored is None else stored.shape
 
     def stored(self, name: str) -> Stored | None:
-        """Where a constant's values are; None for no constant, and for one that is not computed here."""
+        """Return where a constant's values are; None where the value is not constant, or not computed here."""
         if name not in self._memo:
             if not self.is_constant(name):
                 return None
@@ -127,7 +127,7 @@ class Constants:
         return self._memo[name]
 
     def array(self, name: str) -> np.ndarray | None:
-        """A constant's values, read-only, memory-mapped where they are on disk."""
+        """Return a constant's values, read-only, memory-mapped where they are on disk."""
         stored = self.stored(name)
         if stored is not None and stored.replay:
             if name not in self._arrays:
@@ -140,14 +140,15 @@ class Constants:
         return None if stored is None else self.values(stored)
 
     def exact(self, name: str) -> bool:
-        """Whether the nodes that make a constant of what is stored round in the same way wherever they are run."""
+        """Return whether the nodes that make a constant of what is stored round in the same way on every runtime."""
         node = self._maker(name)
         return node is None or (op(node) in EXACT and all(self.exact(each) for each in node.input if each))
 
     def initializer(self, name: str) -> str:
-        """The tensor that a constant is: itself, or what only Identity or a Reshape made another of it; else nothing.
+        """Return the name of the tensor that a constant is: its own, or the initializer before Identity or Reshape.
 
-        Where folding might round otherwise than the runtime, a computed constant stays computed.
+        Return "" for any other constant. A computed constant stays computed where folding might round otherwise than
+        the runtime.
         """
         if self.graph.made_by(name) is None or not self.exact(name):
             return name
@@ -162,12 +163,12 @@ class Constants:
         return str(values.name)
 
     def computable(self, name: str) -> bool:
-        """Whether a constant's values can be had: stored as they are, or made by nodes that can be computed."""
+        """Return whether a constant's values can be had: they are stored, or made by nodes that can be computed."""
         stored = self.stored(name)
         return stored is not None and (not stored.replay or self.array(name) is not None)
 
     def values(self, stored: Stored) -> np.ndarray:
-        """What is stored, in the constant's shape (before any replayed node)."""
+        """Return the stored values in the constant's shape, before any replayed node."""
         if stored.filled:
             return np.broadcast_to(np.asarray(stored.values).reshape(()), stored.shape)
         base = self.base_values(stored)
@@ -177,7 +178,7 @@ class Constants:
         return base.reshape(shape).transpose(move.perm).reshape(stored.shape)
 
     def in_own_order(self, stored: Stored, shape: tuple[int, ...] | None) -> Stored | None:
-        """A constant as stored in a shape of its own, which may cut across its dimensions; None with parameters."""
+        """Return a constant as stored in a shape that may cut across its dimensions; None for one with parameters."""
         if shape is None or prod(shape) != prod(stored.shape) or any(each.dim for each in stored.replay):
             return None
         if stored.filled:
@@ -186,7 +187,7 @@ class Constants:
         return replace(own, replay=stored.replay, made_type=stored.made_type)
 
     def base_values(self, stored: Stored) -> np.ndarray:
-        """The values as they are stored."""
+        """Return the values as they are stored."""
         values = self.file.array(stored.values) if isinstance(stored.values, TensorProto) else stored.values
         if stored.window is None or stored.filled:
             return values
@@ -194,7 +195,7 @@ class Constants:
         return values[(slice(None),) * axis + (slice(start, stop),)]
 
     def ints(self, name: str) -> tuple[int, ...] | None:
-        """A small constant of integers, flattened."""
+        """Return the elements of a small constant of integers, flattened."""
         if name not in self._ints:
             self._ints[name] = self._small(name)
         return self._ints[name]
@@ -207,7 +208,7 @@ class Constants:
         return tuple(map(int, array.reshape(-1))) if array is not None and array.dtype.kind in "iub" else None
 
     def numbers(self, name: str) -> Numbers | None:
-        """The elements of a small constant; None for other values, and for what is large or not computed."""
+        """Return the elements of a small constant; None for other values, and for what is large or not computed."""
         if name not in self._numbers:
             shape = self.shape(name)
             array = self.array(name) if shape is not None and prod(shape) <= MOST else None
@@ -232,7 +233,7 @@ class Constants:
         return self._computed(node, name) if kind in FOLDED or kind in TABLE else None
 
     def _maker(self, name: str) -> NodeProto | None:
-        """The node that makes a constant; a CastLike, whose second operand may be none, is a Cast."""
+        """Return the node that makes a constant; a CastLike, whose second operand may be no constant, as a Cast."""
         node = self.graph.made_by(name)
         return None if node is None else as_cast(self.graph, node)
 
@@ -300,7 +301,7 @@ class Constants:
 
 
 def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]]:
-    """Yields every scope of a model, an outer one before those within it.
+    """Yield every scope of a model, an outer one before those within it.
 
     With `freeze` initializers that are inputs are constant.
     """

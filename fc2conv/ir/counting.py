@@ -12,11 +12,11 @@ from fc2conv.ir.folding import computed
 from fc2conv.ir.graph import op
 
 _ITEMS = 3
-"""Of so many items the numbers are looked at: those of an item grow evenly, so that the others follow."""
+"""How many items are looked at: the numbers of an item grow evenly, so that those of the others follow."""
 
 
 def counts_up(constants: Constants, name: str, elements: int | None = None) -> bool:
-    """Whether numbers are 0, 1, 2 and so on, `elements` of them, or as many as there are items of one size."""
+    """Return whether numbers are 0, 1, 2 and so on: a constant of `elements` numbers, or those of N equal items."""
     known = _of_items(constants, name)
     if known is None or (constants.is_constant(name) and known.size != elements):
         return False
@@ -24,7 +24,7 @@ def counts_up(constants: Constants, name: str, elements: int | None = None) -> b
 
 
 def _of_items(constants: Constants, name: str) -> np.ndarray | None:
-    """The numbers of some items, where each item has the same ones but for a multiple of its place; None of others."""
+    """Compute the numbers of a few items, where each item adds a multiple of its place to the same ones; else None."""
     if constants.is_constant(name):
         return constants.array(name)
     node = constants.graph.made_by(name)

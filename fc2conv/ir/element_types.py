@@ -32,7 +32,7 @@ _LIKE = {
     "QuantizeLinear": 2,
     "Where": 1,
 }
-"""The operand of whose type the result is, where it is not the first."""
+"""The operand that has the type of the result, where that is not the first one."""
 _VARIADIC = defs.OpSchema.FormalParameterOption.Variadic
 _OLD_FLATTEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIXED = tuple(
@@ -43,7 +43,7 @@ _FIXED = tuple(
 
 
 def element_type(graph: Graph, name: str) -> int:
-    """The element type of a value; 0 where it is not known. An operator without a rule has the first operand's."""
+    """Return the element type of a value, or 0 if unknown. An operator without a rule has its first operand's."""
     seen: list[str] = []
     found: int | str = graph.element_types.get(name, name)
     while isinstance(found, str):
@@ -55,7 +55,7 @@ def element_type(graph: Graph, name: str) -> int:
 
 
 def _step(graph: Graph, name: str) -> int | str:
-    """The element type of a value, or the operand that has the same."""
+    """Return the element type of a value, or the name of the operand that has the same type."""
     i = graph.producer.get(name)
     if i is None:
         return _given(graph, name)
@@ -80,10 +80,10 @@ def _step(graph: Graph, name: str) -> int | str:
 
 @lru_cache(maxsize=1024)
 def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -> tuple[int, tuple[int, ...]] | None:
-    """The one type that a result may have by the operator's definition (or 0), and the operands that have the same.
+    """Return the one type that a result may have by definition (or 0), and the operands that have the same type.
 
-    `there` are the operands that are given; None for an operator without a definition. Of a variadic
-    list, whose operands may have several types, only the first counts.
+    Return None for an operator without a definition. `there` says which operands are given. Of a variadic list, whose
+    operands may have several types, only the first counts.
     """
     schema = schema_of(kind, opset, "")
     if schema is None:
@@ -98,7 +98,7 @@ def _by_definition(kind: str, opset: int, there: tuple[bool, ...], place: int) -
 
 
 def _given(graph: Graph, name: str) -> int:
-    """The element type of a value that no node of the scope makes."""
+    """Return the element type of a value that no node of the scope makes."""
     if name in graph.initializers:
         return int(graph.initializers[name].data_type)
     declared = next((int(each.type.tensor_type.elem_type) for each in graph.proto.input if each.name == name), 0)
@@ -106,17 +106,17 @@ def _given(graph: Graph, name: str) -> int:
 
 
 def flattens(graph: Graph, name: str) -> bool:
-    """Whether Flatten takes the type of a value: below opset 9 it takes floating point alone."""
+    """Return whether Flatten takes the type of a value: below opset 9 it takes floating point alone."""
     return graph.opset >= 9 or element_type(graph, name) in (0, *_OLD_FLATTEN)
 
 
 def moves(graph: Graph, name: str) -> bool:
-    """Whether layout nodes take the type of a value: runtimes have none for numbers of four bits or of float8."""
+    """Return whether layout nodes take the type of a value: runtimes have no layout nodes for four bits or float8."""
     return element_type(graph, name) not in _FIXED
 
 
 def as_cast(graph: Graph, node: NodeProto) -> NodeProto:
-    """A CastLike as a Cast, where it is certain which type it is like; any other node as it is."""
+    """Return a CastLike as a Cast where the type of its second operand is certain; return any other node as it is."""
     kind: int | str = node.input[1] if op(node) == "CastLike" else 0
     while isinstance(kind, str) and kind:
         maker = graph.made_by(kind)

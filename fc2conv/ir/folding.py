@@ -36,11 +36,11 @@ FOLDED = (_EXACT | _PRODUCTS).union(
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
 OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
-"""Those which ONNX's reference rounds in another way than runtimes where the operands are integers."""
+"""Operators that ONNX's reference rounds in another way than runtimes where the operands are integers."""
 _PER_DIMENSION = 13
 """From this operator set a Softmax is along one dimension, as ONNX's reference computes it."""
 MAX_FOLDED = 1 << 28
-"""Elements up to which a constant is computed, and of what it is computed from."""
+"""The most elements of a constant that is computed, and of each operand that it is computed from."""
 _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 """From which version on the reference knows an operator; what it meant before is unchanged there."""
 
@@ -48,7 +48,7 @@ _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 def folded(
     node: NodeProto, known: Mapping[str, np.ndarray], opset: int, opsets: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
-    """The results of a node of constants, by name; none where they are large, or what makes them rounds otherwise."""
+    """Compute the results of a node on constants, by name; leave out large ones, and what runtimes round otherwise."""
     kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
     training = kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any()
     flattens = kind in ("Softmax", "LogSoftmax") and opset < _PER_DIMENSION
@@ -73,12 +73,12 @@ def _finite(array: np.ndarray) -> bool:
 
 
 def _masks(kind: str, array: np.ndarray) -> bool:
-    """Whether infinite numbers among a node's results may be meant: as a mask has them, which no function makes."""
+    """Return whether infinite results of a node may be meant, as in a mask: only EXACT operators and Log make masks."""
     return (kind in EXACT or kind == "Log") and not np.isnan(array).any()
 
 
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
-    """The results of a node, by ONNX's reference; None where it does not compute them."""
+    """Compute the results of a node by ONNX's reference; return None where it does not compute them."""
     from onnx.reference import ReferenceEvaluator
 
     kind = own_op(node)
@@ -104,7 +104,7 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
 
 
 def _cropped(node: NodeProto, operands: Mapping[str, np.ndarray]) -> tuple[NodeProto, Mapping[str, np.ndarray]]:
-    """A Pad with numbers below 0 as one of what they leave, as ONNX's reference does not crop."""
+    """Return a Pad with numbers below 0 as a Pad of cropped data, as ONNX's reference does not crop."""
     data, listed = operands[node.input[0]], ints_attribute(node, "pads")
     pads = np.array(listed) if listed is not None else operands[node.input[1]]
     if text_attribute(node, "mode", "constant") != "constant" or not (pads < 0).any():
@@ -119,10 +119,11 @@ def _cropped(node: NodeProto, operands: Mapping[str, np.ndarray]) -> tuple[NodeP
 
 
 def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
-    """At most how many elements the result has of a node of ONNX's own domain on these operands.
+    """Return an upper bound of the elements that a node of ONNX's own domain makes of these operands.
 
-    These are the sizes that the operators' specifications give: of Expand, Tile, Range and Gather by the values of
-    their operands, of Concat the sum, and of all others that are folded at most the broadcast of the operands' shapes.
+    The bound is the size that the operator's specification gives: for Expand, Tile, Range and Gather by the values of
+    their operands, for Concat the sum, and for all others that are folded at most the broadcast of the operands'
+    shapes.
     """
     kind, first = op(node), operands[0]
     if kind == "Expand" and len(operands) > 1:
@@ -139,7 +140,7 @@ def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
     if kind == "GatherND" and len(operands) > 1 and operands[1].ndim:
         *places, count = operands[1].shape
         return prod(places) * prod(first.shape[count:])
-    if kind == "Einsum":  # of so many products it is the sum
+    if kind == "Einsum":  # a sum over this many products
         terms = text_attribute(node, "equation", "").replace(" ", "").partition("->")[0].split(",")
         letters = [
             pair for term, each in zip(terms, operands, strict=False) for pair in zip(term, each.shape, strict=False)
@@ -162,7 +163,7 @@ def _sizes(array: np.ndarray) -> tuple[int, ...]:
 
 
 def _broadcast(shapes: Sequence[tuple[int, ...]]) -> int:
-    """The elements of what shapes broadcast to, where they do."""
+    """Return how many elements the broadcast of some shapes has, where they broadcast."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return prod(0 if 0 in sizes else max(sizes) for sizes in zip(*padded, strict=True))

@@ -19,7 +19,7 @@ from fc2conv.io.tensors import quoted
 from fc2conv.ir.attributes import made_attribute
 
 OWN_INITIALIZERS = 4
-"""The IR version from which on an initializer is no input; before it is one, and a subgraph has none."""
+"""The IR version from which on an initializer is no input; before, it is one, and a subgraph has no initializer."""
 OWN = {f"com.microsoft::{name}": name for name in ("QuantizeLinear", "DequantizeLinear")}
 """What onnxruntime has in its own domain for more types than ONNX had at the time."""
 _SCANS_ONE = 9
@@ -28,22 +28,22 @@ _GRAPH, _GRAPHS = AttributeProto.GRAPH, AttributeProto.GRAPHS
 
 
 def op(node: NodeProto) -> str:
-    """The operator's name, with its domain unless that is ONNX's own: `Gemm`, `com.microsoft::FusedGemm`."""
+    """Return the operator's name, with its domain unless that is ONNX's own: `Gemm`, `com.microsoft::FusedGemm`."""
     return node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}::{node.op_type}"
 
 
 def own_op(node: NodeProto) -> str:
-    """The operator, where one of onnxruntime's for more types is ONNX's own."""
+    """Return the operator's name; ONNX's own name for an operator that onnxruntime has for more types."""
     return OWN.get(kind := op(node), kind)
 
 
 def label(node: NodeProto) -> str:
-    """What a person calls the node: its name, or its first output's where it has none."""
+    """Return what a person calls the node: its name, or its first output's where it has none."""
     return node.name or next((name for name in node.output if name), node.op_type)
 
 
 def attribute(node: NodeProto, name: str) -> AttributeProto | None:
-    """The named attribute; None where it is absent (which differs from a present 0)."""
+    """Return the named attribute; None where it is absent (which differs from a present 0)."""
     found: AttributeProto
     for found in node.attribute[:]:  # a slice is a list, whose end is no exception as that of a protobuf field is
         if found.name == name:
@@ -52,37 +52,37 @@ def attribute(node: NodeProto, name: str) -> AttributeProto | None:
 
 
 def int_attribute(node: NodeProto, name: str, default: int) -> int:
-    """An integer attribute or its default."""
+    """Return an integer attribute or its default."""
     found = attribute(node, name)
     return default if found is None else int(found.i)
 
 
 def float_attribute(node: NodeProto, name: str, default: float) -> float:
-    """A float attribute or its default."""
+    """Return a float attribute or its default."""
     found = attribute(node, name)
     return default if found is None else float(found.f)
 
 
 def ints_attribute(node: NodeProto, name: str) -> list[int] | None:
-    """An integer-list attribute; None where it is absent."""
+    """Return an integer-list attribute; None where it is absent."""
     found = attribute(node, name)
     return None if found is None else list(found.ints)
 
 
 def text_attribute(node: NodeProto, name: str, default: str) -> str:
-    """A text attribute or its default."""
+    """Return a text attribute or its default."""
     found = attribute(node, name)
     return default if found is None else found.s.decode("utf-8", "replace")
 
 
 def permutation(node: NodeProto, rank: int) -> list[int] | None:
-    """The `perm` of a Transpose of a value of this rank; None where it is no permutation of its dimensions."""
+    """Return the `perm` of a Transpose of a value of this rank; None where it does not permute its dimensions."""
     perm = ints_attribute(node, "perm") or list(reversed(range(rank)))
     return perm if sorted(perm) == list(range(rank)) else None
 
 
 def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
-    """The graphs in a node's attributes, each with the attribute's name."""
+    """Yield the graphs in a node's attributes, each with the attribute's name."""
     for a in node.attribute[:]:
         if a.type == _GRAPH:
             yield a.name, a.g
@@ -91,7 +91,7 @@ def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
 
 
 def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
-    """Walk a graph and the graphs in its nodes, an outer one before those within it, each with its path."""
+    """Yield a graph and the graphs in its nodes, an outer one before those within it, each with its path."""
     yield path, graph
     for node in graph.node:
         for name, inner in subgraphs(node):
@@ -99,7 +99,7 @@ def walk(graph: GraphProto, path: str = "") -> Iterator[tuple[str, GraphProto]]:
 
 
 def reads(nodes: Iterable[NodeProto], *, within: bool = True) -> Iterator[str]:
-    """The names that nodes read, those that their subgraphs read among them; unless `within`, from outside alone."""
+    """Yield the names that nodes and their subgraphs read; unless `within`, only those from outside the subgraphs."""
     for node in nodes:
         yield from filter(None, node.input[:])
         for _, inner in subgraphs(node) if node.attribute else ():
@@ -158,18 +158,18 @@ class Graph:
                 self.uses.setdefault(name, []).append(i)
 
     def _in_order(self) -> bool:
-        """Whether every value is made before it is read."""
+        """Return whether every value is made before it is read."""
         early = all(self.producer.get(name, -1) < readers[0] for name, readers in self.uses.items())
         inner = ((i, name) for i, *_ in self.bodies for name in reads([self.nodes[i]], within=False))
         return early and all(self.producer.get(name, -1) < i for i, name in inner)
 
     @classmethod
     def of(cls, model: ModelProto, *, freeze: bool = False) -> Graph:
-        """The main graph of a model; with `freeze` no caller replaces its initializers."""
+        """Return the scope of a model's main graph; with `freeze` no caller replaces its initializers."""
         return cls(model.graph, opset_versions(model), ir_version=model.ir_version, freeze=freeze)
 
     def within(self, node: NodeProto, name: str, proto: GraphProto) -> Graph:
-        """The scope of a subgraph, which is an attribute of a node of this one."""
+        """Return the scope of a subgraph, which is an attribute of a node of this scope."""
         path = scope_path(self.path, node, name)
         inner = Graph(proto, self.opsets, ir_version=self.ir_version, outer=self, path=path)
         inner.unchanged = dict(_unchanged(node, inner))
@@ -216,23 +216,23 @@ class Graph:
         return {*self.uses, *self.leaving}
 
     def only_reader(self, name: str) -> int | None:
-        """The position of the one node that reads a value, where nothing else does."""
+        """Return the position of the one node that reads a value; None where anything else reads it."""
         uses = self.uses.get(name, [])
         return uses[0] if len(uses) == 1 and name not in self.leaving else None
 
     def made_by(self, name: str) -> NodeProto | None:
-        """The node of this scope that makes a value."""
+        """Return the node of this scope that makes a value; None where no node does."""
         i = self.producer.get(name)
         return None if i is None else self.nodes[i]
 
     def concat(self, name: str, axis: int, rank: int) -> NodeProto | None:
-        """The Concat along a dimension that makes a value of this rank; None where another node makes it."""
+        """Return the Concat along a dimension that makes a value of this rank; None where another node makes it."""
         node = self.made_by(name)
         joins = node is not None and op(node) == "Concat" and int_attribute(node, "axis", 1) % rank == axis
         return node if joins else None
 
     def joined(self, concat: NodeProto, axis: int, rank: int, through: Callable[[str], bool]) -> Iterator[str]:
-        """What is put side by side, through every Concat along that dimension whose result `through` lets pass."""
+        """Yield what is concatenated, through every Concat along that dimension whose result `through` lets pass."""
         for name in concat.input:
             inner = self.concat(name, axis, rank) if through(name) else None
             yield from (name,) if inner is None else self.joined(inner, axis, rank, through)
@@ -245,7 +245,7 @@ class Graph:
 
 
 def _unchanged(node: NodeProto, body: Graph) -> Iterator[tuple[str, str]]:
-    """Yields the values that a node carries without a change, each with what it is at first."""
+    """Yield the values that a node carries without a change, each with the outer value that it starts from."""
     if op(node) != "Loop" and (op(node) != "Scan" or body.opset < _SCANS_ONE):
         return
     first = 2 if op(node) == "Loop" else 0
@@ -258,14 +258,14 @@ def _unchanged(node: NodeProto, body: Graph) -> Iterator[tuple[str, str]]:
 
 
 def scope_path(path: str, node: NodeProto, attribute: str) -> str:
-    """The path of a subgraph: its node and attribute below the scope that holds the node."""
+    """Return the path of a subgraph: its node and attribute below the scope that has the node."""
     return f"{path}/{label(node)}.{attribute}" if path else f"{label(node)}.{attribute}"
 
 
 def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
-    """The nodes in topological order: as they are if that is one, which ONNX requires and not every file keeps.
+    """Return the nodes in topological order: as they are if they are in order (ONNX requires it, not every file is).
 
-    Raises InputError for a cycle.
+    Raise InputError for a cycle.
     """
     maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
     needs = [sorted({maker[name] for name in reads([node], within=False) if name in maker})[::-1] for node in nodes]
@@ -289,24 +289,24 @@ def sort(nodes: list[NodeProto], path: str) -> list[NodeProto]:
 
 
 def opset_versions(model: ModelProto) -> dict[str, int]:
-    """The imported operator sets, by domain."""
+    """Return the imported operator sets, by domain."""
     return {entry.domain: int(entry.version) for entry in model.opset_import}
 
 
 def onnx_opset(opsets: Mapping[str, int]) -> int:
-    """The version of ONNX's own operator set among those that are imported."""
+    """Return the version of ONNX's own operator set among those that are imported."""
     return next((opsets[domain] for domain in ONNX_DOMAINS if domain in opsets), 1)
 
 
 def named(node: NodeProto, name: str) -> NodeProto:
-    """A copy of a node under another name."""
+    """Return a copy of a node under another name."""
     out = deepcopy(node)
     out.name = name
     return out
 
 
 def changed(node: NodeProto, **attributes: Any) -> NodeProto:
-    """A copy of a node with other attributes; those that are None are removed."""
+    """Return a copy of a node with other attributes; remove those that are None."""
     out = deepcopy(node)
     del out.attribute[:]
     out.attribute.extend(each for each in node.attribute if each.name not in attributes)
@@ -315,6 +315,6 @@ def changed(node: NodeProto, **attributes: Any) -> NodeProto:
 
 
 def new_node(op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> NodeProto:
-    """A node of ONNX's own domain; attributes that are None are left out."""
+    """Make a node of ONNX's own domain; leave out attributes that are None."""
     made = [made_attribute(key, attributes[key]) for key in sorted(attributes) if attributes[key] is not None]
     return NodeProto(op_type=op_type, input=inputs, output=outputs, name=name or None, attribute=made)

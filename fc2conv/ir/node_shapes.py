@@ -25,7 +25,7 @@ def at_node(
     shapes: Mapping[str, Sequence[Size] | None],
     values: Mapping[str, np.ndarray],
 ) -> Shapes:
-    """What inference says of one node's results, given the shapes of its operands and the values of some."""
+    """Return what inference says of one node's results, given the shapes of its operands and the values of some."""
     scales = scales_of(node)
     if scales in values and shapes.get(node.input[0]):
         values = {**values, scales: scaled_up(node, known_sizes(shapes[node.input[0]]), values[scales])}
@@ -52,7 +52,7 @@ def _as_onnx(
     shapes: Mapping[str, Sequence[Size] | None],
     values: Mapping[str, np.ndarray],
 ) -> list[NodeProto]:
-    """The node, or what ONNX's inference knows in its place."""
+    """Return the node, or the nodes that ONNX's inference knows instead of it."""
     if defs.has(node.op_type, _version(node, opsets), node.domain):
         return [rounded_down(explicit(node), known_sizes(shapes.get(node.input[0])) if node.input else ())]
     ranks = {name: len(shape) for name, shape in shapes.items() if shape is not None}
@@ -87,7 +87,7 @@ def _inferred(
 def _admit(
     schema: defs.OpSchema, node: NodeProto, types: Mapping[str, TypeProto], values: Mapping[str, np.ndarray]
 ) -> None:
-    """Gives each operand an element type that the operator takes: that of known values beside it, or the first one."""
+    """Set each operand's element type to one that the operator takes: that of known values beside it, or the first."""
     formals = [(name, schema.inputs[min(i, len(schema.inputs) - 1)]) for i, name in enumerate(node.input)]
     known = {formal.type_str: types[name].tensor_type.elem_type for name, formal in formals if name in values}
     for name, formal in formals:
@@ -98,7 +98,7 @@ def _admit(
 
 
 def _type(shape: Sequence[Size] | None, values: np.ndarray | None, sizes: dict[str, Size]) -> TypeProto:
-    """The type of an operand, its unknown sizes under names that `sizes` leads back from."""
+    """Return the type of an operand; its unknown sizes get names, which `sizes` maps back to them."""
     if values is not None:
         return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
     dims: list[int | str] = []

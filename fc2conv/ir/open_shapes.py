@@ -1,4 +1,4 @@
-"""Shapes that hang on numbers which inference loses: one rule for each operator.
+"""Shapes that depend on numbers which inference loses: one rule for each operator.
 
 A rule gives no shape where too little is known, or where the node contradicts itself.
 """
@@ -22,14 +22,14 @@ class Values(Protocol):
     """What is known of the values of a scope."""
 
     def shape(self, name: str) -> Shape | None:
-        """Give a value's shape; None where not even its rank is known."""
+        """Return a value's shape; None where not even its rank is known."""
 
     def number(self, name: str) -> Numbers | None:
-        """Give a value's elements; None where they are not known, or many."""
+        """Return a value's elements; None where they are not known, or many."""
 
 
 def _reshaped(known: Values, node: NodeProto) -> Shape | None:
-    """Reshape: 0 copies a size, and -1 is what is left."""
+    """Compute the shape of a Reshape: 0 copies a size, and -1 is what is left."""
     data, shape_attribute = known.shape(node.input[0]), ints_attribute(node, "shape")
     target = known.number(node.input[1]) if shape_attribute is None else None
     if shape_attribute is None and target is None:
@@ -47,7 +47,7 @@ def _reshaped(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _expanded(known: Values, node: NodeProto) -> Shape | None:
-    """Expand: the larger of two sizes, one of which is 1."""
+    """Compute the shape of an Expand: the larger of two sizes, one of which is 1."""
     data, target = known.shape(node.input[0]), known.number(node.input[1])
     if data is None or target is None:
         return _of_rank(known, node, node.input[1])
@@ -65,13 +65,13 @@ def _expanded(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _filled(known: Values, node: NodeProto) -> Shape | None:
-    """ConstantOfShape: the numbers themselves."""
+    """Return the shape of a ConstantOfShape: the numbers themselves."""
     target = known.number(node.input[0])
     return _of_rank(known, node, node.input[0]) if target is None else target.as_sizes()
 
 
 def _tiled(known: Values, node: NodeProto) -> Shape | None:
-    """Tile: each size, so many times."""
+    """Compute the shape of a Tile: each size times its number of repeats."""
     if len(node.input) != 2:
         return None  # before opset 6
     data, times = known.shape(node.input[0]), known.number(node.input[1])
@@ -81,7 +81,7 @@ def _tiled(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _resized(known: Values, node: NodeProto) -> Shape | None:
-    """Resize to sizes that are not all known."""
+    """Return the shape of a Resize to sizes that are not all known."""
     sizes = known.number(node.input[3]) if len(node.input) > 3 and node.input[3] else None
     data = known.shape(node.input[0])
     if sizes is None or data is None or sizes.known or sizes.cells.size != len(data):
@@ -90,7 +90,7 @@ def _resized(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _counted(known: Values, node: NodeProto) -> Shape | None:
-    """Range from 0 by 1: as many as its end."""
+    """Return the shape of a Range from 0 by 1, whose size is its end."""
     start, stop, step = (known.number(name) for name in node.input)
     if start is None or stop is None or step is None or not (start.known and step.known):
         return None
@@ -100,7 +100,7 @@ def _counted(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _sliced(known: Values, node: NodeProto) -> Shape | None:
-    """Slice by numbers that are not all known: along each axis they may be, or take all of it."""
+    """Compute the shape of a Slice by numbers that are not all known; an axis is cut by known ones, or taken whole."""
     data, bounds = known.shape(node.input[0]), [known.number(name) if name else None for name in node.input[1:]]
     if data is None or len(bounds) < 2 or bounds[0] is None or bounds[1] is None or bounds[1].known:
         return None
@@ -123,7 +123,7 @@ def _sliced(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _convolved(known: Values, node: NodeProto) -> Shape | None:
-    """Conv and ConvTranspose of what nothing is known of: rank and channels are those of the weight."""
+    """Return the rank and channels of a Conv or ConvTranspose of an unknown value: those of the weight."""
     weight = known.shape(node.input[1]) if known.shape(node.input[0]) is None else None
     if weight is None or len(weight) < 2:
         return None
@@ -132,7 +132,7 @@ def _convolved(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _of_rank(known: Values, node: NodeProto, target: str) -> Shape | None:
-    """As many unknown sizes as a target has elements."""
+    """Return an unknown size for each element of a target."""
     shape = known.shape(target)
     if shape is None or len(shape) != 1 or not shape[0].known:
         return None
@@ -153,4 +153,4 @@ RULES: dict[str, Callable[[Values, NodeProto], Shape | None]] = {
     "Slice": _sliced,
     **dict.fromkeys(("Conv", "ConvTranspose"), _convolved),
 }
-"""Results whose sizes are computed, of which inference sees what it can count."""
+"""Operators whose results have computed sizes; inference knows only those that it can count."""

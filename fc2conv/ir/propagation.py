@@ -44,7 +44,7 @@ NOTHING = Propagated({})
 def propagate(
     graph: Graph, constants: Constants, shapes: Mapping[str, Shape], outer: Propagated = NOTHING
 ) -> Propagated:
-    """What is known of a scope, given what inference says of it and what is known of the scopes around it."""
+    """Return what is known of a scope, given what inference says of it and what is known of the scopes around it."""
     return _Pass(graph, constants, shapes, outer).run()
 
 
@@ -93,7 +93,7 @@ class _Pass:
         return Known(self.shape(name), self.number(name))
 
     def _through(self, node: NodeProto, name: str, body: GraphProto, given: Mapping[str, Known]) -> list[Known]:
-        """What is known of the results of a body that is given so much."""
+        """Return what is known of the results of a body, given what is known of its inputs."""
         inner = self.graph.within(node, name, body)
         shapes = {each: value.shape for each, value in given.items() if value.shape is not None}
         numbers = {each: value.numbers for each, value in given.items() if value.numbers is not None}
@@ -110,7 +110,7 @@ class _Pass:
         return found
 
     def number(self, name: str) -> Numbers | None:
-        """The numbers of an operand, computed or constant; None where they are not known, or many."""
+        """Return the numbers of an operand, computed or constant; None where they are not known, or many."""
         found = self.numbers.get(name)
         return self.constants.numbers(name) if found is None else found
 
@@ -124,7 +124,7 @@ class _Pass:
         return self._by_reference(node) if found is None else found
 
     def _of_lists(self, node: NodeProto) -> tuple[Numbers, ...] | None:
-        """What a node makes of a list, and nothing where it makes one, which is noted; None of any other node."""
+        """Return what a node reads from a list; note the list that it makes, and return (); else return None."""
         read = [self._lists[name] if name in self._lists else self.number(name) for name in node.input if name]
         known = [each for each in read if each is not None]
         found = of_lists(node, known) if len(known) == len(read) else None
@@ -134,7 +134,7 @@ class _Pass:
         return None if found is None else (found,)
 
     def _by_reference(self, node: NodeProto) -> tuple[Numbers, ...] | None:
-        """The results of any other operator of known numbers that gives few."""
+        """Compute the results of any other operator on known numbers, if there are few; else return None."""
         if node.domain not in ONNX_DOMAINS or op(node) in (*RANDOM, *SOURCES) or any(True for _ in subgraphs(node)):
             return None
         known = {name: self.number(name) for name in node.input if name}
@@ -151,7 +151,7 @@ class _Pass:
         return out if out and len(out) == len(node.output) else None
 
     def _open(self, results: Iterable[str]) -> bool:
-        """Whether inference left a size open."""
+        """Return whether inference left a size open."""
         for name in results:
             shape = self.shapes.get(name)
             if name and (shape is None or any(map(_rank, shape))):
@@ -170,12 +170,12 @@ class _Pass:
         return at_node(node, self.graph.opsets, {name: self.shape(name) for name in node.input}, values)
 
     def _decides(self, node: NodeProto, name: str) -> bool:
-        """Whether an operand's numbers may decide a shape: floating-point ones only say how much is resized."""
+        """Return whether an operand's numbers may decide a shape: floating-point ones only say how much is resized."""
         stored = self.constants.stored(name)
         return stored is None or stored.type not in _FLOATS or op(node) in ("Resize", "Upsample", "Range")
 
     def _learn(self, name: str, shape: Shape) -> None:
-        """Takes over the sizes of which more is known than before; one of 0 or less stays open."""
+        """Take over the sizes of which more is known than before; a size of 0 or less stays open."""
         shape = tuple(size if size.coefficient > 0 else Size(1, (f"?{name}.{i}",)) for i, size in enumerate(shape))
         old = self.shapes.get(name)
         if old is not None and len(old) == len(shape):
@@ -187,7 +187,7 @@ class _Pass:
 
 @cached
 def _rank(size: Size) -> int:
-    """How little is known of a size: 0 for a number, then its name, how it is computed, and only that it is there."""
+    """Return how little is known of a size: 0 for a number, 1 for a name, 2 for a formula, 3 for an unknown size."""
     if not any(map(nameless, size.symbols)):
         return 0 if size.known else 1
     return 2 if all(symbol.startswith("?(") for symbol in size.symbols if nameless(symbol)) else 3

@@ -47,10 +47,10 @@ _TYPES: dict[str, AttributeProto.AttributeType] = {
 
 
 def check_valid(model: ModelProto) -> None:
-    """Raises InputError for the first node that does not fit its definition, in a model that passed validate.py.
+    """Raise InputError for the first node that does not fit its definition, in a model that passed validate.py.
 
-    Looked at are the numbers of operands and results, operands that must be there, the types of attributes, those
-    that are required or unknown, and flags that are neither 0 nor 1; in subgraphs and functions as well.
+    Check the numbers of operands and results, required operands, the types of attributes, attributes that are required
+    or unknown, and flags that are neither 0 nor 1; in subgraphs and functions as well.
     """
     functions = {(each.domain, each.name, each.overload): each for each in model.functions}
     _check(model.graph.node, opset_versions(model), functions)
@@ -73,7 +73,7 @@ def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Fu
 
 
 def _later(node: NodeProto, opsets: Mapping[str, int]) -> str:
-    """What helps where a node has the attributes of a later operator set, as quantizers write them; else ""."""
+    """Return what helps where a node has the attributes of a later operator set, as quantizers write them; else ""."""
     version = next((opsets[each] for each in ONNX_DOMAINS if each in opsets), 0)
     names = {attribute.name for attribute in node.attribute}
     found = schema_of(node.op_type, version, "") if node.domain in ONNX_DOMAINS else None
@@ -145,7 +145,7 @@ _MOST = (1 << 31) - 1
 
 @lru_cache(maxsize=1024)
 def schema_of(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
-    """The definition of an operator in a version of its domain's operator set; None where it has none."""
+    """Return the definition of an operator in a version of its domain's operator set; None where it has no entry."""
     try:
         return defs.get_schema(op_type, version, domain)
     except defs.SchemaError:
@@ -153,7 +153,7 @@ def schema_of(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
 
 
 def lacking(graph: Graph, node: NodeProto, *op_types: str, least: int = 1) -> Reason | None:
-    """The reason to keep a layer where the model's operator set has not all of these operators.
+    """Return the reason to keep a layer where the model's operator set has not all of these operators.
 
     `least` is the first version whose operators runtimes know.
     """

@@ -38,11 +38,11 @@ from fc2conv.sandbox import note
 def inferred(
     model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]], graph: Graph | None = None
 ) -> dict[str, Shapes]:
-    """The known shapes of all values, by scope ("" is the main graph), then by name.
+    """Return the known shapes of all values, by scope ("" is the main graph), then by name.
 
-    They hold whatever a caller gives for the overridable initializers of `graph`, the main graph; `input_shapes` are
-    those that inputs have in place of the declared ones, and those of other values. Raises UsageError where inference
-    knows the shape of such a value, InputError where it finds a contradiction.
+    They hold whatever a caller gives for the overridable initializers of `graph`, the main graph. `input_shapes`
+    replace the declared shapes of inputs, and state those of other values. Raise UsageError where inference knows the
+    shape of one of these, InputError where it finds a contradiction.
     """
     graph = Graph.of(model, freeze=True) if graph is None else graph
     plain = not model.functions and _plain(graph)
@@ -77,20 +77,20 @@ def inferred(
 
 
 def _plain(graph: Graph) -> bool:
-    """Whether inference takes the nodes of a main graph as they are, in their order."""
+    """Return whether inference takes the nodes of a main graph as they are, in their order."""
     known = graph.ordered and not graph.bodies and "STFT" not in graph.kinds
     return known and all(_knows(kind, graph.opset) for kind in set(graph.kinds))
 
 
 @lru_cache(maxsize=1024)
 def _knows(kind: str, opset: int) -> bool:
-    """Whether inference knows what an operator of ONNX's own gives."""
+    """Return whether inference knows the results of an operator of ONNX's own."""
     schema = schema_of(kind, opset, "")
     return schema is not None and schema.has_type_and_shape_inference_function
 
 
 def _drop(graph: GraphProto, names: Collection[str]) -> None:
-    """Removes initializers, of which only the inputs of those names stay: inference takes a default for a constant."""
+    """Remove initializers and keep the inputs of the same names: inference takes a default for a constant."""
     for i, tensor in reversed(list(enumerate(graph.initializer))):
         if tensor.name in names:
             del graph.initializer[i]
@@ -98,7 +98,7 @@ def _drop(graph: GraphProto, names: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Holds what a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs.
+    """What a scope sees: operator sets, functions, dimensions of constants, ranks of inputs, types of outputs.
 
     `few` are the nodes that make small constants.
     """
@@ -111,7 +111,7 @@ class _Seen:
     types: Mapping[str, int] = field(default_factory=dict)
 
     def within(self, graph: GraphProto) -> _Seen:
-        """Returns the same for the nodes of a graph."""
+        """Return the same for the nodes of a graph."""
         initializers: dict[str, Sequence[int]] = {tensor.name: tensor.dims for tensor in graph.initializer}
         types = {value.name: value.type.tensor_type.elem_type for value in graph.output}
         constants = self.constants.new_child(initializers | _constants(graph.node))
@@ -123,7 +123,7 @@ def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
 
 
 def _few(graph: GraphProto) -> dict[str, NodeProto]:
-    """The nodes that make the small constants of a graph, for its subgraphs."""
+    """Return the nodes that make the small constants of a graph, for its subgraphs."""
     if not any(True for node in graph.node for _ in subgraphs(node)):
         return {}
     few = (tensor for tensor in graph.initializer if prod(tensor.dims) <= MOST)
@@ -132,9 +132,9 @@ def _few(graph: GraphProto) -> dict[str, NodeProto]:
 
 
 def _prepare_model(model: ModelProto, *, plain: bool) -> None:
-    """Readies a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know.
+    """Prepare a throwaway copy: no value_info, nodes in order, and stand-ins for operators that ONNX does not know.
 
-    The nodes of a `plain` one stay as they are.
+    Leave the nodes of a `plain` model as they are.
     """
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
     functions = {(each.domain, each.name, each.overload) for each in model.functions}
@@ -199,7 +199,7 @@ def _corrected(model: ModelProto, corrections: Corrections | None) -> dict[str, 
 
 
 def _take_types(graph: GraphProto, inferred: GraphProto) -> None:
-    """Writes the types of inputs of bodies that have none, as inference finds them."""
+    """Write the types that inference finds for the inputs of bodies that have no type."""
     for (_, here), (_, there) in zip(walk(graph), walk(inferred), strict=True):
         for value, found in zip(here.input, there.input, strict=True):
             if value.type.WhichOneof("value") is None:
@@ -207,22 +207,22 @@ def _take_types(graph: GraphProto, inferred: GraphProto) -> None:
 
 
 def inner_values(model: ModelProto) -> set[str]:
-    """Lists the values of all scopes that are no inputs or constants of the model."""
+    """Return the values of all scopes that are no inputs or constants of the model."""
     return {name for path, scope in walk(model.graph) for name in _made(path, scope)}
 
 
 def _places(graph: GraphProto) -> Iterator[tuple[str, tuple[str, GraphProto]]]:
-    """Yields the values that are made, each with its scope and the path of that."""
+    """Yield the values that are made, each with its scope and the path of that."""
     return ((name, (path, scope)) for path, scope in walk(graph) for name in _made(path, scope))
 
 
 def _made(path: str, scope: GraphProto) -> set[str]:
-    """Lists what the nodes of a scope make, and what the body of a node is given."""
+    """Return the names that the nodes of a scope make, and those of the inputs of a body."""
     return {name for node in scope.node for name in node.output if name} | {v.name for v in scope.input if path}
 
 
 def _declared(model: ModelProto, name: str, shape: Sequence[int]) -> ValueInfoProto:
-    """Declares a value's shape; its type is what the file says, or that of most values."""
+    """Declare a value's shape; its type is what the file says, or that of most values."""
     infos = (value for _, graph in walk(model.graph) for value in graph.value_info if value.name == name)
     kind = next((value.type.tensor_type.elem_type for value in infos), 0) or TensorProto.FLOAT
     return helper.make_tensor_value_info(name, kind, [size if size > 0 else None for size in shape])
@@ -253,7 +253,7 @@ def _run(model: ModelProto) -> ModelProto:
 
 
 def as_input(tensor: TensorProto) -> ValueInfoProto:
-    """The entry of an initializer among the inputs, which IR < 4 requires."""
+    """Return the entry of an initializer among the inputs, which IR < 4 requires."""
     value = ValueInfoProto(name=tensor.name)
     value.type.tensor_type.elem_type = tensor.data_type
     value.type.tensor_type.shape.SetInParent()

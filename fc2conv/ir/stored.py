@@ -84,12 +84,12 @@ class Matrix:
         return len(self.rows) + len(self.outputs)
 
     def side_by_side(self, rank: int) -> tuple[int, ...]:
-        """The dimensions of a weight of this rank that have a matrix for each index."""
+        """Return the dimensions of a weight of this rank that have a matrix for each index."""
         return self.groups or tuple(range(-rank, -self.rank))
 
 
 def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
-    """The indices start..stop of one dimension; None where that is not one whole axis of what is stored as it is."""
+    """Return the indices start..stop of one dimension; None where it is not one whole axis of the stored tensor."""
     axes = stored.layout[dim]
     roots = [f"w{i}" for i in range(len(stored.base))]
     if len(axes) != 1 or stored.window or axes[0] != Axis(axes[0].root, Size(stored.shape[dim])):
@@ -107,12 +107,12 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
 
 @cached
 def base_layout(base: tuple[int, ...]) -> Layout:
-    """The layout of a tensor as it is stored: one axis a dimension."""
+    """Return the layout of a tensor as it is stored: one axis for each dimension."""
     return normal((Axis(f"w{i}", Size(size)),) for i, size in enumerate(base))
 
 
 def stored_values(values: TensorProto | np.ndarray) -> Stored:
-    """A constant whose dimensions are those in which it is stored."""
+    """Return a constant whose dimensions are those in which it is stored."""
     if isinstance(values, TensorProto):
         dims = tuple(values.dims[:])
         return Stored(values, dims, base_layout(dims), values.data_type)
@@ -121,7 +121,7 @@ def stored_values(values: TensorProto | np.ndarray) -> Stored:
 
 
 def constant_node(node: NodeProto) -> Stored | None:
-    """What a Constant node holds; None for strings and sparse tensors."""
+    """Return the value of a Constant node; None for strings and sparse tensors."""
     value = attribute(node, "value")
     if value is not None:
         return stored_values(value.t)
@@ -134,17 +134,17 @@ def constant_node(node: NodeProto) -> Stored | None:
 
 
 def scales_of(shape: tuple[int, ...], axis: int, block: int) -> tuple[int, ...]:
-    """The shape of the scales along one dimension of a tensor: one for each index, or for each block of so many."""
+    """Return the shape of the scales along one dimension of a tensor: one for each index, or each block of indices."""
     if not block:
         return (shape[axis],)
     return tuple(-(-size // block) if i == axis % len(shape) else size for i, size in enumerate(shape))
 
 
 def rounded(stored: Stored, node: NodeProto, settings: Iterable[Stored | None]) -> Stored | None:
-    """A constant that a node rounds by settings that broadcast to it; None where they vary along two dimensions.
+    """Return a constant that a node rounds by settings that broadcast to it; None where they vary along two dimensions.
 
-    Those of quantization that do not hold for all elements are along an axis, and do not broadcast. One that rounds
-    blocks along a dimension has no settings.
+    Settings of quantization that do not hold for all elements are along an axis, and do not broadcast. A node that
+    rounds blocks along a dimension has no settings.
     """
     rank, along = len(stored.shape), set[int]()
     if op(node) in BLOCKED:

@@ -1,8 +1,8 @@
-"""What shape inference was given and must not rely on, found by what it made of it.
+"""Declared shapes that inference must not rely on, found by what inference makes of them.
 
-The bodies of Loop, Scan and SequenceMap say of their inputs what onnxruntime does not compare with what they are given.
-A state has a shape throughout if its first value has it, and if a body that is given it gives it back (induction over
-the iterations). And some operands inference takes for absent where it does not know their shape.
+The bodies of Loop, Scan and SequenceMap declare their inputs, and onnxruntime does not compare that with what they get.
+A state has a shape throughout if its first value has it, and if a body that is given it returns it (induction over
+the iterations). Inference takes some operands for absent where it does not know their shape.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MOST = 1 << 63
 
 
 def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | None:
-    """The shape that is declared of a value; None where it has none, without sizes where no tensor is so large.
+    """Return the declared shape of a value; None where it has none, unknown sizes where no tensor is so large.
 
-    A size of 0 is one that nobody knows, or with `zeros` that of a value without elements.
+    A size of 0 is an unknown size, or with `zeros` that of a value without elements.
     """
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
@@ -38,7 +38,7 @@ def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | N
 
 
 def declared_in(graph: GraphProto) -> Shapes:
-    """The shapes that a graph declares; values of one type have one shape where each of its sizes has a name."""
+    """Return the shapes that a graph declares; values of one type share a shape where each size of it has a name."""
     found: Shapes = {}
     known: dict[bytes, tuple[Size, ...]] = {}
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -53,7 +53,7 @@ def declared_in(graph: GraphProto) -> Shapes:
 
 
 def known_sizes(shape: Sequence[Size] | None) -> list[int | None]:
-    """The sizes of a shape that are numbers, and None for others."""
+    """Return the sizes of a shape that are numbers, and None for others."""
     return [size.coefficient if size.known else None for size in shape or ()]
 
 
@@ -61,7 +61,7 @@ _ZERO = "?0"
 
 
 def empty(shape: Sequence[Size]) -> bool:
-    """Whether a value of this shape has no elements: a size of 0 is a symbol, as no axis is known to be empty."""
+    """Return whether a value of this shape is empty: a size of 0 is a symbol, as no axis is known to be empty."""
     return any(symbol.startswith(_ZERO) for size in shape for symbol in size.symbols)
 
 
@@ -76,7 +76,7 @@ def _size(dim: TensorShapeProto.Dimension, unknown: str, zeros: bool) -> Size:
 
 @dataclass(frozen=True)
 class _Operand:
-    """An input of a body; it is given what `given` holds, without the axis that a Scan runs over, and `back` later."""
+    """An input of a body: it gets `given` (without the axis that a Scan runs over), and `back` in later iterations."""
 
     value: ValueInfoProto
     given: str = ""
@@ -85,22 +85,22 @@ class _Operand:
 
 
 _MISREAD = {"Slice": (3, 4), "Pad": (3,)}
-"""Operands without which a node would mean something else, and of which inference asks by their shape."""
+"""Operands without which a node means something else; inference takes one of unknown shape for absent."""
 
 _SCALED = ("Resize", "Upsample")
 _COUNTED = (*POOLS, *_SCALED)
 CORRECTED = frozenset((*_MISREAD, *_COUNTED))
-"""Operators beside bodies of which inference may find what does not hold."""
+"""Operators other than those with bodies for which inference may find shapes that do not hold."""
 
 _RANK = -1
-"""In place of a dimension: a body says nothing of an input's shape, and what is given is tried."""
+"""Instead of a dimension: a body declares no shape of an input, and the shape of what is given is tried."""
 
 _UNKNOWN = "Unknown"
-"""No operator of ONNX's own, of which inference then knows nothing."""
+"""The name of no operator of ONNX's own, so that inference knows nothing of the node."""
 
 
 class Corrections:
-    """Takes back in a graph what it declares and does not hold, until nothing is left of that."""
+    """Corrections of declared shapes that do not hold, made until all that are left hold."""
 
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
@@ -108,10 +108,10 @@ class Corrections:
         self._stated: set[tuple[str, str]] = set()
 
     def made(self, shapes: Mapping[str, Shapes]) -> bool:
-        """Whether the graph was changed, after which the shapes that were inferred of it are no longer its own.
+        """Correct the graph and return whether it changed: then the inferred shapes are no longer its own.
 
-        A body's input has the sizes of what it is given from then on, and none where those do not hold either; a node
-        of which inference would misread an operand is one that it does not know.
+        A body's input gets the sizes of what it is given, and no sizes where those do not hold either. A node with an
+        operand that inference would misread becomes an operator that inference does not know.
         """
         return self._scope(self._graph, "", ChainMap(), shapes)
 
@@ -125,13 +125,13 @@ class Corrections:
                 node.op_type = _UNKNOWN
                 changed = True
             if op(node) in _COUNTED and _recounted(graph, node, known_sizes(seen.get(_at(node.input, 0)))):
-                return True  # what is behind it has other sizes
+                return True  # the nodes after it have other sizes
             for name, body in subgraphs(node):
                 inner = scope_path(path, node, name)
                 within = seen.new_child(_seen(body, shapes.get(inner, {})))
                 if self._scope(body, inner, seen, shapes):
                     changed = True
-                    continue  # what a body gives back may hang on the loops within
+                    continue  # what a body returns may depend on the loops within
                 corrected = [self._operand(operand, inner, seen, within) for operand in _operands(node, body)]
                 if any(corrected):
                     changed = True
@@ -151,7 +151,7 @@ class Corrections:
             return True
         back = within.get(operand.back) if operand.back else given
         if given is None or back is None or not len(given) == len(back) == len(declared):
-            # The file goes on declaring the rank: a Conv behind it would be refused by inference.
+            # The file still declares the rank: inference would refuse a Conv after it.
             operand.value.type.tensor_type.ClearField("shape")
             return True
         changed = False
@@ -163,7 +163,7 @@ class Corrections:
         return changed
 
     def _first(self, path: str, operand: _Operand, i: int) -> bool:
-        """Whether a dimension was not corrected before: that it is what is given is tried once."""
+        """Return whether a dimension is corrected for the first time, and note that: the given size is tried once."""
         key = (path, operand.value.name, i)
         known = key in self._corrected
         self._corrected.add(key)
@@ -172,9 +172,9 @@ class Corrections:
     def _state_results(
         self, graph: GraphProto, path: str, node: NodeProto, body: GraphProto, seen: Known, within: Known
     ) -> bool:
-        """Declares the results of a Loop's states that have a rank throughout, with the sizes that stay; if any is new.
+        """Declare results of a Loop's states that have a rank throughout, with the sizes that stay; say if any is new.
 
-        Inference knows none of them, as the states of an iteration may have any shape.
+        Inference knows no shape of them, as the states of an iteration may have any shape.
         """
         found, declared = False, {value.name for value in graph.value_info}
         for i, value in enumerate(body.input[2:]):
@@ -193,7 +193,7 @@ class Corrections:
         return found
 
     def _forget(self, body: GraphProto, path: str) -> None:
-        """Drops what was declared of the results of Loops, where what their body is given has become another."""
+        """Remove the declared results of Loops within a body that is given something else from now on."""
         for inner, graph in walk(body, path):
             for value in [value for value in graph.value_info if (inner, value.name) in self._stated]:
                 graph.value_info.remove(value)
@@ -204,17 +204,17 @@ def _seen(graph: GraphProto, shapes: Known) -> MutableMapping[str, tuple[Size, .
 
 
 def misread(node: NodeProto) -> Iterator[int]:
-    """The positions of operands without whose shapes inference takes a node for another."""
+    """Yield the positions of operands that make inference misread a node where their shapes are unknown."""
     return (i for i in _MISREAD.get(op(node), ()) if i < len(node.input))
 
 
 def scales_of(node: NodeProto) -> str:
-    """The operand that holds the scales of a Resize or an Upsample; "" for none."""
+    """Return the operand that has the scales of a Resize or an Upsample; "" for other nodes."""
     return _at(node.input, 2 if len(node.input) > 2 else 1) if op(node) in _SCALED else ""
 
 
 def _recounted(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -> bool:
-    """Changes a pool or a Resize of which inference counts other cells than runtimes; if it does."""
+    """Change a pool or a Resize for which inference counts other cells than runtimes; return whether it changed."""
     counted = rounded_down(node, sizes)
     if counted is node:
         return _rescaled(graph, node, sizes)
@@ -223,7 +223,7 @@ def _recounted(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) 
 
 
 def _rescaled(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -> bool:
-    """Gives a Resize scales of its own where inference finds other sizes by those that it has; if it does."""
+    """Give a Resize scales of its own where inference finds other sizes by the old ones; return whether it changed."""
     name = scales_of(node)
     if not name or not sizes:
         return False
@@ -241,7 +241,7 @@ def _rescaled(graph: GraphProto, node: NodeProto, sizes: Sequence[int | None]) -
 
 
 def _operands(node: NodeProto, body: GraphProto) -> Iterator[_Operand]:
-    """The inputs of a body whose shapes are not those of an iteration's number and condition."""
+    """Yield the inputs of a body, except a Loop's iteration number and condition."""
     inputs, outputs = list(body.input), [value.name for value in body.output]
     if op(node) == "Loop":
         for i, value in enumerate(inputs[2:], 2):

@@ -24,7 +24,7 @@ MAX_DEPTH = 64
 """How many functions may call one another in a row."""
 
 MAX_EXPANDED, MAX_EXPANSION = 10_000, 100
-"""How many nodes a model may have once its functions are inlined: so many, and so many times those of the file."""
+"""How many nodes a model may have once its functions are inlined: a number, and a multiple of those of the file."""
 
 _EXPORT = "export the model again"
 _MAX_VERSION = (1 << 31) - 1
@@ -55,9 +55,9 @@ _Functions = dict[tuple[str, str, str], FunctionProto]
 
 
 def check_model(model: ModelProto) -> None:
-    """Raises InputError for a model that is newer than the installed onnx, or not what the specification calls a model.
+    """Raise InputError for a model that is newer than the installed onnx, or that breaks the specification.
 
-    Checked are versions and imports, names, references, attributes, and calls of functions; the error names the node.
+    Check versions and imports, names, references, attributes, and calls of functions; the error names the node.
     """
     _check_versions(model)
     opsets = _imports(model.opset_import, "the model")
@@ -77,7 +77,7 @@ def _check_versions(model: ModelProto) -> None:
 
 
 def _imports(entries: Iterable[onnx.OperatorSetIdProto], what: str) -> dict[str, int]:
-    """The versions of the imported operator sets by domain."""
+    """Return the versions of the imported operator sets by domain."""
     opsets: dict[str, int] = {}
     newest = defs.onnx_opset_version()
     for entry in entries:
@@ -128,7 +128,7 @@ def _check_type(value: ValueInfoProto, scope: _Scope) -> None:
 
 
 def _check_nodes(nodes: Sequence[NodeProto], own: dict[str, str], scope: _Scope) -> None:
-    """Checks the nodes of one scope, of which `own` are the values so far; those that they make are added to it."""
+    """Check the nodes of one scope, and add the values that they make to `own`, the values so far."""
     for node in nodes:
         where = f"node {quoted(label(node))}{scope.where}"
         for name in [node.name, node.domain, *node.input]:
@@ -200,7 +200,7 @@ def _check_function(function: FunctionProto) -> None:
 
 
 def _check_expansion(model: ModelProto, functions: _Functions) -> None:
-    """Refuses functions that call themselves, or become too many nodes when they are inlined, as runtimes do."""
+    """Refuse functions that call themselves, or become too many nodes when they are inlined, as runtimes do."""
     known: dict[tuple[str, str, str], int] = {}
 
     def expanded(nodes: Iterable[NodeProto], path: tuple[tuple[str, str, str], ...]) -> int:
@@ -230,7 +230,7 @@ def _check_expansion(model: ModelProto, functions: _Functions) -> None:
 
 
 def _name(text: object, what: str, *, empty: bool = True) -> str:
-    """The text, once it is one: protobuf gives bytes where a name is no UTF-8."""
+    """Return a name that is text; raise InputError for bytes, which protobuf gives where a name is no UTF-8."""
     if not isinstance(text, str):
         raise InputError(f"{what} has a name that is not UTF-8: {quoted(text)}", _EXPORT)
     if not text and not empty:

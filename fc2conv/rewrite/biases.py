@@ -18,10 +18,10 @@ from fc2conv.rewrite.tensors import Tensors
 def with_biases(
     nodes: Sequence[NodeProto], kernels: Mapping[str, Sequence[int]], leaving: Collection[str], tensors: Tensors
 ) -> list[NodeProto]:
-    """Put constants that are added to what convolutions without a bias give into these.
+    """Turn constants that are added to the results of convolutions without a bias into their biases.
 
-    `kernels` are the shapes of their kernels, by the results of such convolutions. What is `leaving` the scope, or has
-    another reader, stays as it is.
+    `kernels` are the shapes of the kernels of these convolutions, by their results. A result that is `leaving` the
+    scope, or has another reader, stays as it is.
     """
     added_to = {name for node in nodes if kernels and op(node) == "Add" for name in node.input[:] if name in kernels}
     if not added_to:
@@ -42,7 +42,7 @@ def with_biases(
 
 
 def _bias(node: NodeProto, added: str, kernel: Sequence[int], tensors: Tensors) -> str | None:
-    """What is added to each channel, as a vector; None where that is no constant of one number for each."""
+    """Return what is added to each channel, as a vector; None where it is no constant of one number for each."""
     (other,) = (name for name in node.input if name != added)
     tensor, new = tensors.tensor(other), tensors.state(other) is State.NEW
     if tensor is None or not (new or tensors.constants.is_constant(other)):

@@ -19,7 +19,7 @@ from fc2conv.rewrite.swap import exchanged, pooled, swap
 
 
 def named_types(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """The model whose casts name the types that are known; None where there are none."""
+    """Replace CastLike by Cast where the type is known, in a copy of the model; return None where it never is."""
     if not any("CastLike" in plan.graph.kinds for plan in plans):
         return None
     copy, changed = replace(file, model=deepcopy(file.model)), False

@@ -33,7 +33,7 @@ class Place:
 
 
 def convolution(layer: FCLayer, place: Place, tensors: Tensors) -> list[NodeProto]:
-    """The nodes that compute the layer from the spatial form of its input (without what Gemm adds beyond a bias)."""
+    """Write the nodes that compute the layer from its input's spatial form (without what Gemm adds beyond a bias)."""
     if isinstance(layer.arithmetic, QLinear):
         return [_qlinear(layer, layer.arithmetic, place, tensors)]
     if isinstance(layer.arithmetic, Integer):
@@ -42,7 +42,7 @@ def convolution(layer: FCLayer, place: Place, tensors: Tensors) -> list[NodeProt
 
 
 def _conv(op_type: str, inputs: Sequence[str], made: str, name: str, place: Place) -> NodeProto:
-    """Strides, pads, dilations and group are the operator's defaults."""
+    """Make a convolution with the operator's default strides, pads and dilations, and with the groups of `place`."""
     groups = place.groups if place.groups != 1 else None
     return new_node(op_type, inputs, [made], name, kernel_shape=list(place.shape[2:]), group=groups)
 
@@ -73,7 +73,7 @@ def _qlinear(layer: FCLayer, arithmetic: QLinear, place: Place, tensors: Tensors
 
 
 def _integer(layer: FCLayer, arithmetic: Integer, place: Place, tensors: Tensors) -> list[NodeProto]:
-    """ConvInteger; around it DynamicQuantizeLinear before, and Cast, Mul (and Add) behind, where the layer had them."""
+    """Write a ConvInteger, after a DynamicQuantizeLinear and before Cast, Mul (and Add) where the layer had them."""
     name = label(layer.node)
     out: list[NodeProto] = []
     read, x_zero_point, x_scale = place.read, arithmetic.x_zero_point, arithmetic.x_scale
@@ -96,10 +96,11 @@ def _integer(layer: FCLayer, arithmetic: Integer, place: Place, tensors: Tensors
 
 
 def without_sign(layer: FCLayer, constants: Constants, cells: Layout) -> bool:
-    """Whether a layer's int8 kernel is written without a sign, as onnxruntime multiplies it faster over many cells.
+    """Return whether a layer's int8 kernel is written without a sign: onnxruntime multiplies it faster over many cells.
 
     There the kernel is the left factor of a product: with a sign it takes about 4 times as long over 49 to 196 cells
-    (onnxruntime 1.32, AVX2), and for one cell, or of an x with a sign, it is the better one. The sums are the same.
+    (onnxruntime 1.32, AVX2). For one cell, or where x has a sign, the kernel with a sign is the better one. The sums
+    are the same.
     """
     arithmetic, stored = layer.arithmetic, constants.stored(layer.weight)
     if not isinstance(arithmetic, Integer) or stored is None or stored.replay or stored.filled or not any(cells):
@@ -114,13 +115,13 @@ def without_sign(layer: FCLayer, constants: Constants, cells: Layout) -> bool:
 
 
 def _given(*inputs: str) -> list[str]:
-    """Operands without the absent ones at the end."""
+    """Return operands without the absent ones at the end."""
     last = max(i for i, name in enumerate(inputs) if name)
     return list(inputs[: last + 1])
 
 
 def _split(layer: FCLayer, read: Sequence[str], zeros: str, place: Place, tensors: Tensors) -> list[NodeProto]:
-    """A zero point z[m] for each output, which ConvInteger does not take.
+    """Subtract a zero point z[m] for each output, which ConvInteger does not take.
 
     sum_k x[k] (w[m, k] - z[m]) = sum_k x[k] w[m, k] - z[m] sum_k x[k]: both sums are integer convolutions, the second
     with a kernel of ones. The zero point of x is within x.
@@ -145,7 +146,7 @@ def _split(layer: FCLayer, read: Sequence[str], zeros: str, place: Place, tensor
 
 
 def _scaled(layer: FCLayer, w_scale: str, x_scale: str, summed: str, place: Place, tensors: Tensors) -> list[NodeProto]:
-    """float(sum) * (x_scale * w_scale) + bias, in the order in which onnxruntime's fused operators compute it."""
+    """Write float(sum) * (x_scale * w_scale) + bias, in the order in which onnxruntime's fused operators compute it."""
     name = label(layer.node)
     shape = (1, place.shape[0], *(1 for _ in place.shape[2:]))
     floats, scale = tensors.unique(f"{layer.output}_float"), tensors.unique(f"{layer.output}_scale")

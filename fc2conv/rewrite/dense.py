@@ -1,4 +1,4 @@
-"""The model with dense tensors in place of its sparse ones.
+"""The model with dense tensors instead of its sparse ones.
 
 y = MatMul (x, w), w sparse      ->      y = MatMul (x, w), w an initializer
 """
@@ -20,7 +20,7 @@ from fc2conv.planning.planner import Plan
 
 
 def written_out(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | None:
-    """The model without sparse tensors; None where it has none, or all layers are converted."""
+    """Make sparse tensors dense in a copy of the model; return None where it has none, or all layers are converted."""
     kept = not all(each.converts for plan in plans for each in plan.decisions)
     if not kept or not any(is_sparse for _, is_sparse in tensors(file.model)):
         return None

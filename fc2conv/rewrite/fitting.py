@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Operands:
-    """Where a convolution has its kernel, its bias, and what has a value for each output."""
+    """The positions of a convolution's kernel, of its bias, and of operands with a value for each output."""
 
     kernel: int
     bias: int
@@ -55,7 +55,7 @@ class Fitter:
         self.made: dict[object, str] = {}
 
     def fitted(self, nodes: Sequence[NodeProto], kernel: str, weight: Weight, fit: Fit) -> list[NodeProto]:
-        """The nodes of a layer, with the convolution by a kernel cut."""
+        """Return the nodes of a layer, with the convolution by a kernel cut."""
         out: list[NodeProto] = []
         for node in nodes:
             out += _Cutter(self, node, weight, fit).nodes() if kernel in node.input else [node]
@@ -69,7 +69,7 @@ class _Cutter:
         self._out: list[NodeProto] = []
 
     def nodes(self) -> list[NodeProto]:
-        """The convolutions and what is between them."""
+        """Write the convolutions and the nodes between them."""
         fit, unique, (result,) = self._fit, self._tensors.unique, self._node.output
         read = self._node.input[0]
         if fit.read:
@@ -91,7 +91,7 @@ class _Cutter:
         return self._out
 
     def _sum(self, maps: Mapping[tuple[Span, ...], str], outputs: Span, made: str, *, named: bool) -> str:
-        """The convolutions of one part of the outputs, and the Adds between them; the last one has the bias."""
+        """Write the convolutions of one part of the outputs, and the Adds between them; the last one has the bias."""
         name, unique = label(self._node), self._tensors.unique
         whole = unique(f"{made}_padded") if outputs.padded else made
         total = ""
@@ -127,7 +127,7 @@ class _Cutter:
         return new
 
     def _vector(self, name: str, outputs: Span) -> str:
-        """What has a value for each output, for some of them; a scalar is for all."""
+        """Return the values of some outputs from a vector with a value for each output; a scalar is for all."""
         values = self._tensors.values(name)
         if not values.ndim or (len(self._fit.outputs) == 1 and not outputs.padded):
             return name
@@ -139,7 +139,7 @@ class _Cutter:
         return self._tensors.once(("vector", name, outputs), lambda: self._tensors.value(cut, wanted))
 
     def _map(self, read: str, place: tuple[Span, ...]) -> str:
-        """The part of the map that some input channels and a part of the kernel read, padded with channels of zeros."""
+        """Return the part of the map that some input channels and kernel cells read, padded with channels of zeros."""
         inputs, *kernel = place
         cuts = [(1, inputs.start, inputs.stop)] if len(self._fit.inputs) > 1 else []
         for axis, (span, spans) in enumerate(zip(kernel, self._fit.kernel, strict=True), 2):

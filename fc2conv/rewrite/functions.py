@@ -27,9 +27,9 @@ _BROADCASTING = 7
 
 
 def inlined(model: ModelProto) -> ModelProto | None:
-    """The model with every call of a function that holds a layer replaced by its nodes; None if no function does.
+    """Inline every call of a function that holds a layer; return None if no function does.
 
-    Calls of those stay whose operators mean something else in the operator sets of the model.
+    Keep calls of functions whose operators mean something else in the operator sets of the model.
     """
     holding = _holding({_id(function): function for function in model.functions if _fits(function, model)})
     if not holding:
@@ -38,28 +38,29 @@ def inlined(model: ModelProto) -> ModelProto | None:
 
 
 def left(model: ModelProto) -> list[tuple[FunctionProto, OperatorSetIdProto]]:
-    """The functions that hold a layer, and stay as operators of a set mean something else in that of the model."""
+    """Return functions that hold a layer and are kept, each with its operator set that differs from the model's."""
     found = ((each, _other_set(each, model)) for each in model.functions if _holding({_id(each): each}))
     return [(function, entry) for function, entry in found if entry is not None]
 
 
 def apart(model: ModelProto) -> ModelProto:
-    """The model with domains of their own for functions that have an operator's name, and for their calls.
+    """Move functions that have an operator's name, and their calls, to domains of their own.
 
-    Some runtimes run the function, others the operator. Such a call is not taken for the operator, and stays as it is.
+    Some runtimes run the function, others the operator. So the calls are not taken for the operator, and stay as they
+    are.
     """
     return _moved(model, {key: _OWN + key[0] for key in map(_id, model.functions) if _is_operator(*key)})
 
 
 def together(file: ModelFile) -> ModelFile:
-    """The model with the domains of before."""
+    """Return the model with the domains that its functions had before."""
     names = map(_id, file.model.functions)
     model = _moved(file.model, {key: key[0].removeprefix(_OWN) for key in names if key[0].startswith(_OWN)})
     return replace(file, model=model)
 
 
 def _moved(model: ModelProto, domains: Mapping[_Id, str]) -> ModelProto:
-    """A copy with other domains for some functions; the model itself where there are none."""
+    """Return a copy with other domains for some functions; return the model itself where there are none."""
     if not domains:
         return model
     out = ModelProto()
@@ -82,7 +83,7 @@ def _is_operator(domain: str, name: str) -> bool:
 
 
 def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | None:
-    """The model without the functions behind which a layer sees no map; None where there are none.
+    """Inline the functions that hide a map from a layer; return None where there are none.
 
     What a function computes has no view: no layout is followed through it.
     """
@@ -94,7 +95,7 @@ def opened(file: ModelFile, plans: Sequence[Plan], _: Options) -> ModelFile | No
     called = {key for graph, node in unseen for key in _called(graph, node)} & functions.keys()
     while more := {each for key in called for each in _calls(functions[key])} & functions.keys() - called:
         called |= more
-    # One call of onnx's inliner gives inlined values the names of the original that the result is held against.
+    # One call of onnx's inliner gives inlined values the names of the original that the result is compared with.
     return replace(file, model=_inlined(file.model, sorted(called | _holding(functions)))) if called else None
 
 
@@ -107,18 +108,18 @@ def without(file: ModelFile) -> ModelFile:
 
 
 def blind(decision: Decision) -> bool:
-    """Whether a layer is kept, or converted on axes of its own."""
+    """Return whether a layer is kept, or converted on axes of its own."""
     reads = decision.facts.reads if decision.facts is not None else None
     return not decision.converts or (reads is not None and reads.provenance in (Provenance.LOST, Provenance.NONE))
 
 
 def hidden(plans: Sequence[Plan], options: Options) -> bool:
-    """Whether more may come of a form of the model that hides less: it is to slide, or a layer sees no map."""
+    """Return whether a form of the model that hides less may help: the model is to slide, or a layer sees no map."""
     return options.sliding is not None or any(blind(each) for plan in plans for each in plan.decisions)
 
 
 def _called(graph: Graph, node: NodeProto) -> Iterator[_Id]:
-    """The operators of all nodes on the way to one, in the scopes around it as well."""
+    """Yield the operators of all nodes on the way to one, in the scopes around it as well."""
     seen: set[str] = set()
     stack = [(graph, name) for name in node.input]
     while stack:
@@ -139,7 +140,7 @@ def _inlined(model: ModelProto, chosen: list[_Id]) -> ModelProto:
     note("onnx.inliner")
     out = ModelProto()
     out.CopyFrom(model)
-    # onnx's inliner looks at all that there are, those of other operator sets among them.
+    # onnx's inliner looks at all functions of a model, including those of other operator sets.
     looked_at = {*chosen} | {_id(each) for each in model.functions if _fits(each, model) or _calls(each) & {*chosen}}
     others = [each for each in model.functions if _id(each) not in looked_at]
     del out.functions[:]
@@ -172,7 +173,7 @@ def _calls(function: FunctionProto) -> set[_Id]:
 
 
 def _say_defaults(model: ModelProto) -> None:
-    """Names in each call the attributes that its function has a default for: onnx's inliner knows none."""
+    """Add to each call the attributes that its function has a default for: onnx's inliner knows no defaults."""
     defaults = {(each.domain, each.name, each.overload): each.attribute_proto for each in model.functions}
     for node in _all(model.graph.node):
         given = {each.name for each in node.attribute}
@@ -181,7 +182,7 @@ def _say_defaults(model: ModelProto) -> None:
 
 
 def _same_operators(model: ModelProto) -> None:
-    """Gives functions the model's versions of their operator sets, where their operators are the same there."""
+    """Give functions the model's versions of their operator sets, where their operators are the same there."""
     own = versions(model)
     for function in model.functions:
         for entry in function.opset_import:
@@ -191,7 +192,7 @@ def _same_operators(model: ModelProto) -> None:
 
 
 def _same_there(function: FunctionProto, model: ModelProto, entry: OperatorSetIdProto, version: int) -> bool:
-    """Whether operators of a set that a function imports are the same in another version of it.
+    """Return whether operators of a set that a function imports are the same in another version of it.
 
     A function of the model has no version: what its domain has makes no difference.
     """
@@ -204,7 +205,7 @@ def _same_there(function: FunctionProto, model: ModelProto, entry: OperatorSetId
 
 
 def versions(model: ModelProto) -> dict[str, int]:
-    """The versions of the operator sets of a model; that of ONNX's by each name of its domain."""
+    """Return the versions of the operator sets of a model; that of ONNX's by each name of its domain."""
     own = opset_versions(model)
     return own | dict.fromkeys(ONNX_DOMAINS, onnx_opset(own))
 
@@ -214,19 +215,19 @@ def _domain(name: str) -> str:
 
 
 def _fits(function: FunctionProto, model: ModelProto) -> bool:
-    """Whether a function's operators are the same in the operator sets of the model, without which none is inlined."""
+    """Return whether a function's operators are the same in the model's operator sets; else it is not inlined."""
     return _other_set(function, model) is None
 
 
 def _other_set(function: FunctionProto, model: ModelProto) -> OperatorSetIdProto | None:
-    """The operator set of a function that is another one in the model's version of it."""
+    """Return the operator set of a function that differs in the model's version of it; None where all are the same."""
     own = versions(model)
     others = (each for each in function.opset_import if own.get(each.domain, each.version) != each.version)
     return next((each for each in others if not _same_there(function, model, each, own[each.domain])), None)
 
 
 def _form(name: str, version: int) -> object:
-    """What is given to an operator, and what it is by default: where it means something else, this changes as well."""
+    """Return an operator's operands, results and default attributes, which change where its meaning changes."""
     schema = schema_of(name, version, "")
     if schema is None or schema.deprecated or version < _BROADCASTING:
         return name, version
@@ -235,7 +236,7 @@ def _form(name: str, version: int) -> object:
 
 
 def _all(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    """Nodes, and those of their subgraphs."""
+    """Yield nodes, and those of their subgraphs."""
     for node in nodes:
         yield node
         for _, inner in subgraphs(node):
@@ -243,7 +244,7 @@ def _all(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 
 def _import(model: ModelProto, functions: Iterable[FunctionProto]) -> None:
-    """Adds the operator sets that only the functions import, which onnx's inliner leaves out."""
+    """Add the operator sets that only the functions import, which onnx's inliner leaves out."""
     known = set(opset_versions(model))
     known |= set(ONNX_DOMAINS) if known & set(ONNX_DOMAINS) else set()
     for entry in (entry for function in functions for entry in function.opset_import):
@@ -253,7 +254,7 @@ def _import(model: ModelProto, functions: Iterable[FunctionProto]) -> None:
 
 
 def inlined_like(model: ModelProto, other: ModelProto) -> ModelProto:
-    """The model with those functions inlined that the other model lacks, so that the two can be compared."""
+    """Inline the functions that the other model lacks, so that the two models can be compared."""
     gone = sorted({_id(f) for f in model.functions} - {_id(f) for f in other.functions})
     return _inlined(model, gone) if gone else model
 
@@ -267,7 +268,7 @@ def _op(node: NodeProto) -> _Id:
 
 
 def _holding(functions: dict[_Id, FunctionProto]) -> set[_Id]:
-    """The functions that hold a layer, themselves or in a function that they call."""
+    """Return the functions that hold a layer, themselves or in a function that they call."""
     free = {key for key in functions if not key[0].startswith(_OWN)}
     holding = {key for key in free if any(op(node) in LAYER_OPERATORS for node in _all(functions[key].node))}
     calls = {key: _calls(functions[key]) for key in free}

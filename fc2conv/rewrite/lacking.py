@@ -1,4 +1,4 @@
-"""Writes a Reshape in place of layout operators that a target lacks.
+"""Writes a Reshape instead of layout operators that a target lacks.
 
 Flatten(x)  ->  Reshape(x, [0, -1])
 """
@@ -22,7 +22,7 @@ _REGROUPING = frozenset(["Flatten", "Squeeze", "Unsqueeze"])
 
 
 def without(file: ModelFile, lacks: Collection[str], input_shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Changes a model: Reshapes in place of what is lacking, where their targets are constants; whether any is."""
+    """Replace operators that a target lacks by Reshapes where their targets are constants; return whether any is."""
     gone = _REGROUPING & set(lacks) if "Reshape" not in lacks else frozenset[str]()
     if not any(op(node) in gone for _, graph in walk(file.model.graph) for node in graph.node):
         return False

@@ -1,4 +1,4 @@
-"""The layout nodes between two forms of a value, from the nearest form that is there."""
+"""The layout nodes between two forms of a value, from the nearest form in the graph."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class LayoutNodes:
         self._beside[form].append(beside)
 
     def nearest(self, form: Form, target: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """The tensor from which a layout is the least way, and the steps from there."""
+        """Return the tensor from which a layout is cheapest to make, and the steps from there."""
         forms = [*self._beside.get(form, ()), form]
         ways = [(name, conversion(layout, target)) for layout, name in forms]
         return min(ways, key=lambda way: self._costs.price(way[1]))
 
     def write(self, source: Layout, target: Layout, read: str, made: str, base: str) -> list[NodeProto]:
-        """The layout nodes from one form to another; an Identity where only the name differs."""
+        """Write the layout nodes from one form to another; an Identity where only the name differs."""
         read, steps = self.nearest((source, read), target)
         assert steps is not None, f"the plan asks for a conversion of {base} that cannot be written"
         if not steps:

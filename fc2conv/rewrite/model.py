@@ -33,7 +33,7 @@ _SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
 
 
 def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a copy of the model and carries the plans out; None where no layer is converted."""
+    """Plan a copy of the model and carry the plans out; the result is None where no layer is converted."""
     own = functions.apart(file.model)
     if own is file.model:
         return _rewritten(file, options)
@@ -46,10 +46,10 @@ def rewrite_model(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 
 
 def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a model and the forms of it in which a layer may see more of a map, each made of the one before.
+    """Plan a model and the forms of it in which a layer may see more of a map, each made of the one before.
 
-    A form stays where more is converted, or with fewer layout nodes; one without choices and sequences where the model
-    is to slide. Why a layer is kept says the last one, which hides least.
+    Take a form where more is converted, or with fewer layout nodes; take one without choices and sequences where the
+    model is to slide. The last form, which hides least, says why a layer is kept.
     """
     plans, made = _as_requested(file, options)
     base, last, seen = file, file, plans
@@ -85,16 +85,16 @@ def _beside(plans: Sequence[Plan], reasons: Mapping[tuple[str, str], Reason]) ->
 
 
 def _spread(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """The model with functions in front of a Concat, where a layer behind them is no sum of its parts."""
+    """Move functions before a Concat in a copy of the model, where a layer after them is no sum of its parts."""
     layers = _named(plans, lambda each: each.facts is not None and not each.facts.branches)
     return spread(file, layers, plans, freeze=options.freeze_initializers)
 
 
 def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans and rewrites what is asked for first.
+    """Plan and rewrite what is asked for first.
 
-    Weights quantized along their inputs are quantized per output, quantized layers are written as QDQ. A layer that is
-    not converted all the same stays as it is.
+    Quantize weights per output that are quantized along their inputs, and write quantized layers as QDQ. A layer that
+    is not converted all the same stays as it is.
     """
     plans, made = _with_qdq(file, options)
     if not options.requantize:
@@ -117,7 +117,7 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
 
 
 def _beside_requantized(plans: Sequence[Plan], kept: Mapping[tuple[str, str], Reason]) -> list[Plan]:
-    """Replace reasons whose remedy is --requantize, which was asked for; `kept` are those of layers that were then."""
+    """Replace reasons whose remedy is --requantize, which was asked for; `kept` has those of requantized layers."""
     out = []
     for plan in plans:
         decisions = [
@@ -151,7 +151,7 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
 
 
 def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Plan:
-    """Replace reasons whose remedy is --qdq, which was asked for; `kept` are those of layers that were QDQ then."""
+    """Replace reasons whose remedy is --qdq, which was asked for; `kept` has those of layers that were QDQ then."""
     decisions = []
     for each in plan.decisions:
         reason = each.reason
@@ -164,7 +164,7 @@ def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Pl
 
 
 def _reasons(plans: Sequence[Plan]) -> dict[tuple[str, str], Reason]:
-    """Give why each layer that is kept is kept, by scope and name."""
+    """Return the reason why each kept layer is kept, by scope and name."""
     decisions = ((plan, each) for plan in plans for each in plan.decisions)
     return {_name(plan, each): each.reason for plan, each in decisions if each.reason is not None}
 
@@ -178,17 +178,17 @@ def _sighted(plans: Sequence[Plan]) -> Layers:
 
 
 def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> Layers:
-    """The layers of which something holds, by scope and name."""
+    """Return the layers for which a condition holds, by scope and name."""
     return frozenset(_name(plan, each) for plan in plans for each in plan.decisions if which(each))
 
 
 def _name(plan: Plan, decision: Decision) -> tuple[str, str]:
-    """The path of a layer's scope, and its name."""
+    """Return the path of a layer's scope, and its name."""
     return plan.graph.path, label(plan.graph.nodes[decision.index])
 
 
 def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, options: Options) -> ScopeReport:
-    """What the other scope would give; it is planned only where it may decide otherwise."""
+    """Report what the other scope would give; plan it only where it may decide otherwise."""
     scope: Scope = "spatial" if options.scope == "all" else "all"
     if any(depends_on_scope(plan, options.scope) for plan in plans):
         plans, made = rewrite_model(file, replace(options, scope=scope))
@@ -196,6 +196,6 @@ def other_scope(file: ModelFile, plans: Sequence[Plan], made: Rewritten | None, 
 
 
 def named_layers(plans: Sequence[Plan]) -> tuple[set[str], set[str]]:
-    """The names of all layers, and of the convolutions, which may be layers that were converted before."""
+    """Return the names of all layers, and of the convolutions, which may be layers that were converted before."""
     layers = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
     return layers, {label(node) for plan in plans for node in plan.graph.nodes if node.op_type in CONVOLUTIONS}

@@ -20,7 +20,7 @@ class Part:
     cells: bool = False
 
     def dims(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The dimensions of the whole kernel, of which this is a part."""
+        """Return the dimensions of the whole kernel that this is a part of."""
         return shape if self.cells else (*shape[:2], *self.sides)
 
     @property
@@ -29,7 +29,7 @@ class Part:
 
 
 def padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Values with zeros behind them up to a shape."""
+    """Pad values with zeros at the end up to a shape."""
     out = np.zeros(shape, array.dtype)
     out[tuple(map(slice, array.shape))] = array
     return out

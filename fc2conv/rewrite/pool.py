@@ -29,7 +29,7 @@ _READ = {
 """Lists of numbers that an operator reads, in this order, from an operator set on; before, they are attributes."""
 
 TO_THE_END = (1 << 63) - 1
-"""The end of a Slice that takes all behind its start."""
+"""The end of a Slice that takes all after its start."""
 
 
 class State(Enum):
@@ -43,14 +43,14 @@ class State(Enum):
 
 @dataclass
 class Entry:
-    """The state of a name, and its tensor (`None`: it has none, or none yet)."""
+    """The state of a name, and its tensor; None where it has no tensor, or not yet."""
 
     state: State
     tensor: TensorProto | None = None
 
 
 def unused(wanted: str, taken: set[str]) -> str:
-    """Take a name: the wanted one, or that with a number where it is taken."""
+    """Take a free name: the wanted one, or that with a number where it is taken."""
     name, i = wanted, 1
     while name in taken:
         i += 1
@@ -72,12 +72,12 @@ class Pool:
         self._made: dict[object, str] = {}
 
     def state(self, name: str) -> State | None:
-        """The state of a name; None for a value that nodes make or that comes from outside."""
+        """Return the state of a name; None for a value that nodes make or that comes from outside."""
         entry = self._entries.get(name)
         return None if entry is None else entry.state
 
     def tensor(self, name: str) -> TensorProto | None:
-        """The initializer that a name has now; None for every other value."""
+        """Return the initializer that a name has now; None for every other value."""
         entry = self._entries.get(name)
         return None if entry is None or entry.state is State.DROP else entry.tensor
 
@@ -85,14 +85,14 @@ class Pool:
         return {name for name, entry in self._entries.items() if entry.state is state}
 
     def claim(self, name: str) -> None:
-        """Takes an old name for what is made next: of an initializer, or of the one result of a node."""
+        """Take an old name for what is made next: of an initializer, or of the one result of a node."""
         entry = self._entries.get(name)
         self._entries[name] = Entry(State.DROP if entry is None else State.REPLACE)
 
     def initializers(
         self, before: Collection[str], now: Collection[str]
     ) -> tuple[list[TensorProto], list[TensorProto]]:
-        """The old and the new initializers that are read now; an old one that nobody read before stays as well."""
+        """Return the old and the new initializers that are read now; an old one that nobody read before stays."""
         old, new = list[TensorProto](), list[TensorProto]()
         for name, entry in self._entries.items():
             is_old = entry.state in (State.KEEP, State.REPLACE)
@@ -107,11 +107,11 @@ class Pool:
         return [tensor for tensor in made if tensor is not None]
 
     def unique(self, wanted: str) -> str:
-        """A name that nothing in the scope has: the wanted one, or that with a number."""
+        """Take a name that nothing in the scope has: the wanted one, or that with a number."""
         return unused(wanted, self._taken)
 
     def once(self, key: object, make: Callable[[], str]) -> str:
-        """The constant of a key, made where it is asked for first."""
+        """Return the constant of a key; make it where it is asked for first."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
@@ -122,9 +122,9 @@ class Pool:
     def node(
         self, op_type: str, reads: Sequence[str], made: str, name: str, opset: int, *, wanted: str, **attributes: Any
     ) -> NodeProto:
-        """A node of ONNX's own; the numbers that its operator set reads become constants behind what it `reads`.
+        """Make a node of ONNX's own; the numbers that its operator set reads become constants after what it `reads`.
 
-        They are called what is `wanted` and what they are.
+        Name these constants by what is `wanted` and by their key.
         """
         since, keys = _READ.get(op_type, (0, ()))
         read = [key for key in keys if opset >= since and attributes.get(key) is not None]
@@ -135,7 +135,7 @@ class Pool:
         return self._place(numpy_helper.from_array(array, self.unique(wanted)))
 
     def reshaped(self, tensor: TensorProto, dims: Sequence[int]) -> str:
-        """A tensor of the model with other dimensions and the same elements, wherever they are."""
+        """Return a tensor of the model with other dimensions and the same elements, wherever they are."""
 
         def make() -> str:
             new = deepcopy(tensor)
@@ -151,7 +151,7 @@ class Pool:
         return self._place(TensorProto(name=name, data_type=data_type, dims=array.shape, raw_data=data))
 
     def placed(self, name: str, data_type: int, shape: Sequence[int], payload: Payload) -> str:
-        """A constant whose bytes are those of a payload."""
+        """Make a constant whose bytes are those of a payload, and return its name."""
         key = f"fc2conv:{name}"
         while key in self.payloads:
             key += "'"
@@ -161,7 +161,7 @@ class Pool:
         return self._place(tensor)
 
     def made(self, name: str) -> np.ndarray | None:
-        """The values of a constant that was made here; None for every other one."""
+        """Return the values of a constant that was made here; None for every other one."""
         entry = self._entries.get(name)
         if entry is None or entry.state is State.KEEP or entry.tensor is None:
             return None

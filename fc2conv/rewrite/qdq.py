@@ -59,7 +59,7 @@ class _Writer:
         self.layers: set[str] = set()
 
     def write(self, left: Set[str]) -> None:
-        """Writes every layer but those that are left, where the operator set has DequantizeLinear."""
+        """Write every layer that is not in `left`, where the operator set has DequantizeLinear."""
         if self.graph.opset < _LINEAR:
             return
         for index, node in enumerate(self.graph.nodes):
@@ -70,7 +70,7 @@ class _Writer:
                     self.replaced[index if at < 0 else at] = nodes
 
     def weight(self, name: str, scale: str, zero_point: str, axis: int) -> _Quantized | None:
-        """A constant with one scale, or one for each index of an axis; None for any other. Without a name it is 1."""
+        """Return a constant with one scale, or one for each index of an axis; else None. A scale "" is 1."""
         if not self.constants.is_constant(name) or (scale and not self.constants.is_constant(scale)):
             return None
         shape = self.constants.shape(name)
@@ -87,7 +87,7 @@ class _Writer:
         return _Quantized(name, own or self.one(each), zero, axis)
 
     def _for_each(self, name: str, shape: tuple[int, ...]) -> str | None:
-        """Name a constant as it is where it has this shape, or one of its single value for each index; else None."""
+        """Return a constant of this shape, or one that repeats its single value for each index; None for any other."""
         if not name or self.constants.shape(name) == shape:
             return name
         values = self.constants.array(name)
@@ -96,14 +96,14 @@ class _Writer:
         return self.pool.once((name, shape), lambda: self.pool.value(np.full(shape, values.item(), values.dtype), name))
 
     def real(self, of: _Quantized, out: list[NodeProto], wanted: str) -> str:
-        """A quantized value as a real one."""
+        """Dequantize a value, and return the name of the real one."""
         made = self.pool.unique(f"{of.value}_real")
         inputs = [of.value, of.scale, *([of.zero_point] if of.zero_point else [])]
         out.append(new_node("DequantizeLinear", inputs, [made], self.pool.unique(f"{wanted}_real"), axis=of.axis))
         return made
 
     def is_one(self, name: str) -> bool:
-        """Whether a scale is one value: a constant of one, or what DynamicQuantizeLinear makes."""
+        """Return whether a scale is one value: a constant of one, or what DynamicQuantizeLinear makes."""
         if self.constants.is_constant(name):
             shape = self.constants.shape(name)
             return shape is not None and prod(shape) == 1
@@ -115,7 +115,7 @@ class _Writer:
 
 
 Written = dict[int, list[NodeProto]]
-"""The nodes in the place of others, by position; -1 is the layer's own."""
+"""The nodes that replace others, by position; -1 is the layer's own."""
 
 
 def _qlinear_matmul(at: _Writer, node: NodeProto) -> Written | None:
@@ -163,7 +163,7 @@ def _dynamic(at: _Writer, node: NodeProto) -> Written | None:
 
 
 def _integer(at: _Writer, node: NodeProto) -> Written | None:
-    """A MatMulInteger that a Cast takes to floating point, with the Mul behind it where that has the scales."""
+    """Write a MatMulInteger that a Cast takes to floating point, with the Mul after it where that has the scales."""
     a, b, za, zb = (*node.input, "", "")[:4]
     cast = at.graph.only_reader(node.output[0])
     if cast is None or op(at.graph.nodes[cast]) != "Cast" or int_attribute(at.graph.nodes[cast], "to", 0) != 1:
@@ -178,7 +178,7 @@ def _integer(at: _Writer, node: NodeProto) -> Written | None:
 
 
 def _scaled(at: _Writer, node: NodeProto, cast: int) -> Written | None:
-    """A product that is multiplied by that of the scales of its operands."""
+    """Write a product that a Mul multiplies by the product of its operands' scales."""
     a, b, za, zb = (*node.input, "", "")[:4]
     scaling = at.graph.only_reader(at.graph.nodes[cast].output[0])
     quantizer = at.graph.made_by(a)
@@ -204,7 +204,7 @@ def _product(
     bias: _Quantized | None = None,
     made: str = "",
 ) -> list[NodeProto]:
-    """The layer on real values, quantized by the scale and the zero point of a `result` that has them."""
+    """Write the layer on real values; quantize it by the scale and the zero point of a `result` that has them."""
     out: list[NodeProto] = []
     name, made = label(node), made or node.output[0]
     reads = [at.real(each, out, name) for each in (a, b, *([bias] if bias is not None else []))]
@@ -219,7 +219,7 @@ def _product(
 
 
 def _sum(at: _Writer, node: NodeProto, nodes: list[NodeProto], bias: str) -> list[NodeProto]:
-    """The nodes with a bias added behind."""
+    """Return the nodes with a bias added after the last one."""
     if not bias:
         return nodes
     made, nodes[-1].output[0] = nodes[-1].output[0], at.pool.unique(f"{node.output[0]}_product")
@@ -236,9 +236,9 @@ _RULES: Mapping[str, Callable[[_Writer, NodeProto], Written | None]] = {
 
 
 def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, Layers]:
-    """The model with its quantized layers between DequantizeLinear and QuantizeLinear, and which layers these are.
+    """Write quantized layers between DequantizeLinear and QuantizeLinear; return the model and which layers these are.
 
-    The layers in `left` stay as they are.
+    Leave the layers in `left` as they are.
     """
     copy, written = replace(file, model=deepcopy(file.model)), set[tuple[str, str]]()
     for graph, constants, pool in pooled(copy, freeze=freeze):

@@ -1,4 +1,4 @@
-"""Weights that are repeated for each item of a batch, in place of their copies: a product repeats them by itself.
+"""Weights that are repeated for each item of a batch, instead of their copies: a product repeats them by itself.
 
     MatMul (x, Expand (w, [N, K, M]))      ->      MatMul (x, w)
     MatMul (Tile (w, [N, 1, 1]), x)        ->      MatMul (w, x)
@@ -30,7 +30,7 @@ _REPEATS = ("Expand", "Tile")
 
 
 def once(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """The model whose products read weights that are no copies; None where there are none, or all are converted."""
+    """Let products read weights instead of copies of them; return None where there are none, or all are converted."""
     views = {plan.graph.path: plan.facts.views for plan in plans}
     kept = not all(each.converts for plan in plans for each in plan.decisions)
     if not kept or not any(True for plan in plans for _ in _copies(plan.graph, plan.constants, views[plan.graph.path])):
@@ -61,7 +61,7 @@ def _copies(graph: Graph, constants: Constants, views: Mapping[str, View]) -> It
 
 
 def _repeats(weight: Sequence[int], whole: Sequence[Size], other: Sequence[Size]) -> bool:
-    """Whether a matrix is repeated along dimensions that the other operand of its product has in the same sizes."""
+    """Return whether a matrix is repeated along dimensions of the same sizes in the other operand of its product."""
     batches = zip(whole[-3::-1], other[-3::-1], strict=False)
     return (
         len(weight) >= 2

@@ -32,7 +32,7 @@ _LARGEST = 127
 
 
 def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[ModelFile, Changes]:
-    """The model with the weights of some layers quantized per output, and how far these moved."""
+    """Quantize the weights of some layers per output in a copy; return the model, and how far the weights moved."""
     payloads, changes = dict(file.payloads), dict[tuple[str, str], float]()
     copy = replace(file, model=deepcopy(file.model), payloads=payloads)
     for graph, constants, pool in pooled(copy, payloads, freeze=freeze):
@@ -60,7 +60,7 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
 
 
 def _outputs(layer: FCLayer) -> int | None:
-    """The one dimension of a weight that has a layer's outputs; None where these are several."""
+    """Return the one dimension of a weight that has a layer's outputs; None where there are several."""
     rank = len(layer.shape)
     if len(layer.matrix.outputs) != 1 or layer.matrix.side_by_side(rank):
         return None
@@ -68,7 +68,7 @@ def _outputs(layer: FCLayer) -> int | None:
 
 
 def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float]:
-    """A node that makes a weight of integers with a scale for each output, and how far the weight moved."""
+    """Return a node that makes a weight of integers with a scale for each output, and how far the weight moved."""
     wide = values.astype(np.float64)
     others = tuple(i for i in range(wide.ndim) if i != axis)
     most = np.abs(wide).max(axis=others)

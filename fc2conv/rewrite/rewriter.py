@@ -55,12 +55,12 @@ class Rewriter:
         self._layout_nodes = LayoutNodes(plan.graph, tensors, self.requirements.costs)
 
     def _carried_out(self, index: int) -> bool:
-        """Arithmetic on shapes stays until nobody reads it; all else on spatial forms is rewritten."""
+        """Return whether a node on spatial forms is rewritten; arithmetic on shapes stays until nobody reads it."""
         facts = self.plan.facts.nodes[index]
         return facts.layer is not None or isinstance(facts.recipe, _WRITTEN)
 
     def run(self) -> list[NodeProto]:
-        """The new nodes of the scope, before those that nobody reads any more are taken out."""
+        """Return the new nodes of the scope, before those that nobody reads any more are removed."""
         own = {*self.graph.inputs, *self.graph.producer}
         outer = self._order(self._spatial_forms_read() - own)
         out = [node for name in [*self.graph.inputs, *outer] for node in self._enter(name)]
@@ -99,10 +99,10 @@ class Rewriter:
         return {name for index in self._on_spatial_forms for name in self.requirements.reads[index].spatial_forms}
 
     def _name_spatial_forms(self) -> dict[str, str]:
-        """The name of every spatial form's tensor.
+        """Name the tensor of every spatial form.
 
         A value whose spatial form is itself keeps its name; where a spatial form is handed through nodes that vanish,
-        the first such value that is still read names the tensor for all of them.
+        the first value of that kind that is still read names the tensor for all of them.
         """
         root: dict[str, str] = {}
         for index in sorted(self._on_spatial_forms):
@@ -134,7 +134,7 @@ class Rewriter:
     # ------------------------------------------------------------------ boundaries
 
     def _enter(self, name: str) -> list[NodeProto]:
-        """The spatial form of a value that is made in its original form, if any node reads it."""
+        """Write the spatial form of a value that is made in its original form, if any node reads it."""
         made = self._names.get(name, name)
         if made == name:
             return []
@@ -144,7 +144,7 @@ class Rewriter:
         return self._layout_nodes.write(view.dims, view.spatial_form, name, made, name)
 
     def _leave(self, name: str) -> list[NodeProto]:
-        """The original form of a value that is made on its spatial form, if anything reads it."""
+        """Write the original form of a value that is made on its spatial form, if anything reads it."""
         if name not in self._wanted or self._names.get(name) == name:
             return []
         view = self.views[name]
@@ -195,7 +195,7 @@ class Rewriter:
         return out
 
     def _moved(self, operand: Operand, before: list[NodeProto]) -> str:
-        """An operand by name, with the layout nodes that it needs put `before`."""
+        """Return the name of an operand, and add the layout nodes that it needs to `before`."""
         name = self._operand(operand)
         if not isinstance(operand, FormOf) or operand.move is None:
             return name
@@ -219,7 +219,7 @@ class Rewriter:
         return self.tensors.relaid(operand.constant, operand.source, operand.target)
 
     def _layer(self, index: int, facts: LayerFacts) -> list[NodeProto]:
-        """The convolution of one layer, with what its frame and its addend need."""
+        """Write the convolution of one layer, with what its frame and its addend need."""
         layer, found = facts.layer, facts.contraction
         assert found is not None
         if facts.branches:
@@ -247,13 +247,13 @@ class Rewriter:
         return out
 
     def _convolution(self, index: int, number: int, place: Place, weight: Weight) -> list[NodeProto]:
-        """The convolution of a layer, or of one of its branches, cut where the target asks for it."""
+        """Write the convolution of a layer, or of one of its branches, cut where the target asks for it."""
         nodes = convolution(weight.layer, place, self.tensors)
         fits = self.fits.get(index)
         return nodes if fits is None else self.fitter.fitted(nodes, place.kernel, weight, fits[number])
 
     def _branches(self, index: int, facts: LayerFacts) -> list[NodeProto]:
-        """The sum of one convolution for each branch; the first has the bias, and the last Add the layer's name."""
+        """Write a convolution for each branch and their sum; the first has the bias, the last Add the layer's name."""
         layer, name = facts.layer, label(facts.layer.node)
         out: list[NodeProto] = []
         total = ""
@@ -277,7 +277,7 @@ class Rewriter:
         return out
 
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
-        """What the convolution of a branch reads, and the nodes that make it."""
+        """Return what the convolution of a branch reads, and the nodes that make it."""
         if branch.spatial_form is None:
             source, steps = self.requirements.framed(branch.value, branch.contraction.frame)
             move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)

@@ -63,9 +63,9 @@ Refused = Mapping[tuple[str, int], Reason]
 
 
 def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
-    """The plans of all scopes, an outer one before those within it, and the fits of the layers that they convert.
+    """Plan all scopes, an outer one before those within it, and find the fits of the layers that they convert.
 
-    A layer that the target does not take is refused, and the rest is planned without it.
+    Refuse a layer that the target does not take, and plan the rest without it.
     """
     profile, costs = profile_of(options), costs_of(preferences(options))
     options = replace(options, conv_rank=conv_rank(options, profile))
@@ -97,7 +97,7 @@ class _Scope:
 
 
 def _opened(file: ModelFile, options: Options, costs: Costs) -> _Scope:
-    """The outermost scope of a model."""
+    """Open the outermost scope of a model."""
     graph = Graph.of(file.model, freeze=options.freeze_initializers)
     shapes = inferred(file.model, options.input_shapes, graph)
     constants = Constants(graph, file, expand=options.expand_block_quantized)
@@ -119,11 +119,11 @@ def _scope(
 
 
 def _in_scope(model: _Scope, options: Options, given: Refused, costs: Costs) -> list[Plan]:
-    """The plans, without the layers that are refused.
+    """Plan a scope and those within it, without the layers that are refused.
 
-    A layer behind an opaque node is kept (FC301) only where the whole model would have more layout nodes with it: where
-    the plan that converts all of these layers has no more than the model, or than the plan without them, it is taken.
-    Tokens of a map of two open sizes cannot be written as that map, and are a dimension of their own where this helps.
+    Keep a layer after an opaque node (FC301) only where the whole model would have more layout nodes with it: take the
+    plan that converts all of these layers where it has no more than the model, or than the plan without them. Make the
+    tokens of a map of two open sizes, which cannot be written as that map, a dimension of their own where this helps.
     """
     plans, planned = list(_plans(model, options, given, costs)), partial(_plans, model)
     if opened := _opened_sizes(plans):
@@ -142,7 +142,7 @@ def _in_scope(model: _Scope, options: Options, given: Refused, costs: Costs) -> 
 
 
 def _opened_sizes(plans: Sequence[Plan]) -> int:
-    """How many layers are kept for a size that is not known."""
+    """Count the layers that are kept for a size that is not known."""
     reasons = (each.reason for plan in plans for each in plan.decisions)
     return sum(reason is not None and reason.code is Code.UNKNOWN_SIZE for reason in reasons)
 
@@ -156,7 +156,7 @@ def _plans(
     *,
     tokens: bool = False,
 ) -> Iterator[Plan]:
-    """Yields the plan of a scope, and those of the scopes within; `outer` are the views of values around it."""
+    """Yield the plan of a scope, and those of the scopes within; `outer` are the views of values around it."""
     constants, graph = scope.constants, scope.constants.graph
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
     plan = make_plan(scope.inference, options, here, costs, tokens=tokens)
@@ -170,9 +170,9 @@ def _plans(
 
 
 def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
-    """Plans a copy of the model and carries the plans out; None where no layer is converted.
+    """Plan a copy of the model and carry the plans out; the result is None where no layer is converted.
 
-    A function has no shapes of its own, and its weights may be operands of the call: one that holds layers is
+    A function has no shapes of its own, and its weights may be operands of the call. A function that holds layers is
     specialised for every call, by inlining it, if that converts any. The model is valid, see `ir/schema.py`.
     """
     model = deepcopy(file.model)
@@ -213,7 +213,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
 
 
 def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:
-    """The decisions on layers within functions, where none of these is inlined: `others` are plans with all inlined."""
+    """Return the decisions on layers within functions that are not inlined; `others` are plans with all inlined."""
     known = {label(plan.graph.nodes[each.index]) for plan in plans for each in plan.decisions}
     out = []
     for plan in others:
@@ -223,7 +223,7 @@ def _inside(others: Sequence[Plan], plans: Sequence[Plan]) -> list[Plan]:
 
 
 def _left(file: ModelFile, options: Options) -> list[Plan]:
-    """The layers within functions of other operator sets, which stay there."""
+    """Return the decisions on layers within functions of other operator sets, which are not inlined."""
     out, own = [], functions.versions(file.model)
     for function, entry in functions.left(file.model):
         graph = GraphProto(name=function.name, node=function.node)
@@ -238,7 +238,7 @@ def _left(file: ModelFile, options: Options) -> list[Plan]:
 
 
 def _without(file: ModelFile, lacks: Collection[str], options: Options) -> bool:
-    """Write the operators that a target lacks in other words; return whether there was one."""
+    """Write Reshapes instead of operators that a target lacks; return whether there was one."""
     if not lacks:
         return False
     from fc2conv.rewrite.lacking import without
@@ -247,7 +247,7 @@ def _without(file: ModelFile, lacks: Collection[str], options: Options) -> bool:
 
 
 def _changes(plan: Plan) -> bool:
-    """Whether a plan converts a layer, or lifts a convolution."""
+    """Return whether a plan converts a layer, or lifts a convolution."""
     recipes = (plan.facts.nodes[i].recipe for i in plan.on_spatial_forms)
     lifts = any(isinstance(recipe, Remap) and recipe.lifts for recipe in recipes)
     return lifts or plan.converted > 0
@@ -261,7 +261,7 @@ def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tenso
     graph = plan.graph
 
     def retired(name: str) -> bool:
-        """Whether a constant is read as the weight of converted layers alone, or as the bias of one."""
+        """Return whether a constant is read as the weight of converted layers alone, or as the bias of one."""
         uses = graph.uses.get(name, [])
         if name in graph.leaving:
             return False
@@ -287,7 +287,7 @@ def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
 
 
 def _swap(graph: Graph, rewriter: Rewriter) -> None:
-    """Puts the new nodes and initializers in place of the old, and takes out what nobody reads any more."""
+    """Replace the nodes and initializers by the new ones, and remove what nobody reads any more."""
     pool, outside = rewriter.tensors, set(graph.outputs)
     nodes = rewriter.run()
     renewed = pool.names(State.DROP)

@@ -32,7 +32,7 @@ _READS = frozenset(("SequenceAt", "ConcatFromSequence"))
 
 
 def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """The model without items of known places; None where there are none, or nothing would come of it."""
+    """Replace reads of known items in a copy of the model; return None where there are none, or none would help."""
     if not functions.hidden(plans, options) or all(_READS.isdisjoint(plan.graph.kinds) for plan in plans):
         return None
     copy, changed = replace(file, model=functions.inlined(file.model) or deepcopy(file.model)), False
@@ -46,7 +46,7 @@ def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> Mod
 
 
 def _taken(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> list[NodeProto]:
-    """The nodes that read what a sequence is made of in place of it; none where that is not known."""
+    """Return the nodes that read what a sequence is made of instead of it; [] where that is not known."""
     if op(node) == "ConcatFromSequence":
         return _joined(graph, constants, pool, node)
     new = _item(graph, constants, pool, node)
@@ -54,7 +54,7 @@ def _taken(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> l
 
 
 def _items(graph: Graph, constants: Constants, name: str) -> list[str] | None:
-    """The tensors that were put into a sequence; None where one or its place is not known."""
+    """Return the tensors that were put into a sequence; None where one or its place is not known."""
     node = graph.made_by(name)
     kind = "" if node is None else op(node)
     if node is not None and kind in ("SequenceConstruct", "SequenceEmpty"):
@@ -92,7 +92,7 @@ def _joined(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> 
 
 
 def _item(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> NodeProto | None:
-    """The node that takes an item from what a sequence is made of; None where that is not known."""
+    """Return the node that takes an item from what a sequence is made of; None where that is not known."""
     sequence = graph.made_by(node.input[0])
     places = constants.ints(node.input[1]) if sequence is not None else None
     if sequence is None or places is None or len(places) != 1:

@@ -54,9 +54,9 @@ class Signature:
 
 
 def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequence[Plan], Rewritten | None]:
-    """The model with the signature that was asked for, its plans, and what they make of it.
+    """Rewrite the model with the signature that was asked for; return it, its plans, and what they make of it.
 
-    An output that would be a map by a node behind it alone stays as it is.
+    Leave an output as it is where only a layout node at its end would make it a map.
     """
     signature = wanted(file.model, options)
     while True:
@@ -72,7 +72,7 @@ def rewrite_signed(file: ModelFile, options: Options) -> tuple[ModelFile, Sequen
 
 
 def signed_like(file: ModelFile, other: ModelFile) -> tuple[ModelFile, Signature]:
-    """A model with the signature that another one says it was given; itself where that cannot be, or is its own."""
+    """Give a model the signature that another one states; return it as it is where it cannot have that, or has it."""
     signature = signature_of(other.model)
     if signature == signature_of(file.model) or not fits(file.model, signature):
         return file, Signature()
@@ -80,7 +80,7 @@ def signed_like(file: ModelFile, other: ModelFile) -> tuple[ModelFile, Signature
 
 
 def wanted(model: ModelProto, options: Options) -> Signature:
-    """The signature that the options ask for; raises UsageError for a size that nothing says."""
+    """Return the signature that the options ask for; raise UsageError for a size that nothing says."""
     outputs: tuple[str, ...] = ()
     if options.sliding is not None and (options.static is not None or options.outputs == "4d"):
         what = "--static and --outputs 4d fix what --fully-convolutional frees"
@@ -92,7 +92,7 @@ def wanted(model: ModelProto, options: Options) -> Signature:
 
 
 def signature_of(model: ModelProto) -> Signature:
-    """The signature that a model says it was given; no change where it says nothing that fc2conv writes."""
+    """Return the signature that a model states; an empty one where it states nothing that fc2conv writes."""
     text = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
     try:
         return msgspec.convert(of_json(text), Signature)
@@ -101,7 +101,7 @@ def signature_of(model: ModelProto) -> Signature:
 
 
 def fits(model: ModelProto, signature: Signature) -> bool:
-    """Whether a model has the inputs and outputs of a signature, in shapes that may become those."""
+    """Return whether a model has the inputs and outputs of a signature, in shapes that may become those."""
     inputs, outputs = ({value.name: value for value in each} for each in (model.graph.input, model.graph.output))
     for name, shape in signature.inputs.items():
         dims = inputs[name].type.tensor_type.shape.dim if name in inputs else None
@@ -113,7 +113,7 @@ def fits(model: ModelProto, signature: Signature) -> bool:
 
 
 def signed(file: ModelFile, signature: Signature) -> ModelFile:
-    """A model with another signature, which its metadata tell; itself where nothing changes."""
+    """Give a copy of a model another signature, noted in its metadata; return it as it is where nothing changes."""
     if not signature:
         return file
     model = deepcopy(file.model)
@@ -129,7 +129,7 @@ def signed(file: ModelFile, signature: Signature) -> ModelFile:
 
 
 def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
-    """The outputs of a signature that are maps by a node behind them alone."""
+    """Return the outputs of a signature that are maps only by a Reshape, Transpose or Identity at their end."""
     wanted, behind = {*signature.outputs}, ("Reshape", "Transpose", "Identity")
     nodes = model.graph.node if wanted else ()
     made = {name for node in nodes if op(node) in behind for name in node.output}
@@ -137,7 +137,7 @@ def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
 
 
 def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
-    """The shape of each input that has an open size, or another one than it was given."""
+    """Return the shape of each input that has an open size, or that is given another shape."""
     weights = {tensor.name for tensor in model.graph.initializer}
     values = [value for value in model.graph.input if value.name not in weights]
     given = {**options.verification.input_shapes, **options.input_shapes}
@@ -166,7 +166,7 @@ def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
 
 
 def _fix_sizes(file: ModelFile, inputs: Mapping[str, tuple[int, ...]]) -> None:
-    """Writes the shapes of inputs, and what they say of symbols and of the outputs."""
+    """Write the shapes of inputs, and what they say of symbols and of the outputs."""
     if not inputs:
         return
     model = file.model
@@ -195,7 +195,7 @@ def _rank(value: ValueInfoProto) -> int:
 
 
 def _leave_map(model: ModelProto, name: str) -> None:
-    """Puts a Reshape behind an output, whose value has another name then; a plan lets it vanish into a map."""
+    """Put a Reshape after an output, whose value gets another name; a plan lets the node vanish into a map."""
     graph = model.graph
     opsets = opset_versions(model)
     pool = Pool((), Graph.of(model).names, {})

@@ -1,4 +1,4 @@
-"""Functions of each element in front of a Concat in place of behind it, so that a layer reads the Concat itself.
+"""Functions of each element before a Concat instead of after it, so that a layer reads the Concat itself.
 
     Relu (Concat (map, vector)) -> layer      ->      Concat (Relu (map), Relu (vector)) -> layer
 
@@ -38,7 +38,7 @@ _OF_EACH = frozenset(
 Identity Dropout""".split()
 )
 _EITHER = frozenset("Add Sub Mul Div".split())
-"""Functions of either operand."""
+"""Functions of each element of either operand."""
 _ROUNDS = frozenset({*OWN, *OWN.values()})
 """Functions of each element where they have one scale."""
 _NORM = "BatchNormalization"
@@ -51,7 +51,7 @@ Views = Mapping[str, Mapping[str, "View"]]
 
 @dataclass(frozen=True)
 class _Chain:
-    """What is between a Concat and a layer, from the layer up: nodes, and of each the operand that it is a function of.
+    """A Concat and the functions between it and a layer, from the layer up, each with the operand that it reads.
 
     `ends` are where the `parts` begin and end along `axis`, and `rank` is that of the parts.
     """
@@ -65,7 +65,7 @@ class _Chain:
 
 
 def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bool) -> ModelFile | None:
-    """The model in which these layers read what is put side by side; None where they do so, or read nothing such."""
+    """Move functions before a Concat that these layers read; return None where there is nothing to move."""
     views = {plan.graph.path: plan.facts.views for plan in plans}
     if not any("Concat" in plan.graph.kinds and _chains(plan.graph, plan.constants, layers, views) for plan in plans):
         return None
@@ -80,7 +80,7 @@ def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bo
 
 
 def _chains(graph: Graph, constants: Constants, layers: Layers, views: Views) -> list[_Chain]:
-    """What is between a Concat and each of the layers, where that is functions of each element."""
+    """Return the chains between a Concat and each of the layers, where these are functions of each element."""
     found = (
         _behind_concat(graph, constants, node, views.get(graph.path, {}))
         for node, kind in zip(graph.nodes, graph.kinds, strict=True)
@@ -90,7 +90,7 @@ def _chains(graph: Graph, constants: Constants, layers: Layers, views: Views) ->
 
 
 def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: Mapping[str, View]) -> _Chain | None:
-    """The functions between a layer and a Concat, and that; None where others read them too."""
+    """Return the functions between a layer and a Concat, and the Concat; None where others read them too."""
     nodes: list[int] = []
     operands: list[int] = []
     name = layer.input[0]
@@ -112,7 +112,7 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
 def _joined(
     graph: Graph, concat: NodeProto, nodes: Sequence[int], operands: Sequence[int], views: Mapping[str, View]
 ) -> _Chain | None:
-    """The chain behind a Concat of parts of known widths; None where nothing is between it and the layer."""
+    """Return the chain after a Concat of parts of known widths; None where nothing is between it and the layer."""
     own = views.get(concat.output[0])
     if not operands or own is None:
         return None
@@ -148,7 +148,7 @@ def _operand(constants: Constants, node: NodeProto) -> int | None:
 
 
 def _apart(graph: Graph, constants: Constants, chain: _Chain, pool: Pool) -> list[NodeProto]:
-    """The functions of each part, and the Concat of their results; the pool takes the parts of constants."""
+    """Return the functions of each part, and the Concat of their results; add the parts of constants to the pool."""
     *functions, concat = (graph.nodes[at] for at in chain.nodes)
     out: list[NodeProto] = []
     joined = deepcopy(concat)
@@ -176,7 +176,7 @@ class _Cut:
     pool: Pool
 
     def of(self, name: str, values: np.ndarray) -> str:
-        """The part of a constant that belongs to this part; all of it where it does not run along the axis."""
+        """Return the part of a constant that belongs to this part; all of it where it does not run along the axis."""
         axis = self.chain.axis - self.chain.rank + values.ndim
         if not 0 <= axis < values.ndim or values.shape[axis] != self.chain.ends[-1]:
             return name
@@ -184,7 +184,7 @@ class _Cut:
 
 
 def _of_part(node: NodeProto, operand: int, arrays: Sequence[np.ndarray | None], cut: _Cut) -> list[NodeProto]:
-    """A function of one part; a norm along the axis becomes a factor and an addend, as it does on spatial forms."""
+    """Return a function of one part; a norm along the axis becomes a factor and an addend, as on spatial forms."""
     new = deepcopy(node)
     if op(node) in _OF_EACH or (op(node) == _NORM and cut.chain.axis != 1):
         return [new]

@@ -1,4 +1,4 @@
-"""The nodes and initializers of a scope, put in place of those that it has."""
+"""Replaces the nodes and initializers of a scope."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pooled(
 
 
 def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
-    """Give values other names, where they are made and wherever they are read; a body may hide one."""
+    """Rename values, where they are made and wherever they are read; a body may hide a name."""
     for node in nodes:
         for each in (node.input, node.output):
             each[:] = [names.get(name, name) for name in each]
@@ -42,7 +42,7 @@ def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
 
 
 def exchanged(graph: Graph, replaced: Mapping[int, list[NodeProto]]) -> list[NodeProto]:
-    """Return the nodes of a scope with others in the place of some, by position."""
+    """Return the nodes of a scope, some of them replaced by others, by position."""
     return [node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old])]
 
 
@@ -51,7 +51,7 @@ def alive(
 ) -> tuple[list[NodeProto], set[str]]:
     """Return the nodes that make what is wanted, and the names of all that is read or wanted.
 
-    Nodes of the scope `before` that nobody read then either stay.
+    Keep nodes of the scope `before` that nobody read there either.
     """
     kept, read = list[NodeProto](), set(wanted)
     known: dict[int, int] = {} if before is None else {id(node): i for i, node in enumerate(before.nodes)}
@@ -70,9 +70,9 @@ def alive(
 
 
 def swap(graph: Graph, nodes: Sequence[NodeProto], new: Collection[TensorProto] = ()) -> None:
-    """Put nodes in place of a scope's, and new initializers beside its own, without what is read no more.
+    """Replace a scope's nodes, add new initializers to its own, and remove what is no longer read.
 
-    What nobody read before stays.
+    Keep what nobody read before either.
     """
     kept, read = alive(nodes, graph.outputs, graph)
     gone = graph.read.intersection(graph.initializers) - read
@@ -87,7 +87,7 @@ def put(
     *,
     changed: Collection[str] = (),
 ) -> None:
-    """Put nodes and initializers in place of a scope's, without the entries of those that are gone or have `changed`.
+    """Replace a scope's nodes and initializers; remove the entries of those that are gone or have `changed`.
 
     An initializer that is an input as well (IR < 4 requires it, later it was frozen) takes its entry along.
     """
@@ -114,7 +114,7 @@ def put(
 def _name_apart(graph: Graph, nodes: Iterable[NodeProto]) -> None:
     """Give a number to the name of a new node where another node has it: runtimes refuse two of one name.
 
-    A node without a name is called by its result, of which another node may have the name.
+    A node without a name is called by its result, whose name another node may have.
     """
     named = [(name, node) for node in nodes if (name := node.name)]
     if len({name for name, _ in named}) == len(named):

@@ -1,4 +1,4 @@
-"""Choices that sizes and constants settle: the branch that is taken, in the place of the If.
+"""Choices that sizes and constants settle: the branch that is taken, instead of the If.
 
     If (Equal (Size (Shape (x)), 4)) <then: Flatten (x), else: x>  ->  Flatten (x)
 
@@ -31,7 +31,7 @@ _Taken = Mapping[int, GraphProto]
 
 
 def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """The model without choices that are known; None where no choice is, or nothing would come of it."""
+    """Replace every If that is known in a copy of the model; return None where there is none, or none would help."""
     here = functions.hidden(plans, options) and any("If" in plan.graph.kinds for plan in plans)
     called = any(op(node) == "If" for function in file.model.functions for node in function.node)
     if not (here or called):
@@ -44,7 +44,7 @@ def settled(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFi
 
 
 def _settle(file: ModelFile, options: Options) -> bool:
-    """Replaces every If that is known; whether there is any."""
+    """Replace every If that is known; return whether there is any."""
     model, freeze = file.model, options.freeze_initializers
     graph = Graph.of(model, freeze=freeze)
     shapes = inferred(model, {}, graph)  # not those that are for the analysis alone
@@ -62,7 +62,7 @@ def _settle(file: ModelFile, options: Options) -> bool:
 def _scopes(
     graph: Graph, constants: Constants, shapes: Mapping[str, Shapes], around: Propagated
 ) -> Iterator[tuple[Graph, _Taken]]:
-    """Every scope with its choices that are known, an outer one before those within it."""
+    """Yield every scope with its choices that are known, an outer one before those within it."""
     known = propagate(graph, constants, shapes.get(graph.path, {}), around)
     taken = {id(node): branch for node in graph.nodes if (branch := _branch(node, constants, known)) is not None}
     yield graph, taken
@@ -83,7 +83,7 @@ def _branch(node: NodeProto, constants: Constants, known: Propagated) -> GraphPr
 
 
 def _replace(scope: Graph, taken: _Taken, counts: Mapping[str, int], pool: Pool) -> None:
-    """Puts the nodes and constants of the branches that are taken into their scope, without what only the Ifs read."""
+    """Put the nodes and constants of the taken branches into their scope, and remove what only the Ifs read."""
     nodes, initializers = list[NodeProto](), list[TensorProto]()
     for node in scope.nodes:
         branch = taken.get(id(node))
@@ -96,7 +96,7 @@ def _replace(scope: Graph, taken: _Taken, counts: Mapping[str, int], pool: Pool)
 
 
 def _names(node: NodeProto, branch: GraphProto, counts: Mapping[str, int], pool: Pool) -> dict[str, str]:
-    """New names of a branch's values: of its results those of the If, of others where a name is in use elsewhere."""
+    """Return new names of a branch's values: the If's for results, a free one where a name is in use elsewhere."""
     made = [name for each in branch.node for name in each.output if name]
     results = zip((value.name for value in branch.output), node.output, strict=False)
     out = {name: result for name, result in results if result and name in made}
@@ -107,7 +107,7 @@ def _names(node: NodeProto, branch: GraphProto, counts: Mapping[str, int], pool:
 
 
 def _nodes(node: NodeProto, branch: GraphProto, names: Mapping[str, str]) -> Iterator[NodeProto]:
-    """The nodes of a branch under new names; a result that has another name already is a copy."""
+    """Yield the nodes of a branch under new names; an Identity copies a result that has another name already."""
     for each in (*branch.initializer, *branch.output):
         each.name = names.get(each.name, each.name)
     renamed(branch.node, names)

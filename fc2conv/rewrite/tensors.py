@@ -46,7 +46,7 @@ class Tensors(Pool):
         self._retired = retired
 
     def drained(self) -> list[NodeProto]:
-        """The nodes made since the last call, which come before those that read them."""
+        """Return the nodes made since the last call, which come before those that read them."""
         made, self.nodes = self.nodes, []
         return made
 
@@ -56,14 +56,14 @@ class Tensors(Pool):
         return self.value(np.array(value, dtype), wanted)
 
     def flat(self, name: str, count: int) -> str:
-        """A scale or zero point as a scalar or as a vector of one value per output: itself, if it is that."""
+        """Return a scale or zero point as a scalar or a vector of one value per output: itself, if it is that."""
         shape = self._stored(name).shape
         if shape in ((), (count,)):
             return name
         return self.spread(name, (count,) if shape and count in shape and count != 1 else ())
 
     def spread(self, name: str, shape: tuple[int, ...]) -> str:
-        """A constant of one value per output (or one for all) in a shape that broadcasts along the channels."""
+        """Write a constant of one value per output (or one for all) in a shape that broadcasts along the channels."""
         array = self._values(name)
         if array.size == 1:
             shape = ()
@@ -85,7 +85,7 @@ class Tensors(Pool):
     def kernel(
         self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None, *, unsigned: bool = False
     ) -> tuple[str, tuple[int, ...]]:
-        """The kernel of a layer (or of some rows): its name, and its shape [M, C, *S]; without a sign 128 more."""
+        """Write the kernel of a layer (or of some rows), plus 128 if `unsigned`; return name and shape [M, C, *S]."""
         form = self.form(layer, found, rows)
         form = replace(form, unsigned=True) if unsigned else form
         key = ("kernel", self._same(layer.weight), rows, form.move, layer.alpha, unsigned)
@@ -97,22 +97,22 @@ class Tensors(Pool):
         return self.once(key, make), form.shape
 
     def form(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
-        """The weight of a layer (or some of its rows) as a kernel."""
+        """Return the weight of a layer (or some of its rows) as a kernel."""
         return self._form(weights.kernel_of(self.constants, layer, found, rows))
 
     def kernel_part(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
-        """A part of a layer's kernel: its name."""
+        """Write a part of a layer's kernel, and return its name."""
         form = self.form(layer, found, rows)
         key = ("part", self._same(layer.weight), rows, form.move, layer.alpha, part)
         return self.once(key, lambda: self._replayed(form, self.unique(f"{layer.weight}_part"), part))
 
     def values(self, name: str) -> np.ndarray:
-        """The values of a constant, whoever has made it."""
+        """Return the values of a constant, whoever has made it."""
         found = self.made(name)
         return self._values(name) if found is None else found
 
     def bias(self, layer: FCLayer) -> str:
-        """The bias of a layer as [M]: fl(beta * bias), one value per output."""
+        """Write the bias of a layer as [M]: fl(beta * bias), one value per output."""
         name = layer.bias
         assert name is not None
         count, groups = layer.outputs, layer.matrices
@@ -130,8 +130,8 @@ class Tensors(Pool):
         return self._array(flat, stored.type, self._named(name))
 
     def _same(self, name: str) -> int:
-        """What is one for all names that an Identity gives a constant."""
-        return id(self._stored(name))  # the constants of the scope hold it
+        """Return a key that is one for all names that an Identity gives a constant."""
+        return id(self._stored(name))  # the constants of the scope keep it alive
 
     def _stored(self, name: str) -> Stored:
         stored = self.constants.stored(name)
@@ -144,7 +144,7 @@ class Tensors(Pool):
         return array
 
     def _plain(self, name: str) -> Stored:
-        """A constant whose replayed nodes are computed, but for those of quantization: their products round."""
+        """Return a constant with its replayed nodes computed, unless some are of quantization: their products round."""
         stored = self._stored(name)
         return stored if stored.quantized or not stored.replay else self._computed(name)
 
@@ -156,7 +156,7 @@ class Tensors(Pool):
         return form
 
     def _named(self, old: str) -> str:
-        """The old name for the first new form of a constant that nobody else reads; else one derived from it."""
+        """Return the old name for the first new form of a constant that nobody else reads; else a derived name."""
         graph = self.constants.graph
         node = graph.made_by(old)
         mine = self.state(old) is State.KEEP or (self.state(old) is None and node is not None and len(node.output) == 1)
@@ -166,7 +166,7 @@ class Tensors(Pool):
         return old
 
     def _replayed(self, form: weights.Form, name: str, part: Part | None = None) -> str:
-        """The new form of what is stored, and behind it the nodes that make the constant of it."""
+        """Write the new form of what is stored, and after it the nodes that make the constant of it."""
         replays = form.stored.replay
         if not replays:
             return self._emit(form, name, part)
@@ -199,7 +199,7 @@ class Tensors(Pool):
         return name
 
     def _beside(self, name: str, axis: int | None, rank: int, span: tuple[int, int, int] | None) -> str:
-        """A setting that varies along one dimension of a constant, or of a part of it, as it broadcasts to that."""
+        """Reshape a setting that varies along one dimension of a constant, or of a part of it, to broadcast to that."""
         values = self.values(name)
         if axis is None or values.size == 1:
             return name
@@ -211,7 +211,7 @@ class Tensors(Pool):
         return self.once(key, lambda: self._array(made, self._stored(name).type, self.unique(name)))
 
     def _blocks(self, name: str, replay: Replay, form: weights.Form) -> str:
-        """The scales of a block-quantized weight, laid out as its kernel with blocks in the place of an axis."""
+        """Lay out the scales of a block-quantized weight as its kernel, with blocks instead of one axis."""
         scales = self._stored(name)
         own = replay.layout.index(replay.dim)
         blocks = (Axis("blocks", Size(scales.shape[own])),)
@@ -221,7 +221,7 @@ class Tensors(Pool):
         return self._emit(self._form(weights.relaid(scales, source, target)), self.unique(f"{name}_conv"))
 
     def cut(self, name: str, start: int, stop: int, size: int) -> str:
-        """The values start..stop of a constant vector, and its last one up to a size: itself, where those are all."""
+        """Return the values start..stop of a vector, its last one repeated up to a size; itself, if those are all."""
         values = self.values(name) if name else np.array(0)
         if values.ndim != 1 or (start, stop) == (0, size) == (0, len(values)):
             return name
@@ -233,7 +233,7 @@ class Tensors(Pool):
         return self.once(("cut", name, start, stop, size), make)
 
     def quantized_part(self, name: str, start: int, stop: int, size: int) -> str | None:
-        """The values start..stop of a vector behind a DequantizeLinear, and zeros; None for any other."""
+        """Return the values start..stop of a vector that a DequantizeLinear makes, and zeros; None for any other."""
         node = self.constants.graph.made_by(name)
         if self.made(name) is not None or node is None or node.op_type != "DequantizeLinear":
             return None
@@ -275,7 +275,7 @@ class Tensors(Pool):
         return self.placed(name, form.data_type, shape, block)
 
     def _moved(self, form: weights.Form) -> np.ndarray:
-        """The elements of a constant in a new form."""
+        """Return the elements of a constant in a new form."""
         values = self.constants.base_values(form.stored)
         shape = [size.coefficient for size in form.move.shape]
         moved = np.ascontiguousarray(values.reshape(shape).transpose(form.move.perm))
@@ -285,7 +285,7 @@ class Tensors(Pool):
         return weights.without_sign(moved) if form.unsigned else moved
 
     def _source(self, stored: Stored) -> Span | Buffer | None:
-        """Where the bytes of a constant are; None where its values are taken one by one."""
+        """Return where the bytes of a constant are; None where its values are taken one by one."""
         if not isinstance(stored.values, TensorProto):
             return None
         if stored.data_type in PACKED:
@@ -295,7 +295,7 @@ class Tensors(Pool):
         return payload if isinstance(payload, Span | Buffer) else None
 
     def _filled(self, form: weights.Form, dims: tuple[int, ...], name: str) -> str:
-        """ConstantOfShape stays ConstantOfShape: a light graph stays light."""
+        """Write a ConstantOfShape for one that was a ConstantOfShape: a light graph stays light."""
         value = np.asarray(form.stored.values).reshape(-1)[:1]
         if form.scale != 1.0:
             value = (value.astype(np.float64) * form.scale).astype(value.dtype)
@@ -307,7 +307,7 @@ class Tensors(Pool):
         return name
 
     def _fill_shape(self, old: NodeProto | None, shape: tuple[int, ...], name: str) -> str:
-        """The shape of a fill: in the place of the old one, if that is an initializer that only the old fill reads."""
+        """Write the shape of a fill: instead of the old one, if that is an initializer that only the old fill reads."""
         graph = self.constants.graph
         source = old.input[0] if old is not None else ""
         if graph.only_reader(source) is None or self.state(source) is not State.KEEP or source in graph.overridable:

@@ -1,4 +1,4 @@
-"""What of a model a target does not take, read from the model as it is written and from the profile alone."""
+"""The parts of a model that a target does not take, read from the written model and from the profile alone."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _COMPUTED = "Export the model without nodes whose values say how many results th
 def target_report(
     file: ModelFile, original: ModelFile, profile: Profile, options: Options, layers: Sequence[SiteReport]
 ) -> TargetReport:
-    """What the target of a conversion does not take of the model that was made.
+    """Report what the target of a conversion does not take of the model that was made.
 
-    What helps against a layer that was kept for another reason than the target is the remedy of that reason. No
-    --static writes a size that is open where those of the inputs are numbers.
+    For a layer that was kept for another reason than the target, give the remedy of that reason. No --static fixes a
+    size that is open although those of the inputs are numbers.
     """
     kept = {
         (layer.scope, layer.node): layer.reason.remedy
@@ -50,10 +50,10 @@ def target_report(
 
 
 def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Options) -> list[Finding]:
-    """Everything in a model that the target does not take, equal findings together.
+    """List everything in a model that the target does not take, equal findings together.
 
-    What is no convolution of the original's counts as a layer: what stayed one, what one became, and each product of
-    two computed values.
+    All but the convolutions of the original count as layers: what stayed a layer, what a layer became, and each product
+    of two computed values.
     """
     there = {
         (graph.path, name)

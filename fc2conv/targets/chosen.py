@@ -12,9 +12,9 @@ _RANKS: dict[int, ConvRank] = {3: "1d", 4: "2d"}
 
 
 def profile_of(options: Options) -> Profile | None:
-    """The profile of a conversion; None where neither a target nor a limit was asked for.
+    """Return the profile of a conversion; None where neither a target nor a limit was asked for.
 
-    An option replaces the profile's facts of its kind. Raises UsageError for an unknown target.
+    An option replaces the profile's facts of its kind. Raise UsageError for an unknown target.
     """
     base = find(options.target) if options.target is not None else Profile(name="this conversion", title="")
     prefers, changed = preferences(options), dict[str, list[Limit]]()
@@ -33,7 +33,7 @@ def profile_of(options: Options) -> Profile | None:
 
 
 def preferences(options: Options) -> Preferences:
-    """What is to be preferred: the target's own preferences, with the caller's in their place."""
+    """Return what is to be preferred: the target's own preferences, replaced by those of the caller."""
     prefers = find(options.target).prefers if options.target is not None else Preferences()
     if options.layer_form != "auto":
         form = [Form(value=options.layer_form, source=f"--layer-form {options.layer_form}")]
@@ -46,7 +46,7 @@ def preferences(options: Options) -> Preferences:
 
 
 def _channels(options: Options, facts: list[Limit]) -> list[Limit]:
-    """The limits of channels: the options' in the place of the profile's most, or of its multiple."""
+    """Return the limits of channels, with those of the options instead of the profile's most or its multiple."""
     most, multiple = options.max_channels, options.channel_multiple
     given = {**({} if most is None else {"most": None}), **({} if multiple is None else {"multiple": 1})}
     out = [msgspec.structs.replace(fact, **given) for fact in facts]
@@ -56,7 +56,7 @@ def _channels(options: Options, facts: list[Limit]) -> list[Limit]:
 
 
 def conv_rank(options: Options, profile: Profile | None) -> ConvRank:
-    """The rank of convolutions over tokens and vectors: the caller's, else what the profile prefers."""
+    """Return the rank of convolutions over tokens and vectors: the caller's, else what the profile prefers."""
     ranks = profile.prefers.conv_rank if profile is not None else []
     wanted = next((rank for limit in ranks for rank in limit.allowed if rank in _RANKS), None)
     return options.conv_rank if options.conv_rank != "auto" or wanted is None else _RANKS[wanted]

@@ -27,7 +27,7 @@ def listed() -> str:
 
 
 def described(profile: Profile) -> str:
-    """One target: its limits, each with its source, and the sources with their dates."""
+    """Describe one target: its limits, each with its source, and the sources with their dates."""
     lines = [f"{profile.name}: {profile.title}"]
     lines += _wrapped(profile.about, "  ")
     if profile.confidence != "high":
@@ -52,14 +52,14 @@ def _wrapped(text: str, rest: str = "    ") -> list[str]:
 
 
 def value(fact: Fact) -> str:
-    """A fact's value, for which types it holds, and its note."""
+    """Return a fact's value, the types for which it holds, and its note."""
     types = getattr(fact, "types", [])
     text = f"{fact}{f' for {chr(44).join(types)}' if types else ''}"
     return f"{text} ({fact.note})" if fact.note else text
 
 
 def as_json(name: str | None) -> str:
-    """One target, or all of them by name, as JSON with sorted keys."""
+    """Return one target, or all of them by name, as JSON with sorted keys."""
     names = [name] if name is not None else list(installed())
     plain = {each: msgspec.to_builtins(find(each)) for each in names}
     return json.dumps(plain[name] if name is not None else plain, sort_keys=True) + "\n"

@@ -21,7 +21,7 @@ from fc2conv.targets.legality import applies, reasons
 from fc2conv.targets.profile import Convolutions, Limit, Profile
 
 MOST_PARTS = 4096
-"""Convolutions that one layer may become."""
+"""The most convolutions that one layer may become."""
 
 _CURABLE = (Code.TARGET_KERNEL, Code.TARGET_CHANNELS, Code.TARGET_RANK)
 """What a cut may help against; of several reasons one that it cannot help against comes first."""
@@ -89,14 +89,14 @@ class Fit:
         return self.parts == 1 and not (self.padded or self.point or self.read or self.back)
 
     def shapes(self) -> Iterator[tuple[int, ...]]:
-        """The kernels' shapes [M, C, *S], in the order in which they are written."""
+        """Yield the kernels' shapes [M, C, *S], in the order in which they are written."""
         for outputs, inputs, *kernel in product(self.outputs, self.inputs, *self.kernel):
             yield (outputs.size, inputs.size, *(span.size for span in kernel))
 
 
 @dataclass(frozen=True)
 class Means:
-    """What may be done to a layer: cells made channels, a sum, padding with zeros, a cut at all, --qdq in its place."""
+    """What may be done to a layer: cells made channels, a sum, padding with zeros, a cut at all, --qdq instead."""
 
     cells: bool = True
     sums: bool = True
@@ -106,12 +106,12 @@ class Means:
 
 
 def _curable(why: Reason) -> bool:
-    """Whether a cut may help against a reason: none makes the map larger or smaller, or the groups fewer."""
+    """Return whether a cut may help against a reason: no cut makes the map larger or smaller, or the groups fewer."""
     return why.code in _CURABLE and not why.detail.startswith(("map ", "groups "))
 
 
 def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
-    """The convolution that the target runs best of those that it takes; the reason where it takes none."""
+    """Return the convolution that the target runs best of those that it takes; the reason where it takes none."""
     found = _fitted(layer, profile, means)
     if found is not None:
         return found
@@ -128,7 +128,7 @@ def fit(layer: Geometry, profile: Profile, means: Means) -> Fit | Reason:
 
 
 def _fitted(layer: Geometry, profile: Profile, means: Means) -> Fit | None:
-    """The profile chooses the form; a map is taken where cells as channels need a sum, and the map does not."""
+    """Cut a layer in the profile's form; take a map where cells as channels need a sum, and the map does not."""
     maps = [cut for each, form in _as_map(layer, profile) if (cut := _cut(each, form, profile, means)) is not None]
     if not maps or (profile.form != "map" and means.cells):
         points = _as_point(layer, profile.conv) if means.cells else []
@@ -138,7 +138,7 @@ def _fitted(layer: Geometry, profile: Profile, means: Means) -> Fit | None:
 
 
 def _cause(layer: Geometry, profile: Profile, means: Means) -> Reason | None:
-    """The reason without whose limit the layer would fit; None where it takes more than one."""
+    """Return the reason without whose limit the layer would fit; None where it takes more than one."""
     for field in _CUT:
         conv = msgspec.structs.replace(profile.conv, **{field: []})
         free = msgspec.structs.replace(profile, conv=conv)
@@ -150,7 +150,7 @@ def _cause(layer: Geometry, profile: Profile, means: Means) -> Reason | None:
 
 
 def _remedy(layer: Geometry, profile: Profile, means: Means) -> str:
-    """What helps where a layer cannot be brought to the limits: "" for the remedy of the reason's code."""
+    """Return what helps where a layer cannot be brought to the limits; "" for the remedy of the reason's code."""
     if not means.cuts:
         return _WHOLE
     if layer.groups > 1:
@@ -164,12 +164,12 @@ def _remedy(layer: Geometry, profile: Profile, means: Means) -> str:
 
 
 def _reasons(layer: Geometry, profile: Profile) -> list[Reason]:
-    """What is against a convolution, but for sizes that are open: those are as open without it."""
+    """Return what is against a convolution, except sizes that are open: those are as open without it."""
     return reasons(replace(layer, batch=layer.batch or 1), profile, opened=False)
 
 
 def _as_map(layer: Geometry, profile: Profile) -> list[tuple[Geometry, Fit]]:
-    """The convolution as it is, and where the target does not take its rank one of rank 4."""
+    """Return the convolution as it is, or one of rank 4 where the target does not take its rank."""
     plain = Fit(tuple((Span(0, size, size),) for size in layer.kernel), (), ())
     ranks = profile.conv.rank
     if layer.rank is None or all(limit.takes(layer.rank) for limit in ranks) or any(not r.takes(4) for r in ranks):
@@ -188,7 +188,7 @@ def _as_map(layer: Geometry, profile: Profile) -> list[tuple[Geometry, Fit]]:
 
 
 def _as_point(layer: Geometry, conv: Convolutions) -> list[tuple[Geometry, Fit]]:
-    """The convolution with the cells of its map as channels, where its kernel covers the whole of a map."""
+    """Return the convolution with the cells of its map as channels, where its kernel covers the whole of a map."""
     whole = layer.groups == 1 and layer.spatial == layer.kernel and prod(layer.kernel) > 1
     inputs = (layer.inputs or 0) * prod(layer.kernel)
     if not whole or not inputs or not all(limit.takes(inputs) for limit in _applying(conv.flattened, layer)):
@@ -199,7 +199,7 @@ def _as_point(layer: Geometry, conv: Convolutions) -> list[tuple[Geometry, Fit]]
 
 
 def _cut(layer: Geometry, form: Fit, profile: Profile, means: Means) -> Fit | None:
-    """The fewest convolutions that a layer in one form becomes, each of which the target takes; None for none."""
+    """Cut a layer in one form into the fewest convolutions that the target takes; return None where no cut is taken."""
     best: Fit | None = None
     for cut in _cuts(layer, form, profile.conv):
         if not _allowed(cut, layer, means) or (best is not None and _cost(cut) >= _cost(best)):
@@ -228,7 +228,7 @@ def _cost(cut: Fit) -> tuple[int, bool, int]:
 
 
 def _parts(layer: Geometry, cut: Fit) -> Iterable[Geometry]:
-    """The convolutions, each kind of them once."""
+    """Return the convolutions of a cut, each kind of them once."""
     seen = {}
     for outputs, inputs, *kernel in product(cut.outputs, cut.inputs, *cut.kernel):
         shape = tuple(span.size for span in kernel)
@@ -243,7 +243,7 @@ def _parts(layer: Geometry, cut: Fit) -> Iterable[Geometry]:
 
 
 def _cuts(layer: Geometry, form: Fit, conv: Convolutions) -> Iterator[Fit]:
-    """Every way to cut a layer by one size of kernel."""
+    """Yield every way to cut a layer by one size of kernel."""
     kernels = [spans[-1].stop for spans in form.kernel]
     limits = [conv.kernel_height] * (len(kernels) - 1) + [conv.kernel_width]
     sides = [_sizes(size, _applying(own, layer)) for size, own in zip(kernels, limits, strict=False)]
@@ -278,7 +278,7 @@ def _kernels(sides: Sequence[Sequence[int]], conv: Convolutions) -> Iterator[tup
 
 
 def _sizes(whole: int, limits: Sequence[Limit], room: Sequence[int] = ()) -> Sequence[int]:
-    """The sizes that all limits take, in order, up to the first that has room for the whole."""
+    """Return the sizes that all limits take, in order, up to the first that has room for the whole."""
     listed = [limit.allowed for limit in limits if limit.allowed]
     least = max((limit.least for limit in limits if limit.least is not None), default=1)
     unit = lcm(*(limit.multiple for limit in limits))
@@ -296,7 +296,7 @@ def _sizes(whole: int, limits: Sequence[Limit], room: Sequence[int] = ()) -> Seq
 
 
 def _channels(whole: int | None, limits: Sequence[Limit], room: Sequence[int], lanes: int) -> tuple[Span, ...]:
-    """The fewest spans of channels within the limits, as equal as may be; none where there are none."""
+    """Return the fewest spans of channels within the limits, as equal as may be; () where no size is within them."""
     sizes = () if whole is None else _sizes(whole, limits, room)
     if whole is None or not sizes:
         return ()
@@ -307,6 +307,6 @@ def _channels(whole: int | None, limits: Sequence[Limit], room: Sequence[int], l
 
 
 def _spans(whole: int, size: int, sizes: Sequence[int]) -> tuple[Span, ...]:
-    """Spans of one size; what is left over has the least size that has room for it."""
+    """Return spans of one size; what is left over has the least size that has room for it."""
     spans = ((start, min(start + size, whole)) for start in range(0, whole, size))
     return tuple(Span(start, stop, sizes[bisect_left(sizes, stop - start)]) for start, stop in spans)

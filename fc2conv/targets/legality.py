@@ -28,9 +28,9 @@ _NOT_LIFTED = (
 
 
 def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[Reason]:
-    """Everything that keeps the target from running a layer as it is; nothing where it runs it.
+    """Return everything that keeps the target from running a layer as it is; nothing where it runs it.
 
-    Without `opened` a size that is open is no reason.
+    Without `opened` an open size is no reason.
     """
     checks = {"conv": _convolution, "fc": _fully_connected, "product": _product}
     found = [*lacking(layer.node, layer.op_type, profile), *checks[layer.kind](layer, profile)]
@@ -38,12 +38,12 @@ def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[R
 
 
 def applies(fact: Limit | Law, kind: str) -> bool:
-    """Whether a fact holds for an element type; one that is not known is taken for float32."""
+    """Return whether a fact holds for an element type; one that is not known is taken for float32."""
     return not fact.types or (kind or "float32") in fact.types
 
 
 def weights(layer: Geometry, law: Law) -> int:
-    """What a law bounds: height * width * ceil(channels / lanes)."""
+    """Compute what a law bounds: height * width * ceil(channels / lanes)."""
     return layer.height * layer.width * -(-(layer.inputs or 1) // law.lanes)
 
 
@@ -72,7 +72,7 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
 
 
 def _kernel(layer: Geometry, profile: Profile) -> Iterator[Reason]:
-    """What the target has against the sides and the area of a kernel, with the option that allows others."""
+    """Yield what the target has against the sides and the area of a kernel, with the option that allows others."""
     conv, code = profile.conv, Code.TARGET_KERNEL
     height = layer.height if layer.kernel[1:] else None
     sides = [*_limited(layer, profile, code, "kernel height", height, conv.kernel_height)]
@@ -86,7 +86,7 @@ def _kernel(layer: Geometry, profile: Profile) -> Iterator[Reason]:
 
 
 def _rank_remedy(layer: Geometry, profile: Profile) -> str:
-    """What helps against the rank of a convolution: nothing that was tried."""
+    """Return what helps against the rank of a convolution, but nothing that was tried."""
     asked = [*profile.prefers.conv_rank, *(limit for limit in profile.conv.rank if limit.source.startswith("--"))]
     tried = any(4 in limit.allowed for limit in asked)
     return _VOLUME if len(layer.kernel) > 2 else _NOT_LIFTED if tried else ""
@@ -119,7 +119,7 @@ def _product(layer: Geometry, profile: Profile) -> Iterator[Reason]:
 
 
 def lacking(node: str, op_type: str, profile: Profile) -> list[Reason]:
-    """The reason for an operator that the target lacks; none for another."""
+    """Return the reason for an operator that the target lacks; [] for any other."""
     fact = profile.lacks.get(op_type)
     what = "" if fact is None else f"{op_type}: {profile.name} lacks it ({profile.said(fact.source)})"
     return [Reason(Code.TARGET_OPERATOR, node, what)] if what else []

@@ -31,7 +31,7 @@ def is_path(target: str) -> bool:
 
 
 def installed() -> dict[str, Path]:
-    """The files of all targets by name, the shipped ones first; of two of one name the first counts."""
+    """Return the files of all targets by name, the shipped ones first; of two with one name the first counts."""
     out = {name: _HERE / f"{name}{SUFFIX}" for name in shipped()}
     for folder in _folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -40,7 +40,7 @@ def installed() -> dict[str, Path]:
 
 
 def find(target: str) -> Profile:
-    """Find the profile of a target; raises UsageError for an unknown target or a profile that is wrong."""
+    """Find the profile of a target; raise UsageError for an unknown target or a profile that is wrong."""
     if is_path(target):
         return _read(Path(target))
     there = _HERE / f"{target}{SUFFIX}"
@@ -52,7 +52,7 @@ def find(target: str) -> Profile:
 
 
 def source(target: str) -> list[str]:
-    """The texts that a target's profile is read from, so that a change of one is seen; raises as `find` does."""
+    """Return the texts that a target's profile is read from, so that a change of one is seen; raise as `find` does."""
     path = Path(target) if is_path(target) else installed().get(target, _HERE / f"{target}{SUFFIX}")
     text = _text(path)
     like = str(table(text, str(path)).get("like", ""))
@@ -82,7 +82,7 @@ def _text(path: Path) -> str:
 
 
 def _folders() -> Iterator[Path]:
-    """The folders of the installed packages that have profiles."""
+    """Yield the folders of the installed packages that have profiles."""
     for point in metadata.entry_points(group=GROUP):
         parts = point.value.partition(":")[0].split(".")
         if point.dist is None or not all(part.isidentifier() for part in parts):
@@ -95,7 +95,7 @@ def _folders() -> Iterator[Path]:
 
 
 def _editable(dist: metadata.Distribution) -> list[Path]:
-    """The folder of a package that is installed where its source is."""
+    """Return the folder of a package that is installed where its source is."""
     text = dist.read_text("direct_url.json")
     if text is None:
         return []

@@ -45,7 +45,7 @@ class Limit(Fact, frozen=True, kw_only=True, rename="kebab"):
     types: list[str] = []
 
     def takes(self, value: int) -> bool:
-        """Whether a number is within the limit."""
+        """Return whether a number is within the limit."""
         if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
             return False
         return not ((self.allowed and value not in self.allowed) or (self.odd and value % 2 == 0)) and (
@@ -224,7 +224,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return next((fact.value for fact in self.prefers.form if not fact.operators), "map")
 
     def keeps(self, operator: str, rank: int | None) -> Form | None:
-        """The preference to leave a layer unconverted, by its operator and the rank of its input; None without one."""
+        """Return the preference to leave a layer unconverted, by its operator and the rank of its input; else None."""
         tokens = self.prefers.tokens if rank is not None and rank > 2 else []
         own = [fact for fact in (*tokens, *self.prefers.form) if operator in fact.operators]
         plain = [fact for fact in tokens or self.prefers.form if not fact.operators]
@@ -232,7 +232,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return found if found is not None and found.value == "keep" else None
 
     def convolves(self, kind: str) -> bool:
-        """Whether a kernel may have an element type, as NumPy calls it."""
+        """Return whether a kernel may have an element type, as NumPy calls it."""
         return all(kind in fact.names for fact in self.conv.types)
 
     @property
@@ -241,14 +241,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
         return {name: fact for fact in self.model.lacks for name in fact.names}
 
     def said(self, source: str) -> str:
-        """A source in a few words: its title, version and date."""
+        """Name a source in a few words: its title, version and date."""
         found = self.sources.get(source)
         if found is None:
             return source
         return f"{found.title}{f' {found.version}' if found.version else ''}, {found.date}"
 
     def facts(self) -> Iterator[tuple[str, str, Fact]]:
-        """Every fact with its table and its key, in the order of the tables."""
+        """Yield every fact with its table and its key, in the order of the tables."""
         for table in ("conv", "fc", "product", "model", "prefers"):
             part = getattr(self, table)
             for field in msgspec.structs.fields(part):
@@ -258,7 +258,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 def table(text: str, where: str) -> dict[str, Any]:
-    """The tables of a profile's text; raises UsageError for an unknown key, with the nearest one."""
+    """Read the tables of a profile's text; raise UsageError for an unknown key, with the nearest one."""
     try:
         plain = of_toml(text)
     except ValueError as error:
@@ -268,7 +268,7 @@ def table(text: str, where: str) -> dict[str, Any]:
 
 
 def made(plain: Mapping[str, Any], where: str) -> Profile:
-    """The profile of some tables; raises UsageError for a value that does not fit its key."""
+    """Make the profile of some tables; raise UsageError for a value that does not fit its key."""
     try:
         found = msgspec.convert(plain, Profile)
     except msgspec.ValidationError as error:
@@ -281,7 +281,7 @@ def made(plain: Mapping[str, Any], where: str) -> Profile:
 
 
 def _check_keys(plain: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
-    """Raises UsageError for a key that the table has not."""
+    """Raise UsageError for a key that the table does not have."""
     hints = get_type_hints(kind)
     known = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
     for key, value in plain.items():

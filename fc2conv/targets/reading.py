@@ -19,7 +19,7 @@ Shapes = Mapping[str, Sequence[Size]]
 
 
 def layer(layer: FCLayer, constants: Constants, shape: Sequence[Size] | None) -> Geometry:
-    """A fully connected layer as it is; `shape` is that of its input."""
+    """Read a fully connected layer as it is; `shape` is that of its input."""
     node = layer.node
     plain = float_attribute(node, "alpha", 1.0) == float_attribute(node, "beta", 1.0) == 1.0
     return Geometry(
@@ -36,13 +36,13 @@ def layer(layer: FCLayer, constants: Constants, shape: Sequence[Size] | None) ->
 
 
 def element_type(constants: Constants, name: str) -> str:
-    """The element type of a constant as NumPy calls it; "" where it is not known."""
+    """Return the element type of a constant as NumPy calls it; "" where it is not known."""
     stored = constants.stored(name)
     return "" if stored is None else str(helper.tensor_dtype_to_np_dtype(stored.type).name)
 
 
 def geometry(graph: Graph, constants: Constants, index: int, shapes: Shapes) -> Geometry | None:
-    """A node as a target sees it; None for one that multiplies nothing, or constants alone."""
+    """Return a node as a target sees it; None for one that multiplies nothing, or constants alone."""
     node = graph.nodes[index]
     kind = op(node)
     if kind in CONVOLUTIONS:

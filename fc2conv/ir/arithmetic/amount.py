@@ -78,7 +78,7 @@ Cell = Exact | Amount
 
 
 def total(terms: Iterable[tuple[Term, Exact]]) -> Cell:
-    """The sum of terms: an amount, or a plain number where no symbol is left."""
+    """Return the sum of terms: an amount, or a plain number where no symbol is left."""
     out: dict[Term, Exact] = {}
     for term, factor in terms:
         out[term] = out.get(term, 0) + factor
@@ -95,7 +95,7 @@ def terms_of(cell: Cell) -> tuple[tuple[Term, Exact], ...]:
 
 
 def plain(value: Exact) -> Exact:
-    """The number as an integer where it is one."""
+    """Return the number, as an integer where it is one."""
     return int(value) if value.denominator == 1 else value
 
 
@@ -104,19 +104,19 @@ def _sorted(term: Term) -> Term:
 
 
 def symbol(text: str, *, negative: bool) -> Amount:
-    """A symbol for something that is computed; `negative` says that it may be."""
+    """Return a symbol for a computed number; `negative` says that it may be negative."""
     if len(text) > _LONGEST:
         raise UndecidedError("its name would be too long")
     return Amount((((f"{_SIGNED if negative else '?'}({text})",), 1),))
 
 
 def unnamed(name: str, index: int) -> Amount:
-    """A symbol for one element of a value of which nothing is known."""
+    """Return a symbol for one element of a value of which nothing is known."""
     return Amount((((f"{_SIGNED}{name}[{index}]",), 1),))
 
 
 def least(cell: Cell) -> Exact | None:
-    """A lower bound that holds whatever the sizes are; None where there is no such bound."""
+    """Return a lower bound that holds whatever the sizes are; None where there is no bound."""
     if not isinstance(cell, Amount):
         return cell
     if any(n < 0 or any(s.startswith(_SIGNED) for s in term) for term, n in cell.terms if term):
@@ -125,7 +125,7 @@ def least(cell: Cell) -> Exact | None:
 
 
 def at_least(cell: Cell, other: Cell) -> bool | None:
-    """Whether a number is always, or never, as large as another; None where that depends on sizes."""
+    """Return whether a number is always, or never, as large as another; None where that depends on sizes."""
     if not isinstance(cell, Amount) and not isinstance(other, Amount):
         return cell >= other
     difference = cell - other
@@ -137,7 +137,7 @@ def at_least(cell: Cell, other: Cell) -> bool | None:
 
 
 def divided(cell: Cell, by: Cell) -> Cell | None:
-    """The exact quotient of two numbers that are finite; None where it is no sum of products."""
+    """Return the exact quotient of two finite numbers; None where it is no sum of products."""
     (lead, factor), *rest = terms_of(by)
     if not factor:
         raise ZeroDivisionError
@@ -158,12 +158,12 @@ def _without(term: Term, other: Term) -> Term | None:
 
 
 def of_size(size: Size) -> Cell:
-    """A size as a number."""
+    """Return a size as a number."""
     return total([(size.symbols, size.coefficient)])
 
 
 def to_size(cell: Cell) -> Size:
-    """A whole number as a size (or as the 0 or -1 of a Reshape's target); a sum becomes one symbol."""
+    """Return a whole number as a size (or as the 0 or -1 of a Reshape's target); a sum becomes one symbol."""
     if not isinstance(cell, Amount):
         return Size(int(cell))
     (term, factor), *rest = cell.terms

@@ -26,7 +26,7 @@ _MOST_POWER = 64
 
 
 def is_whole(cell: Cell | None) -> bool:
-    """Whether a number is an integer, whatever the sizes are."""
+    """Return whether a number is an integer, whatever the sizes are."""
     return isinstance(cell, int) or (isinstance(cell, Amount) and cell.whole)
 
 
@@ -45,7 +45,7 @@ def _number(cell: Cell) -> Exact:
 
 
 def quotient(left: Cell, right: Cell) -> Cell:
-    """The quotient of integers without its fraction: ONNX's Div truncates."""
+    """Divide integers and drop the fraction: ONNX's Div truncates."""
     if not isinstance(left, Amount) and not isinstance(right, Amount):
         return math.trunc(Fraction(left) / right)
     exact = divided(left, right)
@@ -60,7 +60,7 @@ def quotient(left: Cell, right: Cell) -> Cell:
 
 
 def remainder(left: Cell, right: Cell) -> Cell:
-    """The remainder of integers, which has the sign of the divisor."""
+    """Return the remainder of integers, which has the sign of the divisor."""
     if not isinstance(left, Amount) and not isinstance(right, Amount):
         return left - math.floor(Fraction(left) / right) * right
     parts = _parts(left, right)
@@ -70,7 +70,7 @@ def remainder(left: Cell, right: Cell) -> Cell:
 
 
 def truncated_remainder(left: Cell, right: Cell) -> Cell:
-    """The remainder that has the sign of the dividend (Mod with fmod)."""
+    """Return the remainder that has the sign of the dividend (Mod with fmod)."""
     if not isinstance(left, Amount) and not isinstance(right, Amount):
         return left - math.trunc(Fraction(left) / right) * right
     if _positive(left) and _positive(right) and is_whole(left) and is_whole(right):
@@ -79,7 +79,7 @@ def truncated_remainder(left: Cell, right: Cell) -> Cell:
 
 
 def _parts(cell: Cell, by: Cell) -> tuple[Cell, int] | None:
-    """A sum as `by * multiple + rest` with a known rest below `by`; None where it has no such form."""
+    """Split a sum into `by * multiple + rest` with a known rest below `by`; return None where it has no such form."""
     if not isinstance(by, int) or by <= 0 or not is_whole(cell):
         return None
     if any(n % by for term, n in terms_of(cell) if term):
@@ -96,7 +96,7 @@ def ratio(left: Cell, right: Cell) -> Cell:
 
 
 def power(base: Cell, exponent: Cell) -> Cell:
-    """The power, where it is a whole number that no rounding touches."""
+    """Return the power, where it is a whole number that no rounding touches."""
     if exponent == Fraction(1, 2) and isinstance(base, int) and base >= 0 and math.isqrt(base) ** 2 == base:
         return math.isqrt(base)
     if not isinstance(exponent, int) or not 0 <= exponent <= _MOST_POWER or not is_whole(base):
@@ -108,7 +108,7 @@ def power(base: Cell, exponent: Cell) -> Cell:
 
 
 def root(cell: Cell) -> Cell:
-    """The square root, which every runtime rounds in the same way."""
+    """Return the square root, which every runtime rounds in the same way."""
     return plain(Fraction(math.sqrt(_number(cell))))
 
 
@@ -132,14 +132,14 @@ def ceil(cell: Cell) -> Cell:
 
 
 def rounded(cell: Cell) -> Cell:
-    """The nearest integer, the even one of two."""
+    """Round to the nearest integer, and from halfway to the even one."""
     if isinstance(cell, Amount) and cell.whole:
         return cell
     return round(Fraction(_number(cell)))
 
 
 def truncated(cell: Cell) -> Cell:
-    """The integer that a floating-point number is cast to."""
+    """Return the integer that a floating-point number is cast to."""
     return floor(cell) if isinstance(cell, Amount) else math.trunc(Fraction(cell))
 
 
@@ -207,12 +207,12 @@ def true(cell: Cell) -> bool:
 
 
 def both(left: Cell, right: Cell) -> bool:
-    """Whether two truth values are true; one that is false decides."""
+    """Return whether two truth values are true; a false one decides."""
     return not _is_one(False, left, right)
 
 
 def either(left: Cell, right: Cell) -> bool:
-    """Whether one of two truth values is true, which decides."""
+    """Return whether one of two truth values is true; a true one decides."""
     return _is_one(True, left, right)
 
 
@@ -232,7 +232,7 @@ def inverse(cell: Cell) -> bool:
 
 
 def choice(condition: Cell, yes: Cell, no: Cell) -> Cell:
-    """Where: one of two numbers, whatever the condition is where they are the same."""
+    """Choose one of two numbers, as Where does; the condition may be unknown where they are the same."""
     if isinstance(condition, Amount):
         if isinstance(yes, Amount) == isinstance(no, Amount) and yes == no:
             return yes

@@ -17,7 +17,7 @@ Items = tuple[Numbers, ...]
 
 
 def of_lists(node: NodeProto, operands: Sequence[Numbers | Items]) -> Numbers | Items | None:
-    """The result of a node that makes a list of what is known, or reads one; None of any other node."""
+    """Return the result of a node that makes a list of known numbers, or reads a list; None for any other node."""
     kind = op(node)
     numbers = [each for each in operands if isinstance(each, Numbers)]
     items = next((each for each in operands if isinstance(each, tuple)), ())

@@ -26,7 +26,7 @@ def _moves(*operators: str) -> Callable[[Rule], Rule]:
 
 
 def _few(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape of a tensor that is small enough; raises UndecidedError for others."""
+    """Return the shape of a tensor that is small enough; raise UndecidedError for others."""
     if prod(shape) > MOST or any(size < 0 for size in shape):
         raise UndecidedError(f"{list(shape)} elements")
     return tuple(shape)
@@ -101,7 +101,7 @@ def _gather_elements(call: Call) -> Numbers:
 
 
 def _along(index: np.ndarray, axis: int) -> np.ndarray:
-    """The places that indices of one axis mean, a row for each dimension; along the others each has its own place."""
+    """Return the places that indices of one axis mean, a row for each dimension; other axes keep their own places."""
     places = np.indices(index.shape)
     places[axis] = index
     return places

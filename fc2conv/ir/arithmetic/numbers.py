@@ -20,7 +20,7 @@ from fc2conv.layout.axes import Size
 
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 MOST = 1024
-"""Elements of a tensor up to which its numbers are followed."""
+"""The most elements of a tensor whose numbers are followed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Numbers:
 
     @staticmethod
     def of(array: np.ndarray) -> Numbers | None:
-        """The numbers of an array; None for one that is large, or holds what is no finite number."""
+        """Return the numbers of an array; None for a large one, or one with an element that is no finite number."""
         if array.size > MOST or not has_numbers(array.dtype) or not np.isfinite(array).all():
             return None
         if array.dtype.kind != "f":
@@ -51,38 +51,38 @@ class Numbers:
         return not any(isinstance(cell, Amount) for cell in self.cells.flat)
 
     def array(self) -> np.ndarray:
-        """The numbers as an array of their type; raises UndecidedError unless all are known."""
+        """Return the numbers as an array of their type; raise UndecidedError unless all are known."""
         if not self.known:
             raise UndecidedError("a number that depends on sizes")
         return self.cells.astype(self.dtype)
 
     def ints(self) -> list[int]:
-        """The numbers as a flat list of integers; raises UndecidedError unless all are known."""
+        """Return the numbers as a flat list of integers; raise UndecidedError unless all are known."""
         return [int(cell) for cell in self.array().flat]
 
     def as_sizes(self) -> tuple[Size, ...]:
-        """The numbers, flattened, as sizes."""
+        """Return the numbers, flattened, as sizes."""
         return tuple(to_size(cell) for cell in self.cells.flat)
 
     def moved(self, cells: np.ndarray) -> Numbers:
-        """Elements of this tensor in another arrangement."""
+        """Return elements of this tensor in another arrangement."""
         return Numbers(cells if isinstance(cells, np.ndarray) else filled(cells, ()), self.dtype)
 
 
 def has_numbers(dtype: np.dtype[Any]) -> bool:
-    """Whether elements of this type are numbers that Python has."""
+    """Return whether elements of this type are numbers that Python has."""
     return dtype.kind in "iub" or dtype in (np.float16, np.float32, np.float64)
 
 
 def filled(cells: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """An array of objects: of a list of cells, or of one cell in every place of a shape."""
+    """Make an array of objects: of a list of cells, or of one cell in every place of a shape."""
     out = np.empty(len(cells) if shape is None else shape, object)
     out[...] = cells
     return out
 
 
 def settled(cell: Cell, dtype: np.dtype[Any]) -> Cell:
-    """A number as an element of a type has it: wrapped or rounded; raises UndecidedError where the type has none."""
+    """Wrap or round a number to an element of a type; raise UndecidedError where the type cannot represent it."""
     if isinstance(cell, Amount):
         if dtype.kind != "f" and (dtype.kind == "b" or not cell.whole):
             raise UndecidedError(f"{cell} as {dtype}")
@@ -106,21 +106,21 @@ class Call:
     _names: Iterator[int] = field(default_factory=count)
 
     def operand(self, position: int) -> Numbers:
-        """An operand that must be known at least in terms of sizes; raises UndecidedError for one that is not."""
+        """Return an operand that is known at least in terms of sizes; raise UndecidedError for any other."""
         found = self.given(position)
         if found is None:
             raise UndecidedError(f"operand {position}")
         return found
 
     def given(self, position: int) -> Numbers | None:
-        """An operand, or None where it is absent; raises UndecidedError for one that is there and not known."""
+        """Return an operand, or None where it is absent; raise UndecidedError for one that is present but not known."""
         found = self.operands[position] if position < len(self.operands) else None
         if found is None and position < len(self.node.input) and self.node.input[position]:
             raise UndecidedError(f"operand {position}")
         return found
 
     def listed(self, name: str, position: int) -> list[int] | None:
-        """Known integers that are an attribute in older opsets and an operand in newer ones; None where absent."""
+        """Return known integers that older opsets have as an attribute, newer ones as an operand; None where absent."""
         found = self.given(position)
         if found is not None:
             return found.ints()
@@ -133,7 +133,7 @@ class Call:
         return text_attribute(self.node, name, default)
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        """The element type that an attribute names; raises UndecidedError for one without numbers here."""
+        """Return the element type that an attribute names; raise UndecidedError for one without numbers here."""
         kind = self.number(name, TensorProto.FLOAT)
         known = kind in TensorProto.DataType.values() and kind != TensorProto.UNDEFINED
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind)) if known else None
@@ -144,7 +144,7 @@ class Call:
     def each(
         self, function: Callable[..., Cell], dtype: np.dtype[Any], *operands: Numbers, rounds: bool = False
     ) -> Numbers:
-        """A function of the operands' elements, broadcast; what has no form becomes a symbol that nothing is known of.
+        """Apply a function to the operands' elements, broadcast; a result without a form becomes an unknown symbol.
 
         A floating-point result that depends on sizes is kept where it is exact, or a quotient that `function` rounds.
         """

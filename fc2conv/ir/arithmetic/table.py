@@ -63,11 +63,11 @@ REDUCTIONS: dict[str, tuple[Callable[[Cell, Cell], Cell], Cell | None]] = {
     "ReduceMax": (cells.larger, None),
     "ReduceMin": (cells.smaller, None),
 }
-"""What a reduction does to two elements, and its result for none."""
+"""How a reduction combines two elements, and its result for no elements."""
 
 
 def _combined(function: Callable[[Cell, Cell], Cell], call: Call) -> Numbers:
-    """Broadcasts two operands, or as many as there are."""
+    """Apply a function of two elements to all operands, broadcast."""
     operands = [call.operand(i) for i in range(len(call.node.input))]
     if call.opset < 7 and attribute(call.node, "broadcast") is not None:
         raise UndecidedError("broadcasting along a named axis")
@@ -130,7 +130,7 @@ def _clip(call: Call) -> Numbers:
 
 
 def _summable(call: Call) -> Numbers:
-    """The first operand, where its elements may be added in any order without rounding."""
+    """Return the first operand, where its elements may be added in any order without rounding."""
     data = call.operand(0)
     if data.dtype.kind == "f" and not all(cells.is_whole(cell) for cell in data.cells.flat):
         raise UndecidedError("rounded sums")
@@ -232,7 +232,7 @@ TABLE: dict[str, Rule] = {
 
 
 def evaluate(call: Call) -> tuple[Numbers, ...] | None:
-    """The numbers of a node's results; None where one of them is not known, or the node contradicts itself."""
+    """Compute the numbers of a node's results; return None where one is not known, or the node contradicts itself."""
     rule = TABLE.get(op(call.node))
     if rule is None:
         return None
@@ -250,6 +250,6 @@ SOURCES = frozenset(["Shape", "Size"])
 def counted(
     node: NodeProto, opset: int, number: Callable[[str], Numbers | None], shape: tuple[Size, ...] | None
 ) -> tuple[Numbers, ...] | None:
-    """The numbers that a node computes of others, or of the shape of what it reads; None where they are not known."""
+    """Compute what a node makes of known numbers, or of the shape of its operand; return None where it is not known."""
     names = () if op(node) in SOURCES else node.input
     return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))

@@ -1,4 +1,4 @@
-"""Operators of which ONNX's inference does not know the shapes, as ONNX's own of the same shapes.
+"""Operators whose shapes ONNX's inference does not know, as ONNX's own operators of the same shapes.
 
 A stand-in is for inference alone: its values mean nothing, and it is never written. `RULES` has one row for each
 operator. Sources: onnxruntime's ContribOperators and symbolic_shape_infer.py, the definitions of ai.onnx.ml; a test
@@ -99,10 +99,10 @@ RULES: Mapping[str, Rule] = {
 def stand_in(
     node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mapping[str, int], types: Mapping[str, int]
 ) -> list[NodeProto] | None:
-    """Makes the nodes that take the place of one; None where its operator has no rule.
+    """Make the nodes that replace one for inference; return None where its operator has no rule.
 
     `shapes` holds the dimensions of constants, `ranks` the ranks of graph inputs, `types` the element types of graph
-    outputs: inference refuses a result of another.
+    outputs: inference refuses a result of another type.
     """
     rule = RULES.get(op(node))
     if rule is None:

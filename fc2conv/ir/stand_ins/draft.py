@@ -20,7 +20,7 @@ Results = Sequence[str]
 
 @dataclass
 class Draft:
-    """Holds the nodes that take the place of one, while a rule makes them.
+    """The nodes that replace one, while a rule makes them.
 
     `shapes` holds the dimensions of the constants that the node sees, `ranks` the ranks of the inputs of its graph.
     """
@@ -31,30 +31,30 @@ class Draft:
     nodes: list[NodeProto] = field(default_factory=list)
 
     def operand(self, index: int) -> str:
-        """Returns the name of an operand, or "" where it is absent."""
+        """Return the name of an operand, or "" where it is absent."""
         return str(self.node.input[index]) if index < len(self.node.input) else ""
 
     def shape(self, index: int) -> Sequence[int] | None:
-        """Returns the dimensions of an operand that is a constant."""
+        """Return the dimensions of an operand that is a constant; None for any other."""
         return self.shapes.get(self.operand(index))
 
     def add(self, op_type: str, *operands: str, results: int = 1, **attributes: Any) -> str:
-        """Adds a node of ONNX's own domain and returns the name of its first result."""
+        """Add a node of ONNX's own domain and return the name of its first result."""
         prefix = f"{next(filter(None, self.node.output), '')}~{len(self.nodes)}"
         names = [prefix, *(f"{prefix}.{i}" for i in range(1, results))]
         self.nodes.append(helper.make_node(op_type, list(operands), names, name=prefix, domain=None, **attributes))
         return prefix
 
     def tensor(self, *dims: int) -> str:
-        """Adds a constant of these dimensions and of no values."""
+        """Add a constant of these dimensions without values, and return its name."""
         return self.add("Constant", value=TensorProto(data_type=TensorProto.FLOAT, dims=dims))
 
     def ints(self, *values: int) -> str:
-        """Adds a constant vector of integers."""
+        """Add a constant vector of integers, and return its name."""
         return self.add("Constant", value=numpy_helper.from_array(np.array(values, dtype=np.int64)))
 
     def kept(self, op_type: str) -> dict[str, Any]:
-        """Returns the node's attributes that an operator of ONNX has as well."""
+        """Return the node's attributes that an operator of ONNX has as well."""
         known = defs.get_schema(op_type).attributes
         return {name: value for name, value in given_attributes(self.node).items() if name in known}
 
@@ -63,12 +63,12 @@ Rule = Callable[[Draft], Results]
 
 
 def same(*results: int) -> Rule:
-    """Gives the first operand's shape to the results with these numbers."""
+    """Return a rule that gives the first operand's shape to the results with these numbers."""
     return lambda draft: [draft.operand(0) if i in results else "" for i in range(max(results) + 1)]
 
 
 def like(op_type: str, *operands: int) -> Rule:
-    """Gives all results of another operator on these operands, with the attributes that it has."""
+    """Return a rule that gives the results of another operator on these operands, with the attributes that it has."""
 
     def rule(draft: Draft) -> Results:
         names = [draft.operand(i) for i in operands]
@@ -82,7 +82,7 @@ def like(op_type: str, *operands: int) -> Rule:
 
 
 def features(size: Callable[[NodeProto], int]) -> Rule:
-    """Gives as many features as `size` says for each row of a matrix."""
+    """Return a rule that gives as many features as `size` says for each row of a matrix."""
 
     def rule(draft: Draft) -> Results:
         one = draft.add("ArgMax", draft.operand(0), axis=1, keepdims=1)
@@ -92,7 +92,7 @@ def features(size: Callable[[NodeProto], int]) -> Rule:
 
 
 def channels_last(rule: Rule, weight: int | None = None) -> Rule:
-    """Applies a rule to maps [N, *S, C] where the attribute `channels_last` says so.
+    """Apply a rule to maps [N, *S, C] where the attribute `channels_last` says so.
 
     The rank is that of the weight or the kernel, else 4: a Transpose of another rank is refused by inference.
     """

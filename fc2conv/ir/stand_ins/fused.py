@@ -14,7 +14,7 @@ def nhwc_max_pool(draft: Draft) -> Results:
 
 
 def nhwc_conv(draft: Draft) -> Results:
-    """Convolves [N, *S, C] by a kernel [M, *S, C], of which only the attribute says how large it is."""
+    """Convolve [N, *S, C] by a kernel [M, *S, C], whose size only the attribute states."""
     weight, kernel = draft.shape(1), ints_attribute(draft.node, "kernel_shape")
     if weight is None or not kernel:
         return []
@@ -25,12 +25,12 @@ def nhwc_conv(draft: Draft) -> Results:
 
 
 def concat(draft: Draft) -> Results:
-    """Joins the data of QLinearConcat(y_scale, y_zero_point, x1, x1_scale, x1_zero_point, x2, ...)."""
+    """Join the data of QLinearConcat(y_scale, y_zero_point, x1, x1_scale, x1_zero_point, x2, ...)."""
     return like("Concat", *range(2, len(draft.node.input), 3))(draft)
 
 
 def fused_matmul(draft: Draft) -> Results:
-    """Multiplies matrices of which one is transposed; what transBatch* moves is left unknown."""
+    """Multiply matrices, either of them transposed; leave the result unknown where transBatch* moves dimensions."""
     node = draft.node
     if any(int_attribute(node, name, 0) for name in ("transBatchA", "transBatchB")):
         return []
@@ -46,13 +46,13 @@ def fused_matmul(draft: Draft) -> Results:
 
 
 def blocks(draft: Draft) -> Results:
-    """Multiplies with a weight [N, K] in blocks, as MatMulNBits does."""
+    """Multiply by a weight [N, K] in blocks, as MatMulNBits does."""
     sizes = [int_attribute(draft.node, name, 0) for name in ("K", "N")]
     return [draft.add("MatMul", draft.operand(0), draft.tensor(*sizes))]
 
 
 def rows_in_blocks(draft: Draft) -> Results:
-    """Gathers from GatherBlockQuantized(data, indices, scales, ...), whose bytes may hold several elements each."""
+    """Gather from GatherBlockQuantized(data, indices, scales, ...), whose bytes may hold several elements each."""
     data, scales, axis = draft.shape(0), draft.shape(2), int_attribute(draft.node, "quantize_axis", 1)
     if data is None or scales is None:
         return []
@@ -63,14 +63,14 @@ def rows_in_blocks(draft: Draft) -> Results:
 
 
 def embedded(draft: Draft) -> Results:
-    """Gives EmbedLayerNormalization(ids, segments, words, ...) a vector for each id, the lengths, and the sums."""
+    """Make a vector for each id of EmbedLayerNormalization(ids, segments, words, ...), the lengths, and the sums."""
     ids, words = draft.operand(0), draft.operand(2)
     vectors = draft.add("Gather", words, ids, axis=0)
     return [vectors, draft.add("Gather", ids, draft.tensor(), axis=1), vectors]
 
 
 def attention(draft: Draft) -> Results:
-    """Makes the result of Attention(x, weight, bias, ...) as wide as its values, a third of the weight.
+    """Make the result of Attention(x, weight, bias, ...) as wide as its values, a third of the weight.
 
     `qkv_hidden_sizes` has the widths of queries, keys and values where they differ.
     """
@@ -84,7 +84,7 @@ def attention(draft: Draft) -> Results:
 
 
 def multi_head(draft: Draft) -> Results:
-    """Gives MultiHeadAttention(query, key, value, ...) a row for each query, as wide as a value."""
+    """Make a row for each query of MultiHeadAttention(query, key, value, ...), as wide as a value."""
     query, key, value = (draft.operand(i) for i in range(3))
     if not key:  # [B, L, heads, 3, size]
         queries = draft.add("Gather", query, draft.tensor(), axis=3)
@@ -96,7 +96,7 @@ def multi_head(draft: Draft) -> Results:
 
 
 def grouped_query(draft: Draft) -> Results:
-    """Makes GroupQueryAttention(query, ...) as wide as its queries, beside which keys and values may be packed."""
+    """Make GroupQueryAttention(query, ...) as wide as its queries, beside which keys and values may be packed."""
     if draft.operand(1):
         return [draft.operand(0)]
     heads, others = (int_attribute(draft.node, name, 0) for name in ("num_heads", "kv_num_heads"))
@@ -110,7 +110,7 @@ def distances(draft: Draft) -> Results:
 
 
 def reduced(draft: Draft) -> Results:
-    """Reduces over `axes`, one after another."""
+    """Reduce over `axes`, one after another."""
     axes, keep = ints_attribute(draft.node, "axes"), int_attribute(draft.node, "keepdims", 1)
     if not axes or min(axes) < 0 <= max(axes):
         return []
@@ -121,7 +121,7 @@ def reduced(draft: Draft) -> Results:
 
 
 def reordered(draft: Draft) -> Results:
-    """Makes a map of channels of one in blocks of channels."""
+    """Make a map of channels from a map in blocks of channels."""
     one = draft.tensor(int_attribute(draft.node, "channels", 0), 1, 1, 1)
     made = draft.add("Conv", draft.operand(0), one)
     last = int_attribute(draft.node, "channels_last", 0)

@@ -11,7 +11,7 @@ from fc2conv.ir.stand_ins.draft import Draft, Results, Rule, features
 
 
 def classes(size: Callable[[NodeProto], int]) -> Rule:
-    """Gives a label for each row of a matrix, and the scores."""
+    """Return a rule that gives a label for each row of a matrix, and the scores."""
 
     def rule(draft: Draft) -> Results:
         label = draft.add("ArgMax", draft.operand(0), axis=1, keepdims=0)
@@ -25,7 +25,7 @@ def number(name: str, default: int = 1) -> Callable[[NodeProto], int]:
 
 
 def length(*names: str) -> Callable[[NodeProto], int]:
-    """Counts the elements of the first of some attributes."""
+    """Return a function that counts the elements of the first of some attributes."""
 
     def length(node: NodeProto) -> int:
         found = next((a for a in node.attribute if a.name in names), None)
@@ -35,13 +35,13 @@ def length(*names: str) -> Callable[[NodeProto], int]:
 
 
 def linear_classes(node: NodeProto) -> int:
-    """Counts one score for each intercept; onnxruntime adds the complement of a single one for two labels."""
+    """Count one score for each intercept; onnxruntime adds the complement of a single one for two labels."""
     scores, labels = length("intercepts")(node), length("classlabels_ints", "classlabels_strings")(node)
     return 2 if scores == 1 and labels == 2 else scores
 
 
 def machine_classes(node: NodeProto) -> int:
-    """Counts one score for each pair of labels if there are vectors and no probabilities, else one for each label."""
+    """Count one score for each pair of labels if there are vectors and no probabilities, else one for each label."""
     labels = length("classlabels_ints", "classlabels_strings")(node)
     pairs = length("support_vectors")(node) and not length("prob_a")(node)
     return max(2, labels * (labels - 1) // 2) if pairs else labels
