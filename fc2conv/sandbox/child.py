@@ -38,7 +38,7 @@ MEMORY_SHARE = 0.9
 """How much of the machine's memory the work on a model may take at most, where no limit is given."""
 
 _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
-"""The memory limit is the first, in bytes, for the libraries, plus the second times the size of the model."""
+"""The memory limit of a model of no size, in bytes, and how many times the model's size is added to it."""
 
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
 """The parameter of mallopt for the size at which a block gets a map of its own, and that size in bytes."""

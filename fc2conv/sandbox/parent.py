@@ -41,7 +41,7 @@ _LOOKS = 0.1
 """Seconds between two looks at the memory of a child, where the system does not limit it."""
 
 _LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
-"""The time limit is the first, in seconds, plus one second for each second number of bytes of the model."""
+"""The least time limit, in seconds, and the bytes of a model for which it grows by one second."""
 
 _MOST_DEATHS = 3
 """How often work is begun again after a child died in an attempt; the next child leaves that out."""
