@@ -1,4 +1,4 @@
-"""The report: one set of frozen types, rendered as text and JSON (and what else asks for it).
+"""The report: one set of frozen types, rendered as text, JSON and other forms.
 
 The JSON form is a contract (report/schema.json, `schema_version`): sorted keys, and
 no time of day or duration outside `run`.
@@ -184,7 +184,7 @@ Outcome = Literal[
     "crashed",
     "error",
 ]
-"""What came of one model of a batch. `unchanged` has no fully connected layer, `kept` has some and none was converted
+"""The outcome of one model of a batch. `unchanged` has no fully connected layer, `kept` has some and converted none
 (the report tells why); the rest wrote nothing: the exit codes 3, 4, 5, the three kinds of 8, and all others."""
 
 WRITTEN: tuple[Outcome, ...] = ("converted", "unchanged", "kept")
