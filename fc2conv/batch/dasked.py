@@ -65,7 +65,7 @@ class DaskEngine:
             raise UsageError("--engine dask needs Dask", "pip install 'fc2conv[dask]'") from error
         if address is not None and not address.isprintable():
             raise UsageError(f"{address} is no address of a scheduler", "give one as tcp://HOST:PORT")
-        dask: Any = distributed  # of its functions few are typed
+        dask: Any = distributed  # few of its functions are typed
         self._cluster: Any = None
         if address is None:
             self._cluster = dask.LocalCluster(

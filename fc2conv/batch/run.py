@@ -74,9 +74,9 @@ class Watcher(Protocol):
 def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
     """Convert every model of a batch, and return BATCH_FAILURES where one failed.
 
-    A model costs a row, whatever it does. Raises UsageError where nothing is installed that writes to the destination,
-    and OutputError where the journal cannot be written or another run works on it; the engine is closed in any case,
-    and what is in the journal stays.
+    A model costs a row, whatever it does. Raise UsageError where no installed package writes to the destination, and
+    OutputError where the journal cannot be written or another run works on it. Close the engine in any case; the
+    journal's entries stay.
     """
     try:
         if is_url(batch.destination):
@@ -143,7 +143,7 @@ class _Driver:
 
 
 def unmatched(batch: Batch, report: BatchReport) -> list[UsageError]:
-    """Return an error for each pattern that matches a layer of none of its models; no errors for a part of a batch."""
+    """Return an error for each pattern that no layer of its models matches; an empty list for a part of a batch."""
     if batch.shard is not None or len(report.rows) < len(batch.items):
         return []
     layers: dict[tuple[tuple[str, ...], ...], set[str]] = {}

@@ -43,7 +43,7 @@ def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
             else:
                 path = _fetched(item, item.location, opened, folder, limit)
             yield path
-        except Fc2convError as error:  # what is private means nothing to people
+        except Fc2convError as error:  # the private folder means nothing to users
             error.message = error.message.replace(str(folder), item.shown.rpartition("/")[0])
             raise
 

@@ -23,8 +23,8 @@ from fc2conv.report.json import line, of_line
 
 def main() -> None:
     """Serve tasks until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's,
-    system.die_with(int(sys.argv[1]))  # and its end is the end of this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
+    system.die_with(int(sys.argv[1]))  # this process ends with the driver
     descriptor, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""The files that one run reads and writes: no two may be the same file, by name, through links, or as hard links."""
+"""The files that one run reads and writes: which must not be the same file, by name, through links or by hard links."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def reports(options: VerifyOptions) -> list[Role]:
 
 
 def failing_inputs(options: VerifyOptions) -> list[Role]:
-    """Return the file to which failing inputs are written, as a list; an empty list if there is no such file."""
+    """Return the file to which failing inputs are written, as a list; an empty list if no file is."""
     return [("the file of failing inputs", options.failing_inputs)] if options.failing_inputs is not None else []

@@ -46,7 +46,7 @@ def opened(path: Name) -> io.BufferedReader:
 
 @dataclass(frozen=True)
 class Target:
-    """A file that may be written: its path with links resolved, and the mode of the file there (-1: there is none)."""
+    """A file that may be written: its path with links resolved, and its mode (-1: the file does not exist yet)."""
 
     path: Path
     mode: int
@@ -59,7 +59,7 @@ class Target:
 def checked_target(path: Name) -> Target:
     """Return the file to write for `path`, with symbolic links followed.
 
-    Raise OutputError if a rename could not replace it: no such folder, no regular file, not writable.
+    Raise OutputError if a rename could not replace it: its folder is missing, it is no regular file, or not writable.
     """
     name = shown(path)
     with as_output_error(path):

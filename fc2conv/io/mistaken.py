@@ -53,7 +53,7 @@ def url(path: Path) -> str | None:
 
 
 def missing(path: Path, name: str) -> InputError:
-    """Return the error for a file that does not exist, with the nearest name in its folder or what reads a URL."""
+    """Return the error for a file that does not exist, with the nearest name in its folder or the command for URLs."""
     address = url(path)
     if address is not None:
         return InputError(f"{address} is a URL", "fetch the model first, or use `fc2conv batch URL FOLDER`")

@@ -41,7 +41,7 @@ def of_toml(text: str) -> dict[str, Any]:
     import tomllib
 
     for key in re.split("[,=\n]", re.sub(_TOML_TEXT, "", text, flags=re.DOTALL)):
-        if key.count(".") > DEPTH:  # memory for the square of the dots
+        if key.count(".") > DEPTH:  # tomllib takes memory for the square of the dots
             raise NestingError
     table: dict[str, Any] = _bounded(lambda: tomllib.loads(text))
     return table

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fc2conv import system
 
-_LOCK = ".fc2conv-lock"  # no output is called so
+_LOCK = ".fc2conv-lock"  # no output has this name
 _OUTPUT = ".fc2conv-"
 """How the name of a private folder beside an output begins."""
 

@@ -51,7 +51,7 @@ def _cells(row: BatchRow) -> list[str]:
     seconds = sum((row.run if row.run.seconds or row.report is None else row.report.run).seconds.values())
     report_cells = _report_cells(row.report) if row.report is not None else [""] * 8
     cells = [row.name, row.outcome, str(row.exit_code), *report_cells, f"{seconds:.3f}", row.signal, row.message]
-    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]  # no formula of a spreadsheet
+    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]  # a spreadsheet runs no formula
 
 
 def _report_cells(report: Report) -> list[str]:

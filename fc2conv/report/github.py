@@ -55,7 +55,7 @@ def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] 
 
 def command(annotation: Annotation) -> str:
     """Write an annotation as the line that a runner reads."""
-    file = "" if PurePath(annotation.file).is_absolute() else one_line(annotation.file)  # of the repository's
+    file = "" if PurePath(annotation.file).is_absolute() else one_line(annotation.file)  # a path in the repository
     properties = {"file": file, "title": annotation.title}
     parameters = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
     return f"::{annotation.kind} {parameters}::{_data(one_line(annotation.message))}\n"

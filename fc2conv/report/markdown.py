@@ -56,7 +56,7 @@ def cut(text: str, most: int) -> bytes:
         return data
     head = data[: most - len(_CLOSE) - len(_CUT)]
     head = head[: head.rfind(b"\n") + 1]
-    inside = head.count(b"<details") > head.count(b"</details>")  # of ours: in names both are escaped
+    inside = head.count(b"<details") > head.count(b"</details>")  # fc2conv's own: in names both are escaped
     return head + (_CLOSE if inside else b"") + _CUT
 
 

@@ -47,7 +47,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def path(self) -> str:
-        """The name of the node, behind the path of its scope."""
+        """The name of the node, after the path of its scope."""
         return f"{self.scope}/{self.node}" if self.scope else self.node
 
     @property

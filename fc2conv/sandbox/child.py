@@ -116,10 +116,10 @@ def do(job: Job, writer: int, parent: int) -> NoReturn:
         os.environ.update({**DEFAULTS, **os.environ})
         asked = (signal.SIGINT, *system.STOPS)
         for each in asked:
-            signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
+            signal.signal(each, signal.SIG_IGN)  # this process ends when the parent says so
         signal.signal(signal.SIGTERM, _on_end)
         system.let_come(asked)
-        system.die_with(parent)  # and its death does
+        system.die_with(parent)  # or when the parent dies
         work, arguments, _limits, _deaths = job
         _parent, _inherited = writer, system.data()
         _limit_memory(0)

@@ -51,7 +51,7 @@ class FaultError(RuntimeError):
     """A fault of fc2conv in the child; its cause is the traceback there."""
 
 
-class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of what is
+class _ChildTraceback(Exception):  # noqa: N818  # never raised: it is the cause of an error that is
     """Where in the child an error was raised."""
 
     def __str__(self) -> str:

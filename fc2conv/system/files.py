@@ -1,4 +1,4 @@
-"""Locks of files, and what file systems do not have in common."""
+"""Locks of files, and other calls in which file systems differ."""
 
 from __future__ import annotations
 

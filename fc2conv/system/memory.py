@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def limit_data(nbytes: int) -> None:
-    """Limit the data of this process, and write no core on a crash; do nothing where the system has no such limit."""
+    """Limit the data of this process, and write no core on a crash; do nothing where the system has no such limits."""
     if sys.platform != "win32":
         import resource
 

@@ -1,4 +1,4 @@
-"""The table of what a system offers; each name has an answer on every system."""
+"""The calls and constants that depend on the system; each name has an answer on every system."""
 
 from __future__ import annotations
 

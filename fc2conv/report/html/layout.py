@@ -78,7 +78,7 @@ def placed(graph: Graph) -> Placed:
     values = [(edge.source, edge.value) for edge in graph.edges]
     for i, (lane, at) in enumerate(zip(lanes, anchors, strict=True)):
         if values.count(values[i]) > 1 and not _beside(lane, at["x"], at["y"], _width(labels[i])):
-            labels[i] = ""  # there was no room for it, and another edge of the value tells the shape
+            labels[i] = ""  # there was no room for it, and another edge of the value shows the shape
     beside = [_rectangle(anchor, _width(label), _LINE) for anchor, label in zip(anchors, labels, strict=True)]
     corners = [point for lane in lanes for point in lane]
     corners += [point for x, y, w, h in (*rectangles, *beside) for point in ((x, y), (x + w, y + h))] or [(0.0, 0.0)]
