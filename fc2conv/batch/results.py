@@ -55,7 +55,7 @@ def write_all(run: Path) -> BatchReport:
 
 
 def files_of(report: BatchReport, run: Path) -> list[Role]:
-    """Return the files that a batch has read and can be named one by one, and those that it has written."""
+    """Return the files of a batch that a new report must not replace: its journals, and the outputs that it wrote."""
     there: list[Role] = [("the journal", path) for path in journals(folder_of(run))]
     names = [name for row in report.rows for name in row.outputs]
     there += [("an output", Path(report.destination, name)) for name in names if not is_url(report.destination)]
