@@ -1,9 +1,9 @@
-"""The engine of a Dask cluster: one that is there already, or a worker in this process.
+"""The engine of a Dask cluster: an existing one, or a worker in this process.
 
-A task runs in a pool of one process that its Dask worker keeps, so that limits and crashes are rows as they are
-without Dask, and a Dask worker outlives its models. One that is lost all the same (its machine was taken away) is
-Dask's to replace: it gives the task to another worker, a few times; then it is a row. Every worker reads SRC and writes
-DST by itself, so that both must be in a file system that all of them share, or in a store.
+A task runs in a pool of one process that its Dask worker keeps, so that limits and crashes become rows as they do
+without Dask, and a Dask worker outlives its models. If a worker is lost nevertheless (its machine was taken away), Dask
+gives the task to another worker, a few times; then it becomes a row. Every worker reads SRC and writes DST by itself,
+so that both must be in a file system that all of them share, or in a store.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOSSES = 3
 """Workers that may be lost over one model."""
 
 _AHEAD = 2
-"""Models per thread of the cluster that are in Dask's hands: one runs, the next waits."""
+"""Models per thread of the cluster that Dask has at a time: one runs, the next waits."""
 
 _HERE = threading.local()
 _pools: list[LocalEngine] = []
@@ -39,7 +39,7 @@ _pools: list[LocalEngine] = []
 
 
 def remotely(text: bytes) -> bytes:
-    """One task as it travels, done in the process of this thread's own pool: what a Dask worker calls."""
+    """Run one serialized task in the process of this thread's own pool, and return its answer. Dask workers call it."""
     if not hasattr(_HERE, "engine"):
         _HERE.engine = LocalEngine(1)
         _pools.append(_HERE.engine)
@@ -65,7 +65,7 @@ class DaskEngine:
             raise UsageError("--engine dask needs Dask", "pip install 'fc2conv[dask]'") from error
         if address is not None and not address.isprintable():
             raise UsageError(f"{address} is no address of a scheduler", "give one as tcp://HOST:PORT")
-        dask: Any = distributed  # of its functions few are typed
+        dask: Any = distributed  # few of its functions are typed
         self._cluster: Any = None
         if address is None:
             self._cluster = dask.LocalCluster(
@@ -143,7 +143,7 @@ class DaskEngine:
 
 
 def _anywhere(task: Task) -> Task:
-    """The task with paths that do not depend on the folder in which the driver was started."""
+    """Return the task with paths that do not depend on the folder in which the driver was started."""
     item = (
         task.item if task.item.kind == "url" else replace(task.item, location=str(Path(task.item.location).absolute()))
     )

@@ -1,6 +1,6 @@
 """What SRC means: a folder, a glob, a model, a ZIP archive, or a URL; each gives items, sorted by name.
 
-What only looks like a model gets an item too, with the problem, so that it has its row.
+A path that only looks like a model gets an item too, with the problem, so that it has its row.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SUFFIX = ".onnx"
 
 
 def discover(source: str, destination: str) -> list[Item]:
-    """The models of SRC; those below DST, and what earlier runs left, are left out.
+    """Return the models of SRC, without those below DST and the files of earlier runs.
 
-    Raises InputError where SRC is not there, holds no model or cannot be read, UsageError where DST would overwrite it.
+    Raise InputError where SRC does not exist, has no model or cannot be read, UsageError where DST would overwrite it.
     """
     found = sorted(_apart(_found(source, destination)), key=lambda item: item.name)
     if not found:
@@ -37,7 +37,7 @@ def discover(source: str, destination: str) -> list[Item]:
 
 
 def _apart(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, of which an archive may hold several of one name: the first has it, the others have a problem."""
+    """Yield the items with unique names: of several of one name in an archive, all but the first get a problem."""
     seen: Counter[str] = Counter()
     for item in items:
         seen[item.name] += 1
@@ -47,7 +47,7 @@ def _apart(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def of_shard(items: list[Item], shard: Shard | None) -> list[Item]:
-    """The items of one part of a batch: which one a model is in depends on its name alone."""
+    """Return the items of one part of a batch; the part of a model depends on its name alone."""
     if shard is None:
         return items
     return [
@@ -105,12 +105,12 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
 
 
 def _below(root: Path | str, path: Path | str) -> str:
-    """The name of a file or folder below another one, with the separator of names."""
+    """Return the name of a file or folder below another one, with the separator of names."""
     return os.path.relpath(path, root).replace(os.sep, "/")
 
 
 def _glob(pattern: str, destination: str) -> Iterator[Item]:
-    """Names are below the last folder in front of the first special character."""
+    """Yield the items that a glob matches, with names below the last folder before the first special character."""
     pattern = pattern.replace(os.sep, "/")
     base = pattern[: min(pattern.index(each) for each in MAGIC if each in pattern)].rpartition("/")[0]
     root = base or ("/" if pattern.startswith("/") else ".")
@@ -134,7 +134,7 @@ def _archive(path: Path) -> Iterator[Item]:
 
 
 def _problem(name: str) -> str:
-    """Why no output can have this name; "" where one can."""
+    """Return why no output can have this name; "" where one can."""
     inner = inner_path(name)
     if inner is None:
         return "has a name that leads out of its folder"

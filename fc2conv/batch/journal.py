@@ -1,7 +1,7 @@
 """The journal of a run folder: JSON lines, appended and synced by the driver alone, and what is read from them.
 
-A line is a run's beginning, a row, or the name of a model of which an earlier row still holds. A run that was killed
-leaves at most one line that is not whole, the last, which the next run cuts off.
+A line is a run's beginning, a row, or the name of a model whose earlier row is still valid. A run that was killed
+leaves at most one incomplete line, the last, which the next run cuts off.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line; exactly one of its fields is there."""
+    """One line; exactly one of its fields is set."""
 
     run: Header | None = None
     row: BatchRow | None = None
@@ -61,8 +61,8 @@ class Shard:
 class Journal:
     """The journal of one run, open and locked; a second run on the same folder is refused with OutputError.
 
-    Runs of different shards share the folder; a run of the whole has it for itself. A shard has the lock of the folder
-    only while it takes its own.
+    Runs of different shards share the folder; a run of the whole batch has it for itself. A shard has the lock of the
+    folder only while it takes its own.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None) -> None:
@@ -95,7 +95,7 @@ class Journal:
         self.close()
 
     def append(self, entry: Entry) -> None:
-        """Writes one line; a row is on the disk when this returns."""
+        """Write one line. A row is on the disk when this returns."""
         try:
             text = memoryview(line(entry))
             while text:
@@ -117,7 +117,7 @@ class Journal:
         return descriptor
 
     def _cut(self) -> None:
-        """Cuts off a last line that is not whole."""
+        """Cut off an incomplete last line."""
         size = end = os.fstat(self._descriptor).st_size
         while end:
             begin = max(0, end - (1 << 16))
@@ -131,7 +131,7 @@ class Journal:
 
 
 def _lock(folder: Path, undone: ExitStack, patience: float = 0.0) -> None:
-    """Takes the lock of a run folder until `undone`; raises OutputError where another run has it."""
+    """Take the lock of a run folder until `undone`; raise OutputError where another run has it."""
     path = folder / LOCK
     _check(path)
     release = system.lock(path, os.O_RDWR | os.O_CREAT | system.NO_WAIT, patience)
@@ -141,7 +141,7 @@ def _lock(folder: Path, undone: ExitStack, patience: float = 0.0) -> None:
 
 
 def _check(path: Path) -> None:
-    """Refuses what is changed in place and could be a file of others."""
+    """Refuse a file to be changed in place that could belong to others: a link, or no regular file."""
     with suppress(FileNotFoundError):
         status = path.lstat()
         what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else ""
@@ -154,7 +154,7 @@ def _check(path: Path) -> None:
 
 
 def known_of(folder: Path) -> dict[str, Known]:
-    """What the journals below a run folder have last said of each model."""
+    """Return the last entry of each model in the journals below a run folder."""
     found: dict[str, Known] = {}
     for path in journals(folder):
         for entry, _ in entries(path):
@@ -164,9 +164,9 @@ def known_of(folder: Path) -> dict[str, Known]:
 
 
 def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
-    """The last run of a run folder, all of its shards together, and its rows by name.
+    """Return the last run of a run folder, all of its shards together, and its rows by name.
 
-    Raises InputError for a folder without a run.
+    Raise InputError for a folder without a run.
     """
     headers: dict[str, Header] = {}
     rows: dict[str, bytes] = {}
@@ -193,14 +193,14 @@ def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
 
 
 def journals(folder: Path) -> list[Path]:
-    """The journals below a run folder, that which was written last at the end."""
+    """Return the journals below a run folder, the one that was written last at the end."""
     shards = folder.glob(f"shard-*/{NAME}") if os.path.isdir(folder) else ()
     found = [path for path in [folder / NAME, *shards] if os.path.isfile(path)]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
 
 def entries(path: Path) -> Iterator[tuple[Entry, bytes]]:
-    """Each whole line and what it says; raises InputError for one that nobody wrote."""
+    """Yield each whole line, decoded and as bytes; raise InputError for a line that fc2conv did not write."""
     number = 0
     try:
         with path.open("rb") as stream:

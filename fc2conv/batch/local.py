@@ -1,8 +1,8 @@
 """The engine of this machine: a pool of warm processes, each with one model at a time, watched from outside.
 
-A process that dies, hangs or eats too much is killed with all that it started, is the row of its model, and is
-replaced; so is one that has served for long, as native libraries do not give back all memory. The models of the others
-go on. Each process computes with one thread: how many work at a time is what `--jobs` says.
+A process that dies, hangs or takes too much is killed with all that it started, becomes the row of its model, and is
+replaced; so is a process that has served for long, as native libraries do not give back all memory. The other models
+go on. Each process computes with one thread: `--jobs` says how many work at a time.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ WORKER = "fc2conv.batch.worker"
 
 _TICK = 0.2
 _GRACE, _SPARE = 2.0, 256 << 20
-"""Seconds, and bytes, beyond the limits of the conversion, which keeps them by itself: what is over them does not."""
+"""Seconds and bytes beyond the limits of the conversion, which keeps these by itself: a process over both is ended."""
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(eq=False)
 class _Process:
-    """One process of the pool, what it works on since when, and what it has said so far."""
+    """One process of the pool, its task and when that began, and what the process has said so far."""
 
     popen: subprocess.Popen[bytes]
     scratch: Workspace
@@ -74,7 +74,7 @@ class _Process:
 
     @classmethod
     def start(cls, folder: Path | None, words: queue.SimpleQueue[tuple[_Process, bytes]]) -> _Process:
-        """Starts one whose answers come by `words`, piece by piece, and b"" where it is gone."""
+        """Start a process whose answers come by `words`, piece by piece, with b"" when it is gone."""
         with starting(), contextlib.ExitStack() as undone:
             scratch = made(SCRATCH, folder)
             undone.callback(scratch.remove)
@@ -109,7 +109,7 @@ class _Process:
         self.stderr = (self.stderr + piece)[-TAIL:]
 
     def listen(self) -> None:
-        """Waits until all that it said is there, and what it started is gone: that holds the same pipes."""
+        """Wait until the process and those that it started, which have the same pipes, have closed them."""
         end = time.monotonic() + _GRACE
         for each in self.readers:
             each.join(max(0.0, end - time.monotonic()))
@@ -118,7 +118,7 @@ class _Process:
         system.kill_all(self.popen)
 
     def end(self) -> int:
-        """Kills it and what it started, removes its files, and returns its exit code (negative: the signal)."""
+        """Kill the process and all that it started, remove its files, return its exit code (negative: the signal)."""
         self.kill()
         code = self.popen.wait()
         self.listen()
@@ -134,7 +134,7 @@ LEAST_SHARE = 256 << 20
 
 
 def share(jobs: int) -> int:
-    """Give the bytes of memory that each of so many models at a time may take."""
+    """Return the bytes of memory that each of `jobs` models at a time may take."""
     return int(MEMORY_SHARE * system.machine_memory() / jobs)
 
 
@@ -182,7 +182,7 @@ class LocalEngine:
         return found
 
     def kill(self) -> None:
-        """Ends what is worked on, from another thread: whoever waits for it has an answer at once."""
+        """End the work in progress, from another thread: whoever waits for it gets an answer at once."""
         for each in list(self._processes):
             each.kill()
 
@@ -216,7 +216,7 @@ class LocalEngine:
         return [answer]
 
     def _beyond(self, process: _Process) -> Answer | None:
-        """The answer for a process that is over a limit, and is ended here."""
+        """End a process that is over a limit and return its answer; None for any other process."""
         task = process.task
         if task is None:
             return None
@@ -262,7 +262,7 @@ class LocalEngine:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it was started; 0 where it does not say."""
+    """Return how many processes the kernel has killed for want of memory since its start; 0 where it does not say."""
     with contextlib.suppress(OSError):
         for text in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             if text.startswith("oom_kill "):
@@ -271,7 +271,7 @@ def oom_kills() -> int:
 
 
 def _private(pid: int) -> int:
-    """The resident bytes of a process and its children that no file backs: maps of model files do no harm."""
+    """Return the resident bytes of a process and its children that no file backs: maps of model files do no harm."""
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         whole = psutil.Process(pid)

@@ -24,7 +24,7 @@ _MODEL, _OUTPUT = "model", "output"
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of a manifest, the options that it has of its own (as written there), and where that is."""
+    """One model of a manifest, its own options (as written there), and its place in the file."""
 
     item: Item
     given: Mapping[str, Any]
@@ -32,15 +32,16 @@ class Entry:
 
 
 def is_manifest(source: str) -> bool:
-    """Whether SRC names a manifest: a file with the suffix of one."""
+    """Return whether SRC names a manifest: a file with the suffix of one."""
     return source.lower().endswith(SUFFIXES) and not is_url(source) and not os.path.isdir(source)
 
 
 def read_manifest(source: str) -> list[Entry]:
-    """The models of a manifest by name; paths are relative to its folder.
+    """Return the models of a manifest by name; paths are relative to its folder.
 
-    Each entry has `model`, and may have `output`, the path below DST; the other keys are options. Raises InputError
-    where it cannot be read or is no list of such entries, UsageError where a name is missing, unsafe or used twice.
+    Each entry has `model`, and may have `output`, the path below DST; the other keys are options. Raise InputError
+    where it cannot be read or is no list of entries of this form, UsageError where a name is missing, unsafe or used
+    twice.
     """
     path = Path(source)
     try:
@@ -60,7 +61,7 @@ def read_manifest(source: str) -> list[Entry]:
 
 
 def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) -> None:
-    """Raises UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
+    """Raise UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
     if is_url(destination):
         return
     models = {resolved(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
@@ -74,7 +75,7 @@ def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) ->
 
 
 def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each entry and where it is in the file."""
+    """Yield each entry and its place in the file."""
     if path.suffix.lower() == ".csv":
         yield from _lines(path, text)
         return
@@ -96,7 +97,7 @@ def _records(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _check_value(what: str, value: object) -> None:
-    """Raises InputError for what cannot be a word of a command line."""
+    """Raise InputError for a value that cannot be a word of a command line."""
     if "\0" in str(value):
         raise InputError(f"{what} holds a NUL", "write it as on the command line")
     if isinstance(value, dict | list):

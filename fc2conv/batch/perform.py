@@ -34,15 +34,15 @@ _OUTCOMES: dict[ExitCode, Outcome] = {
 
 
 class _Key:
-    """The key, as soon as it is known: what stops a conversion afterwards is reported with it."""
+    """The key, as soon as it is known: an error that stops the conversion afterwards is reported with it."""
 
     value = ""
 
 
 def perform(task: Task) -> Answer:
-    """Converts one model; whatever stops that is a row.
+    """Convert one model; return any error that stops this as a row.
 
-    An unchanged model is copied. Where the journal's word still holds (same key, same outputs) nothing is done.
+    An unchanged model is copied. Where the journal's entry is still valid (same key, same outputs), do nothing.
     """
     begin, key, name = time.perf_counter(), _Key(), task.item.name
     try:
@@ -76,9 +76,9 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
 
 
 def content_key(model: Path, options: Options) -> str:
-    """What tells one conversion from another: a SHA-256 of the model's files, the options and the versions.
+    """Compute the key of a conversion: a SHA-256 of the model's files, the options and the versions.
 
-    How much time and memory it may take is no part of it. Of a model that cannot be read, what is wrong with it is.
+    The limits of time and memory are no part of it. For a model that cannot be read, the error is a part of it.
     """
     try:
         file = read_model(model)
@@ -104,7 +104,7 @@ def _if_readable(model: Path) -> str:
 
 
 def _outputs(where: Destination, name: str, output: Path) -> dict[str, str]:
-    """The SHA-256 of the model that was written and of its data files, by their paths below DST."""
+    """Return the SHA-256 of the model that was written and of its data files, by their paths below DST."""
     folder = Path(name).parent
     try:
         return {

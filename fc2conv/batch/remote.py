@@ -1,4 +1,4 @@
-"""Remote stores, by fsspec: s3://, gs://, http://, memory:// and what else is installed."""
+"""Remote stores, by fsspec: s3://, gs://, http://, memory:// and others that are installed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MAGIC = frozenset("*?[")
 
 
 def is_url(text: str) -> bool:
-    """Whether it names a place in a store and not on this machine's disks."""
+    """Return whether a text names a place in a store and not on this machine's disks."""
     return "://" in text
 
 
 def in_memory(text: str) -> bool:
-    """Whether it names a place that only this process knows."""
+    """Return whether a text names a place that only this process knows."""
     return text.startswith("memory://")
 
 
 def store(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path in it; raises UsageError where nothing is installed that knows it."""
+    """Return the file system of a URL and the path in it; raise UsageError where no installed package knows it."""
     try:
         import fsspec  # type: ignore[import-untyped]
     except ImportError as error:
@@ -37,7 +37,7 @@ def store(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def opened(url: str) -> Iterator[IO[bytes]]:
-    """A file of a store, open for reading; OSError where it is not there or cannot be reached."""
+    """Open a file of a store for reading; raise OSError where it does not exist or cannot be reached."""
     files, path = store(url)
     with as_os_error(), files.open(path, "rb") as stream:
         yield stream
@@ -45,7 +45,7 @@ def opened(url: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def as_os_error() -> Iterator[None]:
-    """Turns what a store raises, whose types are those of libraries that need not be installed, into an OSError."""
+    """Convert an error of a store, whose type is that of a library that need not be installed, into an OSError."""
     try:
         yield
     except (OSError, Fc2convError, MemoryError):
@@ -55,9 +55,9 @@ def as_os_error() -> Iterator[None]:
 
 
 def listed(url: str) -> list[tuple[str, str]]:
-    """The models that a URL means, as (name below it, URL): one, those that match, or all below.
+    """Return the models that a URL means, as (name below it, URL): one, those that match, or all below.
 
-    Raises InputError where the store says that it cannot be listed.
+    Raise InputError where the store says that it cannot be listed.
     """
     files, path = store(url)
     try:

@@ -1,4 +1,4 @@
-"""What a run leaves for its readers: the report of the batch, in every form, made from the journal alone."""
+"""The files that a run leaves for its readers: the report of the batch, in every form, made from the journal alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fc2conv.report import render
 from fc2conv.report.types import BatchReport, Run
 
 FILES = ("report.json", "report.csv", "report.xml", "report.html")
-"""What a run folder holds beside its journal."""
+"""The files of a run folder beside its journal."""
 
 
 def collected(run: Path) -> BatchReport:
-    """Read the report of the last run of a DST or of a run folder; raises InputError where nothing was run."""
+    """Read the report of the last run of a DST or of a run folder; raise InputError where there was no run."""
     header, rows = last_run(folder_of(run))
     return BatchReport(
         source=header.source,
@@ -34,7 +34,7 @@ def collected(run: Path) -> BatchReport:
 def check(folder: Path) -> None:
     """Raise OutputError where a report could not be written into a run folder, or would be written out of it.
 
-    Raises UsageError where what writes one of them is not installed.
+    Raise UsageError where a library that writes one of them is not installed.
     """
     for path in (folder / name for name in FILES):
         render.check(path.name)
@@ -44,7 +44,7 @@ def check(folder: Path) -> None:
 
 
 def write_all(run: Path) -> BatchReport:
-    """Writes every form into a run folder, and returns the report."""
+    """Write every form into a run folder, and return the report."""
     report = collected(run)
     folder = folder_of(run)
     check(folder)
@@ -55,7 +55,7 @@ def write_all(run: Path) -> BatchReport:
 
 
 def files_of(report: BatchReport, run: Path) -> list[Role]:
-    """Returns what a batch has read, as far as that is files by themselves, and what it has written."""
+    """Return the files of a batch that a new report must not replace: its journals, and the outputs that it wrote."""
     there: list[Role] = [("the journal", path) for path in journals(folder_of(run))]
     names = [name for row in report.rows for name in row.outputs]
     there += [("an output", Path(report.destination, name)) for name in names if not is_url(report.destination)]

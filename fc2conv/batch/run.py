@@ -34,7 +34,7 @@ _SETTLED: tuple[Outcome, ...] = (*WRITTEN, *_REFUSALS)
 class Batch:
     """What a run is asked to do.
 
-    `own` are the options of single models by name, in place of `options`. `run` is the folder of the journal; `None` is
+    `own` are the options of single models by name, instead of `options`. `run` is the folder of the journal; `None` is
     one below DST. `resume` skips what is done, `retry` repeats what was kept or refused. After `max_failures` models
     that failed the run stops.
     """
@@ -52,31 +52,31 @@ class Batch:
 
     @property
     def folder(self) -> Path:
-        """The run folder; raises UsageError where DST is remote and none was named."""
+        """The run folder; raises UsageError where DST is remote and no folder was named."""
         if self.run is None and is_url(self.destination):
             raise UsageError(f"{self.destination} is remote, and a journal is a local file", "name a folder with --run")
         return self.run or Path(self.destination) / RUN_FOLDER
 
 
 class Watcher(Protocol):
-    """Who looks on."""
+    """An observer of a run."""
 
     def started(self, name: str) -> None:
-        """A model was handed to the engine."""
+        """Note that a model was handed to the engine."""
 
     def finished(self, name: str, outcome: Outcome, message: str, *, same: bool) -> None:
-        """A model is done; `same`: an earlier run did it."""
+        """Note that a model is done; `same`: an earlier run did it."""
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Note that time has passed."""
 
 
 def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
-    """Converts every model of a batch, and returns BATCH_FAILURES where one failed.
+    """Convert every model of a batch, and return BATCH_FAILURES where one failed.
 
-    A model costs a row, whatever it does. Raises UsageError where nothing is installed that writes to the destination,
-    and OutputError where the journal cannot be written or another run works on it; the engine is closed in any case,
-    and what is in the journal stays.
+    A model costs a row, whatever it does. Raise UsageError where no installed package writes to the destination, and
+    OutputError where the journal cannot be written or another run works on it. Close the engine in any case; the
+    journal's entries stay.
     """
     try:
         if is_url(batch.destination):
@@ -97,7 +97,7 @@ def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
 
 
 class _Driver:
-    """One run: `flying` models are in the engine's hands, `failures` are known."""
+    """One run: the engine has `flying` models, and `failures` are known."""
 
     def __init__(self, batch: Batch, engine: Engine, watcher: Watcher, journal: Journal) -> None:
         self._batch, self._engine, self._watcher, self._journal = batch, engine, watcher, journal
@@ -120,7 +120,7 @@ class _Driver:
         return ExitCode.BATCH_FAILURES if self._failures else ExitCode.DONE
 
     def _hand_out(self, tasks: Iterator[Task]) -> bool:
-        """Gives the engine as much as it takes; returns whether there may be more."""
+        """Submit as many tasks as the engine takes; return whether there may be more."""
         while self._flying < self._engine.capacity:
             task = next(tasks, None)
             if task is None:
@@ -143,7 +143,7 @@ class _Driver:
 
 
 def unmatched(batch: Batch, report: BatchReport) -> list[UsageError]:
-    """An error for each pattern that matches a layer of no model for which it is; none for a part of a batch."""
+    """Return an error for each pattern that no layer of its models matches; an empty list for a part of a batch."""
     if batch.shard is not None or len(report.rows) < len(batch.items):
         return []
     layers: dict[tuple[tuple[str, ...], ...], set[str]] = {}
@@ -161,7 +161,7 @@ def unmatched(batch: Batch, report: BatchReport) -> list[UsageError]:
 
 
 def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:
-    """What is to be done, the largest files first: a long one at the end would leave all workers but one idle."""
+    """Yield the tasks, the largest files first: a long one at the end would leave all workers but one idle."""
     again = set(_REFUSALS) if batch.retry else set()
     for item in sorted(batch.items, key=_nbytes, reverse=True):
         before = known.get(item.name)
@@ -172,7 +172,7 @@ def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:
 
 
 def _nbytes(item: Item) -> int:
-    """The size of an item that is a file here; 0 for others, which keep their order."""
+    """Return the size of an item that is a file here; 0 for others, which keep their order."""
     if item.kind != "file":
         return 0
     with suppress(OSError):
@@ -181,7 +181,7 @@ def _nbytes(item: Item) -> int:
 
 
 def _apart(options: Options, name: str) -> Options:
-    """The options with a folder for failing inputs that is the model's own, below the one that was asked for."""
+    """Return the options with a folder for failing inputs that is the model's own, below the given one."""
     folder = options.verification.save_failing_inputs
     if folder is None:
         return options
@@ -189,7 +189,7 @@ def _apart(options: Options, name: str) -> Options:
 
 
 def _sweep(batch: Batch) -> None:
-    """Removes what processes that were killed have left: private folders beside outputs, and their own files."""
+    """Remove what killed processes have left: private folders beside outputs, and their own files."""
     for left in scratch(batch).glob(f"{SCRATCH}*"):
         shutil.rmtree(left, ignore_errors=True)
     with suppress(OSError):
@@ -200,5 +200,5 @@ def _sweep(batch: Batch) -> None:
 
 
 def scratch(batch: Batch) -> Path:
-    """Where the processes of a run keep what they need for a while."""
+    """Return the folder in which the processes of a run keep temporary files."""
     return (batch.folder / batch.shard.folder if batch.shard else batch.folder) / "scratch"

@@ -1,4 +1,4 @@
-"""A model and its external data as files that can be mapped, wherever they are kept, and folders for a while."""
+"""A model and its external data as files that can be mapped, wherever they are stored, and temporary folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fc2conv.errors import Fc2convError, InputError, OutputError
 from fc2conv.io.workspace import Workspace, sweep
 
 MAX_BYTES = 16 << 30
-"""What a model and its data may have when they are unpacked or fetched: an archive's word for it is not taken."""
+"""The most bytes of a model and its data when they are unpacked or fetched, whatever size an archive states."""
 
 _BLOCK = 1 << 20
 _Open = Callable[[str], AbstractContextManager[IO[bytes]]]
@@ -25,9 +25,9 @@ _Open = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 @contextmanager
 def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
-    """The path of a model whose external data is beside it: its own, or that of a copy in a private folder.
+    """Open a model as a path with its external data beside it: its own, or that of a copy in a private folder.
 
-    Raises InputError for a model that is not there or cannot be read, and for more than `limit` bytes. An error that
+    Raise InputError for a model that does not exist or cannot be read, and for more than `limit` bytes. An error that
     names the folder, here or in the body, names the place from which the model came instead.
     """
     if item.problem:
@@ -43,13 +43,13 @@ def staged(item: Item, limit: int = MAX_BYTES) -> Iterator[Path]:
             else:
                 path = _fetched(item, item.location, opened, folder, limit)
             yield path
-        except Fc2convError as error:  # what is private means nothing to people
+        except Fc2convError as error:  # the private folder means nothing to users
             error.message = error.message.replace(str(folder), item.shown.rpartition("/")[0])
             raise
 
 
 def inner_path(name: str) -> PurePosixPath | None:
-    """The path that a name means inside of a folder; None for one that leaves it, or means no file."""
+    """Return the path that a name means inside of a folder; None for one that leaves it, or means no file."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     windows = PureWindowsPath(name)
     if not parts or "\0" in name or name.startswith("/") or windows.drive or windows.root or ".." in windows.parts:
@@ -58,7 +58,7 @@ def inner_path(name: str) -> PurePosixPath | None:
 
 
 def archive_of(path: str) -> zipfile.ZipFile:
-    """Opens a ZIP archive; raises InputError for a file that is not one."""
+    """Open a ZIP archive; raise InputError for a file that is not one."""
     try:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
@@ -66,9 +66,9 @@ def archive_of(path: str) -> zipfile.ZipFile:
 
 
 def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -> Path:
-    """Copies a model and then each file that it names as external data; names that leave the folder are skipped.
+    """Copy a model and then each file that it names as external data; skip names that leave the folder.
 
-    Those are refused where the model is read, which says more of them.
+    Those are refused where the model is read, with a better message.
     """
     from fc2conv.io.reader import external_locations  # with numpy, which the driver of a batch does not need
 
@@ -86,7 +86,7 @@ def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -
 
 
 def _copied(item: Item, source: _Open, name: str, target: Path, limit: int) -> int:
-    """Copies one file in blocks; returns what is left of `limit` bytes."""
+    """Copy one file in blocks; return how many of the `limit` bytes are left."""
     try:
         with source(name) as stream, target.open("wb") as copy:
             while block := stream.read(_BLOCK):
@@ -107,9 +107,9 @@ def _copied(item: Item, source: _Open, name: str, target: Path, limit: int) -> i
 
 
 def made(prefix: str, folder: Path | None = None) -> Workspace:
-    """Makes a private folder below `folder`, or in TMPDIR, and removes those that killed processes have left there.
+    """Make a private folder below `folder`, or in TMPDIR, and remove those that killed processes have left there.
 
-    Raises OutputError where the system refuses.
+    Raise OutputError where the system refuses.
     """
     try:
         if folder is not None:
@@ -125,7 +125,7 @@ def made(prefix: str, folder: Path | None = None) -> Workspace:
 
 @contextmanager
 def temporary(prefix: str) -> Iterator[Path]:
-    """A folder in TMPDIR for the time of the body; raises OutputError where none can be made."""
+    """Open a folder in TMPDIR for the time of the body; raise OutputError where no folder can be made."""
     workspace = made(prefix)
     try:
         yield workspace.path

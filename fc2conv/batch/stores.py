@@ -1,4 +1,4 @@
-"""Where outputs go: a folder into which they are written, or a store into which they are put when they are whole."""
+"""Where outputs go: a folder into which they are written, or a store into which they are put when they are complete."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RUN_FOLDER = ".fc2conv"
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder: a conversion replaces its output by a rename, so that nothing is to be done behind it."""
+    """A folder: a conversion replaces its output by a rename, so that nothing is to be done after it."""
 
     root: Path
 
     def place(self, name: str) -> str:
-        """What the output of this name is called in a report."""
+        """Return the name of an output in a report."""
         return os.fspath(self.root / name)
 
     def digest(self, name: str) -> str | None:
@@ -38,7 +38,7 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """The path at which the output of this name is to be written; it is published at the end, or before."""
+        """Open the path at which to write the output of this name; it is published at the end, or before."""
         target = self.root / name
         if not resolved(target).is_relative_to(resolved(self.root)):
             raise OutputError(f"{target} is a link that leads out of {self.root}", "remove it")
@@ -89,16 +89,16 @@ class Remote:
 
 
 Destination: TypeAlias = Folder | Remote
-"""DST, wherever it is."""
+"""DST, as a folder or as a store."""
 
 
 def destination(where: str) -> Destination:
-    """A folder, or a URL of fsspec."""
+    """Return DST as a folder, or as a store for a URL of fsspec."""
     return Remote(where.rstrip("/")) if is_url(where) else Folder(Path(where))
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as `sha256sum` tells it; raises OSError."""
+    """Compute the SHA-256 of a file, as `sha256sum` prints it; raise OSError."""
     with opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

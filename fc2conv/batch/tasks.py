@@ -1,4 +1,4 @@
-"""What the driver asks of whoever does the work, and what that answers: frozen types that travel as lines of JSON."""
+"""What the driver asks of an engine, and what that answers: frozen types that travel as lines of JSON."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TAIL = 4096
 """Characters that are kept of a traceback, and bytes of what a process wrote to stderr."""
 
 SCRATCH = "fc2conv-process-"
-"""How the name of a process's folder begins; what else is beside it belongs to others."""
+"""How the name of a process's folder begins; other folders beside it belong to others."""
 
 STOPPED: dict[Limit, Outcome] = {"time": "timeout", "memory": "out-of-memory", "crash": "crashed", "system": "error"}
-"""What came of a model by the limit that ended the work on it."""
+"""The outcome of a model by the limit that ended the work on it."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What the journal has of a model: the key, what came of it, and the SHA-256 of each file below DST."""
+    """The journal's entry of a model: the key, the outcome, and the SHA-256 of each file below DST."""
 
     key: str
     outcome: Outcome
@@ -52,7 +52,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One model to convert into `destination`, a folder or a URL.
 
-    Where `known` still holds, there is nothing to do.
+    Where `known` is still valid, there is nothing to do.
     """
 
     item: Item
@@ -62,24 +62,24 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a task: a row, or None where what the journal has still holds."""
+    """The result of a task: a row, or None where the journal's entry is still valid."""
 
     name: str
     row: BatchRow | None
 
 
 class Engine(Protocol):
-    """Takes tasks, gives answers in any order; every task gets exactly one, whatever becomes of who works on it."""
+    """Takes tasks and gives answers in any order; every task gets exactly one, even if its worker is lost."""
 
     @property
     def capacity(self) -> int:
-        """How many tasks may be in its hands at a time; it may change."""
+        """How many tasks the engine takes at a time; it may change."""
 
     def submit(self, task: Task) -> None:
-        """Takes one task; the caller keeps to `capacity`."""
+        """Take one task. The caller keeps to `capacity`."""
 
     def finished(self, patience: float) -> Sequence[Answer]:
-        """The answers that are there, or that come within `patience` seconds; none where none came."""
+        """Return the answers that are ready or come within `patience` seconds; an empty sequence where none came."""
 
     def close(self) -> None:
-        """Ends whatever still runs, and waits for that."""
+        """End whatever still runs, and wait for that."""

@@ -1,9 +1,9 @@
-"""A process of the pool: it imports once, reads a task a line, and answers a line each, until nobody asks any more.
+"""A process of the pool: it imports once, reads one task per line, and answers with one line each, until stdin ends.
 
-An empty line in front of all says that it is ready.
+An empty line before all others says that it is ready.
 
-It answers where stdout led when it started; from then on stdout and stderr belong to the libraries. Its argument is the
-process of the driver.
+It answers to the file that stdout was when it started; from then on stdout and stderr belong to the libraries. Its
+argument is the id of the driver's process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from fc2conv.report.json import line, of_line
 
 
 def main() -> None:
-    """Serves until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's,
-    system.die_with(int(sys.argv[1]))  # and its end is the end of this process
+    """Serve tasks until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
+    system.die_with(int(sys.argv[1]))  # this process ends with the driver
     descriptor, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

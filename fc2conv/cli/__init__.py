@@ -68,14 +68,14 @@ class DefaultCommand(click.Group):
         raise click.exceptions.Exit(ExitCode.DONE)
 
     def _refuse_misspelt(self, word: str) -> None:
-        """Raises UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
+        """Raise UsageError for a word that is nearly a command, and neither a file nor the name of a model."""
         if not word.isalpha() or os.path.exists(word):
             return
         if near := close(word, self.commands, 0.7):
             raise click.UsageError(f"there is no command {word!r}; did you mean '{near}'?")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands, and the files that IN may be."""
+        """Complete commands, and the files that IN may be."""
         return [*super().shell_complete(ctx, incomplete), *files(ctx, None, incomplete)]
 
     def list_commands(self, _: click.Context) -> list[str]:

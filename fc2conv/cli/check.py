@@ -45,7 +45,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         try:
             with answered([model], given) as stage:
                 report = fc2conv.plan(model, options, progress=stage)
-        except (OverlapError, OutputError):  # of what is written for all of them
+        except (OverlapError, OutputError):  # about a file that is written for all models
             raise
         except Fc2convError as error:
             parameters.complain(error)

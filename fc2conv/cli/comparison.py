@@ -1,4 +1,4 @@
-"""The options of how two models are compared."""
+"""The options of the comparison of two models."""
 
 from __future__ import annotations
 

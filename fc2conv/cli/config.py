@@ -1,7 +1,7 @@
 """Options from a file: `fc2conv.toml`, or `[tool.fc2conv]` of `pyproject.toml`.
 
 Both hold options by their names on the command line, for every command that has them, and a table for each command
-whose options differ. The command line is stronger than a command's table, and that than the rest. A file that was found
+whose options differ. The command line overrides a command's table, and this overrides the rest. A file that was found
 and not named is data of its author: what an option affects (`option.py`) says whether it may be set there.
 """
 
@@ -27,14 +27,14 @@ Table = dict[str, Any]
 
 
 def without(ctx: click.Context, _: click.Parameter, given: bool) -> None:
-    """The callback of `--no-config`; of two options that are given click calls the first first."""
+    """Run as the callback of `--no-config`; of two options that are given, click calls the first one first."""
     if given and CONFIG in ctx.meta:
         raise click.UsageError("--config and --no-config exclude each other")
     ctx.meta[_NO_CONFIG] = given
 
 
 def load(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
-    """The callback of `--config`: what the file says becomes the command's defaults."""
+    """Run as the callback of `--config`: make what the file says the command's defaults."""
     if ctx.resilient_parsing:
         return
     if ctx.meta.get(_NO_CONFIG):
@@ -54,7 +54,7 @@ def load(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
 
 
 def _nearest() -> tuple[Path | None, Table | None]:
-    """The nearest file with options, from the working directory up to the root of its repository, if it is in one."""
+    """Return the nearest file with options, from the working directory up to the root of its repository, if any."""
     try:
         here = Path.cwd()
         folders = [here, *here.parents]
@@ -70,7 +70,7 @@ def _nearest() -> tuple[Path | None, Table | None]:
 
 
 def _table(path: Path) -> Table | None:
-    """What a file says; None for a pyproject.toml that has no table of fc2conv's."""
+    """Return the table of options in a file; None for a pyproject.toml that has no table of fc2conv's."""
     try:
         with opened(path) as stream:
             data = stream.read()
@@ -97,10 +97,10 @@ def _table(path: Path) -> Table | None:
 def _sorted(
     table: Table, commands: Mapping[str, click.Command], path: str, *, named: bool
 ) -> tuple[Table, dict[str, Table]]:
-    """Returns the options of every command and those of each.
+    """Return the options of every command, and those of each command.
 
-    Raises UsageError for a name or a value that fits no option, and for an option that only a file that was `named`
-    may set.
+    Raise UsageError for a name or a value that fits no option, and for an option that only a file that was `named` may
+    set.
     """
     known = {name: _options(command) for name, command in commands.items()}
     anywhere = {key: option for options in known.values() for key, option in options.items()}
@@ -126,13 +126,13 @@ def _refuse_reserved(used: Mapping[str, tuple[Option, Any]], path: str) -> None:
 
 
 def _options(command: click.Command) -> dict[str, Option]:
-    """A command's options by name, without those that are about the options themselves."""
+    """Return a command's options by name, without those that are about the options themselves."""
     options = [each for each in command.params if isinstance(each, Option)]
     return {max(option.opts, key=len).removeprefix("--"): option for option in options}
 
 
 def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: list[str] | None = None) -> Any:
-    """A value as click takes it; numbers as the text that the command line would have."""
+    """Return a value as click takes it; numbers as the text that the command line would have."""
     option = options.get(key)
     if option is None:
         if key in (tables or ()):
@@ -155,5 +155,5 @@ def _fits(key: str, value: Any, options: dict[str, Option], where: str, tables: 
 
 
 def _defaults(table: Table, command: click.Command) -> Table:
-    """The values by the names of the command's parameters."""
+    """Return the values by the names of the command's parameters."""
     return {option.name: table[key] for key, option in _options(command).items() if key in table and option.name}

@@ -1,4 +1,4 @@
-"""Where a command's words go: results to stdout, everything else to stderr; and what its help says."""
+"""Where a command's output goes: results to stdout, everything else to stderr; and the text of its help."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitCode.TERMINATED: "terminated (SIGTERM)",
 }
-"""What each exit code says, for the help of every command."""
+"""The meaning of each exit code, for the help of every command."""
 
 _ALWAYS = frozenset(ExitCode) - {ExitCode(code) for code in (1, 3, 4, 5, 6, 7, 8)}
 """The exit codes of every command."""
@@ -97,13 +97,13 @@ class Command(click.Command):
 
 
 def command(*commands: str, codes: Collection[int] = ()) -> Callable[[Callable[..., ExitCode]], click.Command]:
-    """Make a function a command, whose help ends with its own exit codes, where it has some, and with examples."""
+    """Make a function a command. Its help ends with its own exit codes, if there are any, and with examples."""
     parts = [*([exit_codes(codes)] if codes else []), *([examples(commands)] if commands else [])]
     return click.command(cls=Command, epilog="\n".join(parts) or None)
 
 
 def exit_codes(own: Collection[int] = tuple(ExitCode)) -> str:
-    """Draw the exit codes, those of every command and its `own`, one a line, as click prints them without folding."""
+    """Draw the exit codes, those of every command and its `own`, one per line, as click prints them without folding."""
     lines = [f"  {code:>3d}  {meaning}" for code, meaning in MEANINGS.items() if code in _ALWAYS or code in own]
     return _block("Exit codes", lines)
 
@@ -124,16 +124,16 @@ def say(text: str) -> None:
 
 
 def log(line: str) -> None:
-    """Write a line to stderr; where that is gone there is nobody to tell."""
+    """Write a line to stderr; do nothing where stderr is closed."""
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
 
 def complain(error: Exception, *, debug: bool, github: bool = False) -> None:
-    """Log the error as one line, whatever its message holds, and before it the traceback if `debug`.
+    """Log the error as one line, whatever its message contains, after the traceback if `debug`.
 
-    With `github` the error is an annotation as well; those go to stdout.
+    With `github` also print the error as an annotation; annotations go to stdout.
     """
     if debug:
         import traceback
@@ -149,7 +149,7 @@ def complain(error: Exception, *, debug: bool, github: bool = False) -> None:
 
 @contextlib.contextmanager
 def stdout() -> Iterator[None]:
-    """Around a write: a reader that left early (`| head`) changes nothing, a full disk behind stdout is an error."""
+    """Guard a write to stdout: ignore a reader that left early (`| head`), and raise OutputError for a full disk."""
     try:
         yield
     except OSError as error:
@@ -167,7 +167,7 @@ def check_files(
     output: str | None = None,
     holds: Literal["one", "several", "comparison"] = "one",
 ) -> None:
-    """Raise, before the work, where a file is to be written that cannot be or that the command line names elsewhere.
+    """Raise an error, before the work, for a file that cannot be written or that the command line names elsewhere.
 
     The files that only a model itself names are looked for with it; `holds` is what a report is about.
     """
@@ -180,13 +180,13 @@ def check_files(
 
 
 def configuration() -> list[Role]:
-    """The file from which options were read, if there is one."""
+    """Return the file from which options were read, as a list; an empty list if there is no file."""
     path = click.get_current_context().meta.get(CONFIG)
     return [("the configuration", path)] if path is not None else []
 
 
 def target_file() -> list[Role]:
-    """The file of the target, where one is named by its path."""
+    """Return the file of the target, as a list; an empty list if the target is not named by a path."""
     target = click.get_current_context().params.get("target")
     if target is None:
         return []
@@ -196,7 +196,7 @@ def target_file() -> list[Role]:
 
 
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:
-    """Write the documents to each of the files, in the form of its suffix; `fate` is what an error tells of OUT."""
+    """Write the documents to each of the files, in the form of its suffix; `fate` is what an error says about OUT."""
     from fc2conv.report.render import rendered
 
     for path in paths if documents else ():
@@ -210,10 +210,10 @@ def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str
 
 @contextlib.contextmanager
 def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[[str], None]]:
-    """Around the work on models: gives what to call with each stage of it, which a terminal shows.
+    """Guard the work on models: yield a function to call with each stage, which a terminal shows.
 
-    What writes the result is loaded in the first stage, in which the work is done elsewhere. An error that leaves no
-    report is a document of its own where JSON was asked for.
+    The code that writes the result is loaded in the first stage, while another process works. An error without a report
+    is printed as a document of its own where JSON was asked for.
     """
     try:
         with progress_line.shown(models[-1], given) as shown:
@@ -239,7 +239,7 @@ def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[
 
 
 def deliver(document: Document, given: dict[str, Any], fate: str = "") -> None:
-    """Write the result to the files of `--report`, and print it; `fate` is what an error there tells of OUT."""
+    """Write the result to the files of `--report`, and print it; `fate` is what an error then says about OUT."""
     write_reports([document], given["report_files"], fate)
     show(document, given)
     annotate([document], given)
@@ -252,7 +252,7 @@ def show(document: Document, given: dict[str, Any]) -> None:
 
 
 def _writer(given: dict[str, Any]) -> Callable[[Document], str] | None:
-    """Import and return the function that writes a result in the form that was asked for; None if none is printed."""
+    """Import and return the function that writes a result in the requested form; None if no result is printed."""
     if given["output_format"] == "json":
         from fc2conv.report.json import render
 
@@ -277,7 +277,7 @@ def _writer(given: dict[str, Any]) -> Callable[[Document], str] | None:
 
 
 def annotate(documents: Sequence[Document], given: dict[str, Any], failures: Sequence[tuple[str, str]] = ()) -> None:
-    """Print the annotations of `--output-format github`, which a quiet run has as well; else nothing."""
+    """Print the annotations of `--output-format github`, also in a quiet run; do nothing for other formats."""
     if given["output_format"] == "github":
         from fc2conv.report.github import commands
 

@@ -42,8 +42,8 @@ class Gate:
     """The conditions of a gate.
 
     `fail_on` are some of CONDITIONS and reason codes, `allow` the reasons for which a layer may be kept, and `require`
-    is how many layers must be there to convert. `asked` tells a gate that the caller chose from `check` as it is
-    without one.
+    is the least number of layers that can be converted. `asked` is whether the caller chose the gate, and not `check`
+    by default.
     """
 
     fail_on: frozenset[str]
@@ -52,7 +52,7 @@ class Gate:
     asked: bool
 
     def failures(self, report: Report) -> list[str]:
-        """What a report has against it, one line for each condition; none where it passes."""
+        """Return the conditions that a report fails, one line for each; an empty list where it passes."""
         from fc2conv.report.reason import tally
         from fc2conv.report.target import by_code
 
@@ -80,10 +80,10 @@ class Gate:
 
 
 def made(given: dict[str, Any]) -> Gate:
-    """The gate from the command's parameters, which are taken out of `given`.
+    """Make the gate from the command's parameters, and remove them from `given`.
 
-    `--allow` is a condition by itself; without any condition `check` fails on what can be converted, and with a target
-    on what that does not take.
+    `--allow` is a condition by itself. Without any condition `check` fails on what can be converted, and with a target
+    on what the target does not take.
     """
     conditions: Collection[str] = given.pop("fail_on")
     allow: Collection[Code] = given.pop("allow")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def numbers(value: str) -> tuple[float, ...]:
-    """`0.485,0.456,0.406`, one number for all channels or one for each."""
+    """Parse `0.485,0.456,0.406`: one number for all channels or one for each."""
     try:
         found = tuple(float(number) for number in value.split(","))
     except ValueError:
@@ -36,7 +36,7 @@ def numbers(value: str) -> tuple[float, ...]:
 
 
 def factor(value: str) -> float:
-    """`0.5`, one number for all channels."""
+    """Parse `0.5`: one number for all channels."""
     found = numbers(value)
     if len(found) > 1:
         raise click.BadParameter(f"'{value}' is not one number")
@@ -44,7 +44,7 @@ def factor(value: str) -> float:
 
 
 def deviations(value: str) -> tuple[float, ...]:
-    """As `numbers`, all above 0."""
+    """Parse numbers as `numbers` does, all above 0."""
     found = numbers(value)
     if not all(number > 0 for number in found):
         raise click.BadParameter(f"'{value}' has a number that is not above 0")
@@ -52,7 +52,7 @@ def deviations(value: str) -> tuple[float, ...]:
 
 
 def size(value: str) -> tuple[int, int]:
-    """`480x640`, height and width in pixels."""
+    """Parse `480x640`: height and width in pixels."""
     found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
     if found is None:
         raise click.BadParameter(f"'{value}' is not HEIGHTxWIDTH such as 480x640")

@@ -18,14 +18,14 @@ from fc2conv.options import Options
 @parameters.conversion
 @parameters.limiting
 def _entry(**given: Any) -> None:
-    """What an entry may say."""
+    """Take the options that an entry may have."""
 
 
 def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Options:
-    """The options of one entry: `given` on the command line, and in their place what the entry has of its `own`.
+    """Return the options of one entry: those `given` on the command line, replaced by the entry's `own`.
 
     A key is an option without its dashes. An entry that turns the fully convolutional mode off turns all of its options
-    off. Raises UsageError that says where, for an unknown key and for a value that the option would refuse.
+    off. Raise UsageError that names the place, for an unknown key and for a value that the option would refuse.
     """
     names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}
     off: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) 
 
 
 def _values(param: click.Option, value: Any) -> Iterator[str]:
-    """A list gives an option that is repeatable several times; in CSV a `;` separates them."""
+    """Yield the values of an option: those of a list for a repeatable option; in CSV a `;` separates them."""
     if value is True and isinstance(param, Option) and param.joined is not None:
         yield param.joined
     elif isinstance(value, list):

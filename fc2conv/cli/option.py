@@ -1,4 +1,4 @@
-"""Options that say what they affect, so that a configuration file which nobody named cannot decide everything."""
+"""Options that say what they affect, so that a configuration file that nobody named cannot decide everything."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESERVED: dict[Effect, str] = {
     "limits": "changes the limits",
     "run": "changes what is run",
 }
-"""The effects that only the command line and a file that it names may have, in the words of the refusal."""
+"""The effects that only the command line and a file named there may have, in the words of the refusal."""
 
 
 class Option(click.Option):
@@ -52,12 +52,12 @@ class Option(click.Option):
         return _RESERVED.get(self.affects, "")
 
     def refused(self, value: Any) -> str:
-        """Why such a file may not give it a value; "" where it may."""
+        """Return why a configuration file that was found may not set this value; "" where it may."""
         return self.reserved or ("" if self.found is None else self.found(value))
 
 
 def option(*names: str, help: str, **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option to a command, as `click.option` does; `affects` is there where it is not its group's."""
+    """Add an option to a command, as `click.option` does; give `affects` where it differs from the group's."""
     return click.option(*names, cls=Option, help=help, **more)
 
 
@@ -66,28 +66,28 @@ def flag(*names: str, help: str, **more: Any) -> Callable[[_Command], _Command]:
 
 
 def choice_of(name: str, values: Sequence[str], *, help: str, **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option that takes one of some values; the first one is the default."""
+    """Add an option that takes one of some values; the first value is the default."""
     return option(name, type=click.Choice(values), default=values[0], show_default=True, help=help, **more)
 
 
 def whole(name: str, *, help: str, metavar: str = "N", **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option that takes a whole number, as the library does for its field of this name."""
+    """Add an option that takes a whole number, as the library does for its field of this name."""
     kind = Whole(name.removeprefix("--").replace("-", "_"))
     return option(name, metavar=metavar, type=kind, help=help, **more)
 
 
 def count(name: str, *, help: str, **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option that takes a whole number of at least 1."""
+    """Add an option that takes a whole number of at least 1."""
     return option(name, metavar="N", type=click.IntRange(min=1), help=help, **more)
 
 
 def path(*names: str, help: str, metavar: str = "FILE", **more: Any) -> Callable[[_Command], _Command]:
-    """Adds an option that takes the path of a file or of a folder, which the shell completes."""
+    """Add an option that takes the path of a file or of a folder, which the shell completes."""
     return option(*names, metavar=metavar, shell_complete=files, help=help, **more)
 
 
 def all_of(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Adds several options as one decorator; the help lists them in this order."""
+    """Add several options as one decorator; the help lists them in this order."""
 
     def decorate(command: _Command) -> _Command:
         for each in reversed(several):
@@ -98,7 +98,7 @@ def all_of(*several: Callable[[_Command], _Command]) -> Callable[[_Command], _Co
 
 
 def group(heading: str, affects: Effect, *several: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """Adds a group of options: the help lists them below `heading`, and each affects this, unless it says another."""
+    """Add a group of options: the help lists them below `heading`; `affects` is what each affects by default."""
 
     def decorate(command: _Command) -> _Command:
         before = len(getattr(command, "__click_params__", ()))

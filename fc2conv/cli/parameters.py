@@ -1,4 +1,4 @@
-"""What the commands take: the types of arguments, the shared options, and the library's options made from them."""
+"""The parameters of the commands: types of arguments, shared options, and the library's options made from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Options = TypeVar("_Options", Options, VerifyOptions, Limits)
 
 
 def model(value: str) -> str:
-    """The path of a model. It is mapped, not streamed, so `-` is refused, and so is a command's bare name."""
+    """Return the path of a model. Refuse `-`, as a model is mapped and not streamed, and a command's bare name."""
     if not value:
         raise click.BadParameter("the path is empty")
     if value == "-":
@@ -39,7 +39,7 @@ def model(value: str) -> str:
 
 
 def reason_code(value: str) -> Code:
-    """A reason code in either case."""
+    """Parse a reason code in upper or lower case."""
     for code in Code:
         if code.value == value.upper():
             return code
@@ -48,7 +48,7 @@ def reason_code(value: str) -> Code:
 
 
 def codes(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What the shell completes a reason code with."""
+    """Return the completions of a reason code for the shell."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(code.value, help=code.meaning) for code in Code if code.value.startswith(incomplete.upper())]
@@ -183,13 +183,13 @@ printing = all_of(printing, configuring)
 
 
 def complain(error: Fc2convError) -> None:
-    """Log an error that does not end the command, as the command line asked for it."""
+    """Log an error that does not end the command, in the form that the command line asks for."""
     meta = click.get_current_context().meta
     console.complain(error, debug=meta[DEBUG], github=meta[GITHUB])
 
 
 def options(given: dict[str, Any]) -> Options:
-    """The library's options from a command's parameters, of which it need not have all."""
+    """Make the library's options from a command's parameters; a command need not have all of them."""
     reports = given.get("report_files", ())
     rest = {
         "form": _form(given),
@@ -208,7 +208,7 @@ def _form(given: dict[str, Any]) -> str:
 
 
 def _one_of(given: dict[str, Any], *names: str) -> str | None:
-    """Which of the flags is given, of two that exclude each other the command line's before a file's."""
+    """Return the flag that is given; the command line's flags override a file's. Raise UsageError for two."""
     chosen = [name for name in names if given.get(name)]
     ctx = click.get_current_context()
     chosen = [name for name in chosen if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE] or chosen
@@ -219,7 +219,7 @@ def _one_of(given: dict[str, Any], *names: str) -> str | None:
 
 
 def verify_options(given: dict[str, Any]) -> VerifyOptions:
-    """The library's options of a comparison from a command's parameters."""
+    """Make the library's options of a comparison from a command's parameters."""
     words = click.get_current_context().meta[WORDS] if given.get("save_failing_inputs") else ()
     reports = given.get("report_files", ())
     rest = {"only": _only(given), "reports": reports, "command": words, "limits": _pick(Limits, given)}
@@ -232,5 +232,5 @@ def _only(given: dict[str, Any]) -> Only | None:
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:
-    """The options of one kind: parameters are named as its fields."""
+    """Make the options of one kind from the parameters that have the names of its fields."""
     return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind) if field.name in given})

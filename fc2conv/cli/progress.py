@@ -1,4 +1,4 @@
-"""How far a batch has come, on stderr: a bar on a terminal, else a line now and then. Failures appear at once."""
+"""The progress of a batch, on stderr: a bar on a terminal, else a line now and then. Failures appear at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fc2conv.report.types import Outcome
 
 _LINES = 20
-"""How many lines a run writes that has no terminal, failures aside."""
+"""How many lines a run without a terminal writes, without those of failures."""
 
 _SHOWN = 3
 
@@ -77,7 +77,7 @@ class Progress:
         return f"{done} of {counted(self._total, 'model')}{speed}{left}: {self._outcomes()}"
 
     def _rate(self) -> float:
-        """Models a second, without those that an earlier run did."""
+        """Return the models per second, without those that an earlier run did."""
         return (self._counts.total() - self._same) / max(time.monotonic() - self._begin, 1e-9)
 
     def _outcomes(self) -> str:

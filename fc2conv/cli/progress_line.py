@@ -1,4 +1,4 @@
-"""What is being done, on a terminal's stderr, where a model takes longer than a second.
+"""The current stage of the work, on a terminal's stderr, where a model takes longer than a second.
 
 A timer signal draws the line and no thread does: a thread would keep the comparison out of a process of its own.
 """
@@ -51,7 +51,7 @@ class _Line:
 
 @contextlib.contextmanager
 def shown(model: str, given: dict[str, Any]) -> Iterator[Callable[[str], None] | None]:
-    """Around the work on a model: what to call with each thing that is done; None where nobody is to see it."""
+    """Show the work on a model: yield a function to call with each stage; None where nobody can see it."""
     if given["quiet"] or not _visible():
         yield None
         return
@@ -65,7 +65,7 @@ def shown(model: str, given: dict[str, Any]) -> Iterator[Callable[[str], None] |
 
 
 def _visible() -> bool:
-    """Whether stderr is a terminal that can take a line back, and this process may have a timer."""
+    """Return whether stderr is a terminal that can clear a line, and this process may have a timer."""
     if threading.current_thread() is not threading.main_thread():
         return False
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"

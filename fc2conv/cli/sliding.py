@@ -16,7 +16,7 @@ FLAG = "fully_convolutional"
 
 
 def score_map(value: str) -> tuple[str, str]:
-    """`name:logits`, split at the last colon, or `logits` for all outputs, as (name, form)."""
+    """Parse `name:logits`, split at the last colon, or `logits` for all outputs, as (name, form)."""
     name, _, form = value.rpartition(":")
     if form not in get_args(ScoreMap):
         raise click.BadParameter(f"'{value}' is not logits or probabilities, nor NAME:logits or NAME:probabilities")
@@ -74,7 +74,7 @@ NAMES = tuple(each.name for each in fields(SlidingOptions))
 
 
 def chosen(given: Mapping[str, Any]) -> SlidingOptions | None:
-    """The library's options of the mode; None without it. Raises UsageError for an option that needs the mode."""
+    """Make the library's options of the mode; None without the mode. Raise UsageError for an option that needs it."""
     used = {name: given[name] for name in NAMES if given.get(name)}
     if used.get("verify_crops") and given.get("no_verify"):
         raise click.UsageError("--verify-crops and --no-verify exclude each other")

@@ -1,4 +1,4 @@
-"""The options of the target: which one, and what its profile says put in other words by the caller."""
+"""The options of the target: its name, and what the caller sets instead of its profile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What the shell completes a target with: the names of those that are shipped, and files."""
+    """Return the completions of a target for the shell: the names of the shipped targets, and files."""
     from click.shell_completion import CompletionItem
 
     from fc2conv.targets.lookup import shipped
@@ -25,7 +25,7 @@ def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 
 def _found(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
-    """A target that there is; raises UsageError for any other, before a model is read."""
+    """Return a target that exists; raise UsageError for any other, before a model is read."""
     if value is not None and not ctx.resilient_parsing:
         from fc2conv.targets.lookup import find
 
@@ -34,7 +34,7 @@ def _found(ctx: click.Context, _: click.Parameter, value: str | None) -> str | N
 
 
 def _unknown(value: Any) -> str:
-    """Why a configuration file that was found may not name this target; "" where it may."""
+    """Return why a configuration file that was found may not name this target; "" where it may."""
     from fc2conv.targets.lookup import shipped
 
     return "" if value in shipped() else "names a target that fc2conv does not ship"

@@ -1,4 +1,4 @@
-"""The types of the options' values: what is written on the command line, as the library takes it."""
+"""The types of the options' values: text of the command line, converted to what the library takes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Whole(click.IntRange):
 
 
 class Number(click.FloatRange):
-    """A number in a range; NaN is in none."""
+    """A number in a range; NaN is in no range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
@@ -40,7 +40,7 @@ class Number(click.FloatRange):
 
 
 def named_numbers(number: str, form: str) -> Callable[[str], tuple[str, tuple[int, ...]]]:
-    """The type of `NAME:N,N,...`, split at the last colon: `number` is the pattern of one, `form` what to say."""
+    """Make the type of `NAME:N,N,...`, split at the last colon: `number` is a number's pattern, `form` the hint."""
 
     def convert(value: str) -> tuple[str, tuple[int, ...]]:
         name, _, numbers = value.rpartition(":")
@@ -52,7 +52,7 @@ def named_numbers(number: str, form: str) -> Callable[[str], tuple[str, tuple[in
 
 
 def providers(value: str) -> tuple[str, ...]:
-    """`A,B` as names."""
+    """Parse `A,B` as names."""
     found = tuple(name for name in value.split(",") if name)
     if not found:
         raise click.BadParameter(f"'{value}' names no provider")
@@ -60,7 +60,7 @@ def providers(value: str) -> tuple[str, ...]:
 
 
 def tolerance(value: str) -> float:
-    """A finite number >= 0."""
+    """Parse a finite number >= 0."""
     try:
         number = float(value)
     except ValueError:
@@ -71,7 +71,7 @@ def tolerance(value: str) -> float:
 
 
 def interval(example: str) -> Callable[[str], tuple[float, float]]:
-    """The type of `LOW,HIGH`, two finite numbers in this order."""
+    """Make the type of `LOW,HIGH`, two finite numbers in this order."""
 
     def convert(value: str) -> tuple[float, float]:
         try:
@@ -86,7 +86,7 @@ def interval(example: str) -> Callable[[str], tuple[float, float]]:
 
 
 def output_tolerance(value: str) -> tuple[str, float]:
-    """`name:tolerance`, split at the last colon."""
+    """Parse `name:tolerance`, split at the last colon."""
     name, _, number = value.rpartition(":")
     if not name:
         raise click.BadParameter(f"'{value}' is not NAME:X such as logits:1e-3")
@@ -94,7 +94,7 @@ def output_tolerance(value: str) -> tuple[str, float]:
 
 
 def by_name(twice: str) -> Callable[[click.Context, click.Parameter, Collection[tuple[str, Any]]], dict[str, Any]]:
-    """Takes pairs as a dict; `twice` is what is said of a name that has two values."""
+    """Make a callback that collects pairs in a dict; `twice` is the error for a name that has two values."""
 
     def collected(_: click.Context, param: click.Parameter, given: Collection[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(given)
@@ -106,7 +106,7 @@ def by_name(twice: str) -> Callable[[click.Context, click.Parameter, Collection[
 
 
 def files(_: click.Context, __: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
-    """What the shell completes an argument with: its own list of files."""
+    """Return the completions of an argument for the shell: its own list of files."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]

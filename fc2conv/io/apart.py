@@ -1,4 +1,4 @@
-"""What one work reads and writes: files that must not be the same, by name, behind links, or as hard links."""
+"""The files that one run reads and writes: which must not be the same file, by name, through links or by hard links."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fc2conv.io.files import Name, check_folder, checked_target, same_file
 from fc2conv.options import VerifyOptions, input_file
 
 Role: TypeAlias = tuple[str, Name]
-"""What a file is to the work, such as "the report", and its path."""
+"""What a file is to the work, for example "the report", and its path."""
 
 
 def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
-    """Raises OverlapError for a file to be written that is one of `others` as well, or is written twice."""
+    """Raise OverlapError for a file to be written that is one of `others` as well, or is written twice."""
     taken = list(others)
     for role, path in written:
         for what, other in taken:
@@ -30,10 +30,10 @@ def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
 def check_written(
     options: VerifyOptions, models: Iterable[Role], output: Iterable[Role] = (), also_read: Iterable[Role] = ()
 ) -> None:
-    """Raises, before the work, for a file to be written that cannot be, or that is another file of the work.
+    """Raise an error, before the work, for a file that cannot be written or that is another file of the work.
 
-    `models` are the files of the models, `output` those that are there for OUT and its data. OUT may be the model, but
-    nothing else that is read.
+    `models` are the files of the models, `output` the files that exist for OUT and its data. OUT may be the model, but
+    no other file that is read.
     """
     inputs = [("the inputs", input_file(each)[1]) for each in options.load_inputs]
     reads = [*also_read, *(("the library", each) for each in options.custom_op_libraries)]
@@ -51,10 +51,10 @@ def check_written(
 
 
 def reports(options: VerifyOptions) -> list[Role]:
-    """Returns the files to which reports are written."""
+    """Return the files to which reports are written."""
     return [("the report", each) for each in options.reports]
 
 
 def failing_inputs(options: VerifyOptions) -> list[Role]:
-    """Returns the file to which failing inputs are written, if any is."""
+    """Return the file to which failing inputs are written, as a list; an empty list if no file is."""
     return [("the file of failing inputs", options.failing_inputs)] if options.failing_inputs is not None else []

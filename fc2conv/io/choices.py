@@ -19,14 +19,14 @@ Declared = Mapping[str, Sequence[int | str] | None]
 
 
 def nearest(wanted: str, names: Collection[str]) -> str:
-    """The name that is most like the wanted one; of equals the first in order."""
+    """Return the name that is most like the wanted one; of equals the first in order."""
     from difflib import SequenceMatcher
 
     return max(sorted(names), key=lambda name: SequenceMatcher(None, wanted.lower(), name.lower()).ratio())
 
 
 def unmatched(options: Options, layers: Collection[str], others: Collection[str] = ()) -> Iterator[UsageError]:
-    """An error for each pattern that matches none of the layers, and nothing else that it may match."""
+    """Yield an error for each pattern that matches no layer and no other name that it may match."""
     for option, patterns in (("include", options.include), ("exclude", options.exclude)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in (*layers, *others)):
@@ -37,27 +37,27 @@ def unmatched(options: Options, layers: Collection[str], others: Collection[str]
 
 
 def check_patterns(options: Options, layers: Collection[str], convolutions: Collection[str]) -> None:
-    """Raises UsageError for the first pattern that matches no layer of a model, nor one that was converted before."""
+    """Raise UsageError for the first pattern that matches no layer of a model and no layer converted before."""
     if not options.for_many:
         for error in unmatched(options, layers, convolutions):
             raise error
 
 
 def of_inputs(given: Shapes, declared: Declared) -> dict[str, tuple[int, ...]]:
-    """Selects the shapes that a caller gives for inputs."""
+    """Select the shapes that a caller gives for inputs."""
     return {name: shape for name, shape in given.items() if name in declared}
 
 
 def of_open_inputs(given: Shapes, declared: Declared) -> dict[str, tuple[int, ...]]:
-    """Selects the shapes that a caller gives for inputs of which a size is open, or all are."""
+    """Select the shapes that a caller gives for inputs that have an open size or no shape."""
     opened = {name: shape is None or any(isinstance(size, str) for size in shape) for name, shape in declared.items()}
     return {name: shape for name, shape in given.items() if opened.get(name)}
 
 
 def check_shapes(given: Shapes, declared: Declared, inner: Collection[str] = ()) -> None:
-    """Raises UsageError for a shape that is given to no input, or contradicts what the model declares.
+    """Raise UsageError for a shape that is given to no input, or contradicts what the model declares.
 
-    A shape may be given to an `inner` value as well; whether it has one already is not known here.
+    A shape may be given to an `inner` value as well; whether it already has one is not known here.
     """
     for name, shape in given.items():
         if name in declared:
@@ -70,7 +70,7 @@ def check_shapes(given: Shapes, declared: Declared, inner: Collection[str] = ())
 
 
 def check_outputs(given: Collection[str], outputs: Sequence[str]) -> None:
-    """Raises UsageError for a tolerance that is given to no output, nor to what is made of one (`OUTPUT_mean`)."""
+    """Raise UsageError for a tolerance whose name is no output and no value made from one (`OUTPUT_mean`)."""
     for name in given:
         if name not in outputs and not any(name.startswith(f"{output}_") for output in outputs):
             there = f"the nearest is {nearest(name, outputs)!r}" if outputs else "the model has none"

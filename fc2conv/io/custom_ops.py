@@ -1,4 +1,4 @@
-"""Custom operators: the domains that a model imports for them, and the shapes that it alone says they give."""
+"""Custom operators: the domains that a model imports for them, and their output shapes, which only the model states."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ ROUNDING = FAKE_QUANTIZERS | SCALED | BLOCKED
 
 
 def is_custom(node: NodeProto) -> bool:
-    """Decide whether onnx knows no operator of this name; tools invent some in ONNX's own domain as well."""
+    """Return whether onnx knows no operator of this name; tools invent some in ONNX's own domain as well."""
     return not defs.has(node.op_type, _name(node.domain))
 
 
 def settle_imports(model: ModelProto) -> None:
     """Change a model so that it imports each domain once, and all domains of its nodes but ONNX's own.
 
-    Of two versions onnx and onnxruntime follow the last. A domain that is not imported has its newest version there,
-    and that of custom operators the version 1.
+    Of two versions onnx and onnxruntime follow the last. A domain that is not imported gets its newest version there; a
+    domain of custom operators gets version 1.
     """
     last = {_name(entry.domain): entry.version for entry in model.opset_import}
     known, lacking = {"", *last}, dict[str, int]()
@@ -68,14 +68,14 @@ def settle_imports(model: ModelProto) -> None:
 
 
 def _is_text(name: object) -> bool:
-    """Whether a name is UTF-8, for which protobuf else gives bytes; a model with others is refused later."""
+    """Return whether a name is UTF-8; for others protobuf gives bytes, and the model is refused later."""
     return isinstance(name, str)
 
 
 def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:
-    """List the shapes that a model states of what custom operators give, by the names of these values.
+    """Return the shapes that a model states for the outputs of custom operators, by the names of these values.
 
-    Where an input has an open size, a shape without one may be that of a single run, and is left out.
+    Where an input has an open size, a shape without an open size may be that of a single run, and is left out.
     """
     graphs = list(_graphs(model.graph))
     made = {name for graph in graphs for node in graph.node if is_custom(node) for name in node.output if name}
@@ -90,9 +90,9 @@ def stated_shapes(model: ModelProto) -> dict[str, ValueInfoProto]:
 
 
 def state_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
-    """Return a copy that states shapes of values that nodes make; a size below 1 is open.
+    """Return a copy of a model that states shapes for values that nodes make; a size below 1 is open.
 
-    A value that is in no graph is one of a function, and the main graph's once that is inlined.
+    A value that is in no graph belongs to a function, and to the main graph once the function is inlined.
     """
     copy = ModelProto()
     copy.CopyFrom(model)

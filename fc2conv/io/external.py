@@ -29,10 +29,10 @@ class ExternalFolder:
         self._where = shown(model if model is not None else "the model")
 
     def span(self, tensor: TensorProto) -> Span:
-        """Returns the bytes that hold the values of an external tensor.
+        """Return the bytes that hold the values of an external tensor.
 
-        Raises InputError for a location that is absolute, leaves the folder, is missing, no regular file, a symbolic
-        or a hard link, and for a range that is malformed or not within the file.
+        Raise InputError for a location that is absolute, leaves the folder, is missing, no regular file, a symbolic or
+        a hard link, and for a range that is malformed or not within the file.
         """
         entries = self._entries(tensor)
         path = self._path(entries.get("location", ""), tensor)
@@ -83,7 +83,7 @@ class ExternalFolder:
         return path
 
     def _checked_size(self, path: Path, prefix: str, tensor: TensorProto) -> int:
-        """Returns the size of a data file in bytes after every check of its folders and of itself."""
+        """Check a data file and its folders, and return its size in bytes."""
         depth = len(path.relative_to(self._folder).parts)
         try:
             for step in reversed([path, *path.parents[: depth - 1]]):
@@ -114,6 +114,6 @@ class ExternalFolder:
 
 
 def _pointer_remedy(path: Path) -> str:
-    """Returns what to do if a data file is a Git LFS pointer, else nothing."""
+    """Return what to do if a data file is a Git LFS pointer, else ""."""
     with path.open("rb") as file:
         return "it is a Git LFS pointer: run `git lfs pull`" if file.read(23) == b"version https://git-lfs" else ""

@@ -1,4 +1,4 @@
-"""Files by name: nothing but a regular file is read, and what is written appears as a whole, and over nothing else."""
+"""Files by name: only regular files are read. What is written appears as a whole, and replaces nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REMEDIES = {
 
 
 def opened(path: Name) -> io.BufferedReader:
-    """Opens a regular file for reading; raises OSError for all else, which may have no end or never open."""
+    """Open a regular file for reading; raise OSError for anything else, which may have no end or never open."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except ValueError:  # it holds a NUL
@@ -46,7 +46,7 @@ def opened(path: Name) -> io.BufferedReader:
 
 @dataclass(frozen=True)
 class Target:
-    """A file that may be written: its path behind all links, and the mode of what is there (-1: nothing is)."""
+    """A file that may be written: its path with links resolved, and its mode (-1: the file does not exist yet)."""
 
     path: Path
     mode: int
@@ -57,9 +57,9 @@ class Target:
 
 
 def checked_target(path: Name) -> Target:
-    """Returns the file to write for `path`; a symbolic link stands for what it points to.
+    """Return the file to write for `path`, with symbolic links followed.
 
-    Raises OutputError if it could not be replaced by a rename: no such folder, no regular file, not writable.
+    Raise OutputError if a rename could not replace it: its folder is missing, it is no regular file, or not writable.
     """
     name = shown(path)
     with as_output_error(path):
@@ -86,7 +86,7 @@ def checked_target(path: Name) -> Target:
 
 
 def resolved(path: Name) -> Path:
-    """Returns a path behind all links; as it is where its working folder is gone, or where it holds a NUL."""
+    """Return a path with all links resolved, or unchanged if its working folder is gone or it holds a NUL."""
     try:
         return Path(os.path.realpath(path))
     except (FileNotFoundError, ValueError):
@@ -94,7 +94,7 @@ def resolved(path: Name) -> Path:
 
 
 def check_folder(path: Name) -> None:
-    """Raises OutputError unless a folder is there and may be written, or can be made."""
+    """Raise OutputError unless a folder exists and may be written, or can be made."""
     with as_output_error(path):
         here = Path(os.path.realpath(path))
         while not os.path.lexists(here):
@@ -106,12 +106,12 @@ def check_folder(path: Name) -> None:
 
 
 def _allowed(path: Path, mode: int) -> bool:
-    """Whether this process may; by its effective user where the system can tell."""
+    """Return whether this process has access to a path; by its effective user where the system can tell."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def same_file(one: Name, other: Name) -> bool:
-    """Returns whether two paths name one file: behind links by name, or as hard links."""
+    """Return whether two paths name one file: by name after links are resolved, or as hard links."""
     try:
         names = {os.path.normcase(os.path.realpath(each)) for each in (one, other)}
         return len(names) == 1 or os.path.samefile(one, other)  # noqa: PTH121
@@ -121,9 +121,9 @@ def same_file(one: Name, other: Name) -> bool:
 
 @contextmanager
 def written(path: Name) -> Iterator[IO[bytes]]:
-    """Gives a stream; at the end of the body its bytes are at `path`, as a whole. An error there leaves nothing.
+    """Open a stream whose bytes are put at `path`, as a whole, at the end of the body. An error there leaves nothing.
 
-    Raises OutputError where the system refuses; what was there is intact then.
+    Raise OutputError where the system refuses; a file that was at `path` is intact then.
     """
     target = checked_target(path)
     with as_output_error(path), building(target.folder) as workspace:
@@ -140,7 +140,7 @@ def written(path: Name) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def as_output_error(path: Name) -> Iterator[None]:
-    """Turns what the system says about a write into an OutputError that names the output."""
+    """Convert what the system says about a write into an OutputError that names the output."""
     try:
         yield
     except OSError as error:

@@ -23,9 +23,9 @@ _UNREACHABLE = "onnxruntime opens so large a model only by a name in UTF-8, and 
 
 
 def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
-    """Returns a copy of a skeleton with every payload in it as raw_data.
+    """Return a copy of a skeleton with every payload in it as raw_data.
 
-    Raises OutputError for more bytes than protobuf takes in one message, KeyError for a token without a payload, and
+    Raise OutputError for more bytes than protobuf takes in one message, KeyError for a token without a payload, and
     OSError if a file cannot be read.
     """
     keys = [key for tensor, _ in tensors(model) if (key := payload_key(tensor)) is not None]
@@ -42,13 +42,13 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
 
 
 def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
-    """Returns a copy of a skeleton that onnxruntime can run, and the folder of its external data.
+    """Return a copy of a skeleton that onnxruntime can run, and the folder of its external data.
 
     A size that is declared as 0 or less is open in it.
 
-    onnxruntime maps the weights itself: set `session.model_external_initializers_file_folder_path` to the folder.
-    What is no range of a file that it finds there, and what is sparse, becomes raw_data. Raises InputError where that
-    is more than protobuf takes in one message, and OSError if a file cannot be read.
+    onnxruntime maps the weights itself: set `session.model_external_initializers_file_folder_path` to the folder. A
+    payload that is no range of a file that it finds there becomes raw_data, and so does a sparse one. Raise InputError
+    where that is more than protobuf takes in one message, and OSError if a file cannot be read.
     """
     model = _opened(file.model)
     mapped, inline_nbytes = False, 0
@@ -71,7 +71,7 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
 
 
 def declared_shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]:
-    """The shapes of the inputs that a caller must give: numbers, symbols or `?`; None where the model has none."""
+    """Return the shapes of the inputs that a caller must give: numbers, symbols or `?`; None for no shape."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return {value.name: _declared(value.type.tensor_type) for value in model.graph.input if value.name not in weights}
 
@@ -83,14 +83,14 @@ def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
 
 
 def _location(payload: Payload, folder: Path | None) -> str | None:
-    """Returns the path of a span's file relative to the folder, or None if it is not in it or is not found there."""
+    """Return the path of a span's file relative to the folder, or None if it is not in it or is not found there."""
     if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):
         return None
     return os.fspath(payload.path.relative_to(folder)) if _found(payload.path) else None
 
 
 def _found(path: Path) -> bool:
-    """Whether onnxruntime finds a file by its path, which it takes in UTF-8; on Linux it asks /proc what it opened."""
+    """Return whether onnxruntime finds a file by its path: it takes UTF-8, and asks /proc on Linux what it opened."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -99,10 +99,10 @@ def _found(path: Path) -> bool:
 
 
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns a copy of a skeleton for onnx.checker and onnx.shape_inference, which then look for no file.
+    """Return a copy of a skeleton for onnx.checker and onnx.shape_inference that makes them look for no file.
 
-    Names, shapes and types are those of the skeleton, with sizes of 0 or less open; the values of its large tensors are
-    nowhere, and sparse tensors have no elements, for the checker would read their indices.
+    Names, shapes and types are those of the skeleton, with sizes of 0 or less open. Its large tensors have no values,
+    and its sparse tensors have no elements, for the checker would read their indices.
     """
     copy = _opened(model)
     for tensor, sparse in tensors(copy):

@@ -1,4 +1,4 @@
-"""What is often given in place of a model: other formats, URLs, misspelt names."""
+"""What is often given instead of a model: other formats, URLs, misspelt names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FORMATS = (
 
 
 def refuse_other_formats(head: bytes, name: str) -> None:
-    """Raises InputError for what is often mistaken for a model; `head` is how the file begins."""
+    """Raise InputError for a file that is often mistaken for a model; `head` is how the file begins."""
     if head.startswith(b"PK\x03\x04") and b"/data.pkl" in head:
         raise InputError(f"{name} is a ZIP archive of PyTorch", _PYTORCH)
     for offset, magic, what, remedy in _FORMATS:
@@ -47,13 +47,13 @@ def refuse_other_formats(head: bytes, name: str) -> None:
 
 
 def url(path: Path) -> str | None:
-    """Give the URL that a path was meant to be; None for any other path."""
+    """Return the URL that a path was meant to be; None for any other path."""
     found = re.match(r"([a-z][a-z0-9+.-]+):/+(.*)", str(path))
     return one_line(f"{found[1]}://{found[2]}") if found else None
 
 
 def missing(path: Path, name: str) -> InputError:
-    """Say that there is no such file, and what helps: the nearest name in its folder, or what reads URLs."""
+    """Return the error for a file that does not exist, with the nearest name in its folder or the command for URLs."""
     address = url(path)
     if address is not None:
         return InputError(f"{address} is a URL", "fetch the model first, or use `fc2conv batch URL FOLDER`")

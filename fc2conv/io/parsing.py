@@ -1,7 +1,7 @@
 """JSON, TOML and YAML that others wrote, as plain values whose nesting has a bound.
 
-The parsers call themselves for each level, and so does much that walks their values. Text that is nested more deeply
-than anything fc2conv reads is refused before either happens.
+The parsers call themselves for each level, and so does much code that walks their values. Text that is nested more
+deeply than anything fc2conv reads is refused before either happens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOML_TEXT = (
     r'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?'
     r"|'[^'\n]*'?|#[^\n]*"
 )
-"""Strings and comments of TOML, in which a dot joins nothing; one without an end goes as far as it can."""
+"""Strings and comments of TOML, in which a dot joins no keys; one without an end goes as far as it can."""
 
 
 class NestingError(ValueError):
@@ -32,23 +32,23 @@ class NestingError(ValueError):
 
 
 def of_json(text: str | bytes) -> Any:
-    """The value of a text in JSON; raises ValueError. Strings may hold lone surrogates."""
+    """Parse a text in JSON and return its value; raise ValueError. Strings may hold lone surrogates."""
     return _bounded(lambda: json.loads(text, parse_constant=_refuse_constant))
 
 
 def of_toml(text: str) -> dict[str, Any]:
-    """The table of a text in TOML; raises ValueError."""
+    """Parse a text in TOML and return its table; raise ValueError."""
     import tomllib
 
     for key in re.split("[,=\n]", re.sub(_TOML_TEXT, "", text, flags=re.DOTALL)):
-        if key.count(".") > DEPTH:  # memory for the square of the dots
+        if key.count(".") > DEPTH:  # tomllib takes memory for the square of the dots
             raise NestingError
     table: dict[str, Any] = _bounded(lambda: tomllib.loads(text))
     return table
 
 
 def of_yaml(text: bytes) -> Any:
-    """Parse a text in YAML, by the tags of plain data; raises ValueError. Lists may be shared."""
+    """Parse a text in YAML, by the tags of plain data; raise ValueError. Lists may be shared."""
     import msgspec
 
     if find_spec("yaml") is None:

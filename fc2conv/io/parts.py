@@ -1,4 +1,4 @@
-"""The files of models by their names, whether they can be used or not, apart from all else that is written."""
+"""The names of models' files, usable or not, which must be apart from everything else that is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fc2conv.options import VerifyOptions
 
 
 def parts_of(path: Name, what: str = "the model") -> list[Role]:
-    """Returns a model file and each data file that it names, there or not; `what` is the model to the work."""
+    """Return a model file and each data file that it names, existing or not; `what` is the model's role in the work."""
     try:
         locations = external_locations(Path(path))
     except InputError:
@@ -28,9 +28,9 @@ def parts_of(path: Name, what: str = "the model") -> list[Role]:
 def check_files(
     options: VerifyOptions, models: Sequence[Name | bytes | ModelProto], output: Name | None = None
 ) -> None:
-    """Raises, before the work, for a file to be written that cannot be, or is one that a model names.
+    """Raise an error, before the work, for a file that cannot be written, or that a model names.
 
-    Models are looked into only where something besides OUT may be written. Raises as `check_written` does.
+    Read the models only where something besides OUT may be written. Raise the errors of `check_written`.
     """
     paths = [each for each in models if not isinstance(each, ModelProto | bytes)]
     if not options.reports and options.failing_inputs is None:
@@ -41,6 +41,6 @@ def check_files(
 
 
 def check_data_files(options: VerifyOptions, staged: Staged) -> None:
-    """Raises OverlapError where something is to be written over a data file that is published with a model."""
+    """Raise OverlapError where something is to be written over a data file that is published with a model."""
     ours = [("a data file of the output", path) for path in staged.data_files]
     check_apart([*reports(options), *failing_inputs(options)], ours)

@@ -21,7 +21,7 @@ BLOCK = 1 << 20
 """Bytes that pass through Python at a time."""
 
 COPY_BLOCK = 1 << 23
-"""Bytes that the kernel copies in one call; between two calls Ctrl-C is seen, and the disk is set to work."""
+"""Bytes that the kernel copies in one call; between two calls Ctrl-C takes effect, and writes to the disk start."""
 
 _UNSUPPORTED = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EBADF,
                 errno.ETXTBSY, errno.EOVERFLOW}  # fmt: skip
@@ -34,11 +34,11 @@ if _sync_file_range is not None:
 
 
 _maps: WeakValueDictionary[tuple[Path, tuple[int, ...]], mmap.mmap] = WeakValueDictionary()
-"""The maps of files, by path and stamp, that some array still reads."""
+"""The maps of files that some array still reads, by path and stamp."""
 
 
 def stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Returns what tells one state of a file from another: device, inode, bytes, and nanoseconds of its last change."""
+    """Return what tells one state of a file from another: device, inode, bytes, and nanoseconds of its last change."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -50,7 +50,7 @@ class Payload(Protocol):
         """The size in bytes."""
 
     def blocks(self) -> Iterator[bytes | memoryview]:
-        """Yields the bytes in order, in blocks of bounded size."""
+        """Yield the bytes in order, in blocks of bounded size."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Span:
         return self.length
 
     def blocks(self) -> Iterator[bytes | memoryview]:
-        """Yields the bytes in order; raises OSError if the file cannot be read or became shorter."""
+        """Yield the bytes in order; raise OSError if the file cannot be read or became shorter."""
         with self.path.open("rb", buffering=0) as file:
             done = 0
             file.seek(self.offset)
@@ -78,7 +78,7 @@ class Span:
                 done += len(block)
 
     def mapped(self) -> memoryview:
-        """The bytes where they are in the file; one map, which holds a file descriptor, serves all of a file."""
+        """Map the bytes where they are in the file. One map, which holds a file descriptor, serves all of a file."""
         with self.path.open("rb", buffering=0) as file:
             key = self.path, stamp(os.fstat(file.fileno()))
             found = _maps.get(key)
@@ -96,7 +96,7 @@ class Buffer:
         return len(self.data)
 
     def blocks(self) -> Iterator[bytes | memoryview]:
-        """Yields slices of the bytes, without a copy."""
+        """Yield slices of the bytes, without a copy."""
         view = memoryview(self.data)
         for start in range(0, len(view), BLOCK):
             yield view[start : start + BLOCK]
@@ -114,7 +114,7 @@ class WriteBehind:
         self._thread: Thread | None = None
 
     def wrote(self, nbytes: int) -> None:
-        """Take note of bytes that were appended to the file."""
+        """Count bytes that were appended to the file, and start to write them to the disk when they are enough."""
         self._gathered += nbytes
         if self._gathered < COPY_BLOCK or _sync_file_range is None:
             return
@@ -129,7 +129,7 @@ class WriteBehind:
         self._begun, self._gathered = self._begun + self._gathered, 0
 
     def join(self) -> None:
-        """Wait until the last start is done, after which the file may be closed."""
+        """Wait until the last started write is done. After that the file may be closed."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -162,7 +162,7 @@ class Sink:
                 source.close()
 
     def add(self, part: memoryview | Payload) -> None:
-        """Appends bytes or a payload; raises OSError if the disk is full, or a source cannot be read."""
+        """Append bytes or a payload; raise OSError if the disk is full, or a source cannot be read."""
         self.nbytes += part.nbytes
         if isinstance(part, memoryview):
             self._bytes(part)
@@ -211,7 +211,7 @@ class Sink:
             done += count
 
     def _by_kernel(self, source: int, span: Span) -> int:
-        """Have the kernel copy what it can of a span, and return how many bytes it did.
+        """Have the kernel copy what it can of a span, and return how many bytes it copied.
 
         It clones what a file system can clone. Where the span is not aligned to pages as in its source, the kernel
         takes longer than a copy through memory that stays in the processor's cache.

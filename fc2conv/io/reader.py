@@ -47,9 +47,9 @@ _RAW, _NAME, _EXTERNAL, _LOCATION = 9, 8, 13, 14
 class ModelFile:
     """A model whose large weights are not in memory.
 
-    `model` is the skeleton, `payloads` has what its tokens stand for, `external` is whether any weight was in
-    external data, `nbytes` is the size in bytes of the model file plus its data files, and `folder` is where the
-    model's external data is looked for. `stamps` identifies each file as it was when it was read.
+    `model` is the skeleton, `payloads` has the payload of each token, `external` is whether any weight was in external
+    data, `nbytes` is the size in bytes of the model file plus its data files, and `folder` is where the model's
+    external data is looked for. `stamps` identifies the state in which each file was read.
     """
 
     path: Path | None
@@ -61,9 +61,9 @@ class ModelFile:
     stamps: Mapping[Path, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def array(self, tensor: TensorProto) -> np.ndarray:
-        """Returns the read-only values of a tensor of the skeleton; a span of a file is mapped and not read.
+        """Return the read-only values of a tensor of the skeleton; a span of a file is mapped and not read.
 
-        Raises InputError if the values cannot be read, and KeyError for a token of another skeleton.
+        Raise InputError if the values cannot be read, and KeyError for a token of another skeleton.
         """
         key = payload_key(tensor)
         try:
@@ -75,7 +75,7 @@ class ModelFile:
         return values
 
     def check_unchanged(self) -> None:
-        """Raises InputError if a file of the model is not the one that was read."""
+        """Raise InputError if a file of the model is not the one that was read."""
         for path, seen in self.stamps.items():
             try:
                 now = stamp(path.stat())
@@ -106,9 +106,9 @@ def _mapped(tensor: TensorProto, payload: Payload) -> np.ndarray:
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
-    """Returns the model in a file, its weights left where they are.
+    """Read the model in a file, and leave its weights where they are.
 
-    Raises InputError for whatever is not a whole, regular, readable ONNX file, and for a tensor whose data is refused.
+    Raise InputError for anything but a whole, regular, readable ONNX file, and for a tensor whose data is refused.
     """
     path = Path(path)
     model, payloads, nonce, status = _skeleton(path)
@@ -120,9 +120,9 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def external_locations(path: Path) -> list[str]:
-    """Returns the location of each data file that a model file names, once and unchecked.
+    """Return the location of each data file that a model file names, once and unchecked.
 
-    Raises InputError as `read_model` does; the data files need not be there.
+    Raise InputError as `read_model` does; the data files need not exist.
     """
     model, _, nonce, _ = _skeleton(path)
     named = (each for tensor, _ in tensors(model) for each in tensor.external_data if each.key == "location")
@@ -130,7 +130,7 @@ def external_locations(path: Path) -> list[str]:
 
 
 def _skeleton(path: Path) -> tuple[onnx.ModelProto, dict[str, Payload], str, os.stat_result]:
-    """Returns the fresh skeleton of a model file, its payloads, the nonce in their tokens, and the file's status."""
+    """Return the fresh skeleton of a model file, its payloads, the nonce in their tokens, and the file's status."""
     descriptor, status = _opened(path)
     try:
         serialized, payloads, nonce = _collapsed(path, descriptor, status.st_size)
@@ -140,7 +140,7 @@ def _skeleton(path: Path) -> tuple[onnx.ModelProto, dict[str, Payload], str, os.
 
 
 def _opened(path: Path) -> tuple[int, os.stat_result]:
-    """Returns a descriptor of a regular, non-empty file and its status; raises InputError."""
+    """Open a regular, non-empty file and return its descriptor and its status; raise InputError."""
     name = shown(path)
     try:
         mode = path.stat().st_mode
@@ -163,7 +163,7 @@ def _opened(path: Path) -> tuple[int, os.stat_result]:
 
 
 def _collapsed(path: Path, descriptor: int, size: int) -> tuple[bytes, dict[str, Payload], str]:
-    """Returns the serialized skeleton of an open file of `size` bytes, its payloads, and the nonce in their tokens."""
+    """Return the serialized skeleton of an open file of `size` bytes, its payloads, and the nonce in their tokens."""
     try:
         buffer = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
@@ -177,11 +177,11 @@ def _collapsed(path: Path, descriptor: int, size: int) -> tuple[bytes, dict[str,
 def collapse(
     view: memoryview, payload: Callable[[int, int], Payload], name: str, forget: Callable[[], None]
 ) -> tuple[bytes, dict[str, Payload], str]:
-    """Returns the serialized model in `view` with a token in place of each large raw_data, the payloads, and the nonce.
+    """Return the serialized model in `view` with a token for each large raw_data, the payloads, and the nonce.
 
     `payload(begin, end)` makes the payload of these bytes, and `forget()` is called now and then to release pages. The
-    nonce in the tokens tells them from locations that the file itself contains. Raises InputError if the bytes are
-    not a model.
+    nonce in the tokens tells them from locations that the file itself contains. Raise InputError if the bytes are not a
+    model.
     """
     nonce = os.urandom(16).hex()
     payloads: dict[str, Payload] = {}
@@ -216,7 +216,7 @@ def collapse(
 
 
 def _refuse_second_payload(view: memoryview, found: list[wire.Field], raws: int) -> bool:
-    """Raises WireError if a tensor with raw_data has other data as well; returns whether it states its location."""
+    """Raise WireError if a tensor with raw_data has other data as well; return whether it states its location."""
     name = next((bytes(view[each.begin : each.end]) for each in found if each.number == _NAME), b"")
     located = [wire.varint(view, each.begin, each.end)[0] for each in found if each.number == _LOCATION]
     typed = any(each.number in _TYPED_FIELDS and each.end > each.begin for each in found)
@@ -226,7 +226,7 @@ def _refuse_second_payload(view: memoryview, found: list[wire.Field], raws: int)
 
 
 def parsed(serialized: bytes, name: str) -> onnx.ModelProto:
-    """Returns the ModelProto in `serialized`; raises InputError if it is no model, or has no graph."""
+    """Parse `serialized` as a ModelProto; raise InputError if it is no model, or has no graph."""
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(serialized)
     except DecodeError:
@@ -244,9 +244,9 @@ def settle(
     folder: ExternalFolder | None = None,
     path: Path | None = None,
 ) -> tuple[dict[str, Payload], bool]:
-    """Checks every tensor of a fresh skeleton and numbers its tokens; returns the payloads by their final keys.
+    """Check every tensor of a fresh skeleton and number its tokens; return the payloads by their final keys.
 
-    The second result is whether the model has external data. Raises InputError for a tensor that is refused.
+    The second result is whether the model has external data. Raise InputError for a tensor that is refused.
     """
     settled: dict[str, Payload] = {}
     external = False
@@ -271,9 +271,9 @@ def settle(
 
 
 def model_file_from_proto(model: onnx.ModelProto | bytes) -> ModelFile:
-    """Returns a model in memory as a skeleton with buffers; `model`, a ModelProto or a file's bytes, is not changed.
+    """Return a model in memory, a ModelProto or a file's bytes, as a skeleton with buffers; change no part of `model`.
 
-    Raises InputError as `read_model` does.
+    Raise InputError as `read_model` does.
     """
     serialized, payloads, nonce = _collapsed_proto(model)
     skeleton = parsed(serialized, "the model")
@@ -283,7 +283,7 @@ def model_file_from_proto(model: onnx.ModelProto | bytes) -> ModelFile:
 
 
 def too_large() -> InputError:
-    """What is said of a model in memory that protobuf cannot write."""
+    """Return the error for a model in memory that protobuf cannot write."""
     what = f"the model in memory is larger than the {MAX_INLINE} bytes that protobuf takes"
     return InputError(what, "save it with external data, and give the path of the file")
 

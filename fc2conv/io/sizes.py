@@ -10,19 +10,19 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 
 def declared_size(dim: TensorShapeProto.Dimension) -> int | None:
-    """Returns the number that a dimension is declared to be, or None for an open one."""
+    """Return the number that a dimension is declared to be, or None for an open one."""
     return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
 
 
 def open_sizes(model: ModelProto) -> None:
-    """Changes a model so that every size below 1 in a declaration is open; what tensors hold keeps its sizes."""
+    """Change a model so that every size below 1 in a declaration is open; sizes of tensors stay."""
     for body in (model.graph, *model.functions):
         for kind in _types(body):
             open_type(kind)
 
 
 def explicit(node: NodeProto) -> NodeProto:
-    """Returns a node that says what it is by default where onnx's inference has another default: a one-sided STFT."""
+    """Return a node with its default written out where onnx's inference has another default: a one-sided STFT."""
     if node.op_type != "STFT" or any(each.name == "onesided" for each in node.attribute):
         return node
     copy = NodeProto()
@@ -36,15 +36,16 @@ POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
 def given_attributes(node: NodeProto) -> dict[str, Any]:
-    """Returns a node's attributes by name; an empty list is as none."""
+    """Return a node's attributes by name, without empty lists."""
     found = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     return {name: value for name, value in found.items() if value != []}
 
 
 def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
-    """Returns a pool with ceil_mode as one with pads for as many windows, where onnx counts one too many.
+    """Return a pool with ceil_mode as one without it whose pads give as many windows, where onnx counts one too many.
 
-    That one begins in the padding behind the map, of these `sizes`. Newer definitions and the runtimes leave it out.
+    That window begins in the padding after the map, whose sizes are `sizes`. Newer definitions and the runtimes leave
+    it out.
     """
     given = given_attributes(node) if node.op_type in POOLS else {}
     kernel, rank = given.get("kernel_shape", ()), len(given.get("kernel_shape", ()))
@@ -71,10 +72,10 @@ def rounded_down(node: NodeProto, sizes: Sequence[int | None]) -> NodeProto:
 
 
 def scaled_up(node: NodeProto, sizes: Sequence[int | None], scales: np.ndarray) -> np.ndarray:
-    """Returns scales of a Resize by which onnx finds the sizes that runtimes compute of these `scales` in float32.
+    """Return scales of a Resize from which onnx infers the sizes that runtimes compute from `scales` in float32.
 
-    So 10 cells are 13 at a scale of 1.3, which is a little less as a number of double precision. Scales that are
-    no list, or of axes that are none, stay as they are.
+    For example, 10 cells become 13 at a scale of 1.3, which is a little less than 1.3 in double precision. Scales that
+    are no list, or whose axes do not exist, stay as they are.
     """
     axes = next((each.ints for each in node.attribute if each.name == "axes"), range(len(sizes)))
     if scales.ndim != 1 or not all(-len(sizes) <= axis < len(sizes) for axis in axes):
@@ -89,7 +90,7 @@ def scaled_up(node: NodeProto, sizes: Sequence[int | None], scales: np.ndarray) 
 
 
 def open_type(kind: TypeProto) -> None:
-    """Changes the type of a value so that every size below 1 is open."""
+    """Change the type of a value so that every size below 1 is open."""
     which = kind.WhichOneof("value")
     if which in ("tensor_type", "sparse_tensor_type"):
         for dim in getattr(kind, which).shape.dim:
@@ -102,7 +103,7 @@ def open_type(kind: TypeProto) -> None:
 
 
 def _types(body: GraphProto | FunctionProto) -> Iterator[TypeProto]:
-    """Every type that a graph or a function declares, and the graphs in its nodes."""
+    """Yield every type that a graph or a function declares, and those of the graphs in its nodes."""
     ends = (*body.input, *body.output) if isinstance(body, GraphProto) else ()
     yield from (value.type for value in (*ends, *body.value_info))
     for attribute in (each for node in body.node if node.attribute for each in node.attribute):

@@ -43,7 +43,7 @@ Model: TypeAlias = Source | bytearray | memoryview | Readable | Program | IrMode
 
 
 def source_of(model: Model) -> Source:
-    """Turn what a caller gives into a path, bytes or a ModelProto; raises TypeError for anything else."""
+    """Convert what a caller gives into a path, bytes or a ModelProto; raise TypeError for anything else."""
     if isinstance(model, str | os.PathLike | bytes):
         return model
     if isinstance(model, bytearray | memoryview):

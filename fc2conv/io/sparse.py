@@ -1,4 +1,4 @@
-"""Sparse tensors as the dense ones that they stand for."""
+"""Sparse tensors as the dense tensors that they describe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 1 << 28
 
 
 def dense(file: ModelFile, sparse: onnx.SparseTensorProto) -> np.ndarray | None:
-    """The elements of a sparse tensor of a skeleton; None where it is large, or its indices fit no shape."""
+    """Return the elements of a sparse tensor of a skeleton; None where it is large, or its indices fit no shape."""
     shape, values, indices = tuple(sparse.dims), file.array(sparse.values), file.array(sparse.indices)
     if prod(shape) > _MOST or min(shape, default=0) <= 0 or indices.dtype != np.int64 or values.ndim != 1:
         return None

@@ -15,14 +15,14 @@ from fc2conv.io.files import Target, as_output_error
 from fc2conv.io.workspace import Workspace, one_at_a_time
 
 _SAMPLES, _SAMPLE = 128, 4096
-"""About how many samples name a file, and the bytes of one; part of what a name means, so they never change."""
+"""About how many samples name a file, and the bytes of a sample; names depend on them, so they never change."""
 
 _READ = 1 << 20
 
 
 @dataclass(frozen=True)
 class Move:
-    """A rename that is due when the model is published; `source` is None where the final file is there already."""
+    """A rename that is due when the model is published; `source` is None where the final file exists already."""
 
     source: Path | None
     final: Path
@@ -52,14 +52,14 @@ class Staged:
         self.discard()
 
     def discard(self) -> None:
-        """Removes what was written and not published."""
+        """Remove what was written and not published."""
         if self._workspace is not None:
             self._workspace.remove()
 
     def publish(self) -> None:
-        """Makes the model appear at its place in one step; what was there stays intact until then.
+        """Rename the model to its place in one step; a file that was there stays intact until then.
 
-        Raises OutputError if the system refuses; nothing has changed then.
+        Raise OutputError if the system refuses; nothing has changed then.
         """
         if self._workspace is None:
             return
@@ -86,7 +86,7 @@ class Staged:
                 system.sync(self._target.folder)
 
     def _place(self, move: Move, placed: list[Path]) -> None:
-        """Renames a data file to its final name, unless another process was faster."""
+        """Rename a data file to its final name, unless another process was faster."""
         assert move.source is not None
         for folder in reversed(move.final.parents):
             if not folder.exists():
@@ -108,14 +108,14 @@ def _take_back(path: Path) -> None:
 
 
 def refuse_different(new: Path, existing: Path) -> None:
-    """Raises OutputError unless the file at a place is a regular file with the content to be put there."""
+    """Raise OutputError unless the file at a place is a regular file with the content to be put there."""
     if not same_content(new, existing):
         what = f"{shown(existing)} exists, and is not the data file that the model needs there"
         raise OutputError(what, "write the model to another folder")
 
 
 def same_content(one: Path, other: Path) -> bool:
-    """Returns whether two paths are regular files, no links, of the same bytes."""
+    """Return whether two paths are regular files, no links, of the same bytes."""
     if other.is_symlink() or not other.is_file() or one.stat().st_size != other.stat().st_size:
         return False
     return one.samefile(other) or _equal(one, other)
@@ -130,10 +130,10 @@ def _equal(one: Path, other: Path) -> bool:
 
 
 def content_names(path: Path) -> Iterator[str]:
-    """Yields names of a file's content in hex digits: of samples, then of all of it, where others have the first.
+    """Yield names of a file's content in hex digits: of samples, then of all of it, where others have the first.
 
-    So a file that was cloned, or is larger than the memory, is not read once more. One of up to 512 KiB is all samples.
-    Raises OSError if it cannot be read.
+    So a file that was cloned, or is larger than the memory, is not read once more. A file of up to 512 KiB is all
+    samples. Raise OSError if it cannot be read.
     """
     import hashlib
 

@@ -18,10 +18,10 @@ MAX_INLINE = (1 << 31) - 1
 """Bytes of the largest message that protobuf reads and writes; a larger model keeps its weights in external data."""
 
 TOKEN = "fc2conv:"
-"""What the location of a tensor begins with whose payload is known by key; the reader lets no file say this."""
+"""The start of the location of a tensor whose payload is known by key; the reader lets no file say this."""
 
 EXPLICIT = ":default"
-"""Ends the key of a tensor that said data_location = DEFAULT in so many words, as onnx.load leaves them."""
+"""The end of the key of a tensor that states data_location = DEFAULT, as onnx.load leaves them."""
 
 MAX_ELEMENTS = 1 << 48
 
@@ -38,18 +38,18 @@ _FIELD = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double_data",
 
 
 def quoted(text: object) -> str:
-    """Returns a name from a file as a message quotes it; one that is too long for a line is cut."""
+    """Return a name from a file as a message quotes it; cut one that is too long for a line."""
     words = shown(text)
     return f"'{words}'" if len(words) <= _SHOWN else f"'{words[:_SHOWN]}...'"
 
 
 def label(tensor: TensorProto) -> str:
-    """Returns how a message names a tensor."""
+    """Return how a message names a tensor."""
     return f"tensor {quoted(tensor.name)}" if tensor.name else "an unnamed tensor"
 
 
 def payload_key(tensor: TensorProto) -> str | None:
-    """Returns the key of the payload of a tensor of a skeleton, or None if it holds its data itself."""
+    """Return the key of the payload of a tensor of a skeleton, or None if the tensor holds its data itself."""
     if tensor.data_location != TensorProto.EXTERNAL or len(tensor.external_data) != 1:
         return None
     entry = tensor.external_data[0]
@@ -57,9 +57,9 @@ def payload_key(tensor: TensorProto) -> str | None:
 
 
 def set_payload(tensor: TensorProto, key: str) -> None:
-    """Marks a tensor as off-disk under a key that begins with "fc2conv:"; its own data is cleared.
+    """Mark a tensor as off-disk under a key that begins with "fc2conv:"; clear its own data.
 
-    Raises ValueError for any other key.
+    Raise ValueError for any other key.
     """
     if not key.startswith(TOKEN):
         raise ValueError(f"a payload's key begins with {TOKEN!r}, and {key!r} does not")
@@ -67,7 +67,7 @@ def set_payload(tensor: TensorProto, key: str) -> None:
 
 
 def set_external(tensor: TensorProto, **entries: object) -> None:
-    """Makes a tensor external, with these entries in this order; its own data is cleared."""
+    """Make a tensor external, with these entries in this order; clear its own data."""
     clear(tensor)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in entries.items():
@@ -75,13 +75,13 @@ def set_external(tensor: TensorProto, **entries: object) -> None:
 
 
 def clear(tensor: TensorProto) -> None:
-    """Takes a tensor's data from it, in whatever form; name, shape and type stay."""
+    """Remove a tensor's data, in whatever form; name, shape and type stay."""
     for name in ("raw_data", *_TYPED, "external_data", "data_location"):
         tensor.ClearField(name)
 
 
 def set_raw(tensor: TensorProto, data: bytes) -> None:
-    """Gives a tensor of a skeleton its payload back, as raw_data."""
+    """Restore the payload of a tensor of a skeleton, as raw_data."""
     explicit = (payload_key(tensor) or "").endswith(EXPLICIT)
     clear(tensor)
     if explicit:
@@ -90,7 +90,7 @@ def set_raw(tensor: TensorProto, data: bytes) -> None:
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[tuple[TensorProto, bool]]:
-    """Yields every TensorProto of a model, and whether it is part of a sparse tensor."""
+    """Yield every TensorProto of a model, and whether it is part of a sparse tensor."""
     yield from _of_graph(model.graph)
     for training in model.training_info:
         yield from _of_graph(training.initialization)
@@ -135,9 +135,9 @@ def _of_sparse(sparse: Iterable[onnx.SparseTensorProto]) -> Iterator[tuple[Tenso
 
 
 def raw_nbytes(tensor: TensorProto) -> int | None:
-    """Returns the bytes that raw_data of this shape and type takes, or None for strings and for no type at all.
+    """Return the bytes that raw_data of this shape and type takes, or None for strings and for an undefined type.
 
-    Raises ValueError for a type that fc2conv does not know, a negative dimension, and an absurd size.
+    Raise ValueError for a type that fc2conv does not know, a negative dimension, and an absurd size.
     """
     count = elements(tensor)
     if tensor.data_type in (TensorProto.UNDEFINED, TensorProto.STRING):
@@ -149,7 +149,7 @@ def raw_nbytes(tensor: TensorProto) -> int | None:
 
 
 def elements(tensor: TensorProto) -> int:
-    """Returns the number of elements; raises ValueError for a negative dimension and for an absurd size."""
+    """Return the number of elements; raise ValueError for a negative dimension and for an absurd size."""
     count, product = 1, 1
     for size in tensor.dims:
         if size < 0:
@@ -162,9 +162,9 @@ def elements(tensor: TensorProto) -> int:
 
 
 def check_tensor(tensor: TensorProto, nbytes: int | None, where: str | Path) -> None:
-    """Refuses a tensor whose data does not fit its shape and type.
+    """Refuse a tensor whose data does not fit its shape and type.
 
-    `nbytes` is the size of its payload in bytes, None if it holds its data itself. Raises InputError.
+    `nbytes` is the size of its payload in bytes, None if it holds its data itself. Raise InputError.
     """
     typed = [name for name in _TYPED if getattr(tensor, name)]
     sources = [*typed, *(["raw_data"] if tensor.raw_data else []), *(["external data"] if nbytes is not None else [])]
@@ -188,7 +188,7 @@ def check_tensor(tensor: TensorProto, nbytes: int | None, where: str | Path) -> 
 
 
 def _check_typed(tensor: TensorProto, name: str) -> None:
-    """Raises ValueError if a field other than raw_data is not the one of the type, or has not the right length."""
+    """Raise ValueError if a field other than raw_data is not the field of the type, or has the wrong length."""
     expected = _FIELD.get(tensor.data_type, "int32_data")
     bits = _BITS.get(tensor.data_type, 8)
     per_entry = 8 // bits if bits in (2, 4) else 1

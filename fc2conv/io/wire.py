@@ -50,10 +50,10 @@ class Chunks(NamedTuple):
 
 
 Changes: TypeAlias = Mapping[tuple[int, int], list[Chunk]]
-"""Ranges of offsets, in order and disjoint, and what is there instead."""
+"""Ranges of offsets, in order and disjoint, and what replaces each."""
 
 OnTensor: TypeAlias = Callable[[int, int], Chunks | None]
-"""Given where a TensorProto begins and ends in the buffer: what is there instead, or None to keep it."""
+"""Takes where a TensorProto begins and ends in the buffer; returns what replaces it, or None to keep it."""
 
 Wanted: TypeAlias = Callable[[int, int], bool]
 """Whether a tensor to replace may lie between two offsets; what is not wanted is copied without a look inside."""
@@ -80,16 +80,16 @@ _MODEL = _Message("ModelProto", {7: _GRAPH, 20: _TRAINING, 25: _FUNCTION}, froze
 
 
 def transform(buffer: Buffer, on_tensor: OnTensor, wanted: Wanted) -> Chunks:
-    """Returns the serialized ModelProto in `buffer` with tensors replaced by `on_tensor` and lengths recomputed.
+    """Return the serialized ModelProto in `buffer` with tensors replaced by `on_tensor` and lengths recomputed.
 
-    Raises WireError where the bytes are not a message, and where a field occurs twice that may occur once.
+    Raise WireError where the bytes are not a message, and where a field occurs twice that may occur once.
     """
     whole = Chunks([memoryview(buffer)], len(buffer))
     return _Walker(buffer, on_tensor, wanted).message(0, len(buffer), _MODEL, 0) or whole
 
 
 def fields(buffer: Buffer, begin: int, stop: int) -> Iterator[Field]:
-    """Yields the fields of the message between two offsets; raises WireError where it is malformed."""
+    """Yield the fields of the message between two offsets; raise WireError where it is malformed."""
     at = begin
     while at < stop:
         tag, value = varint(buffer, at, stop)
@@ -110,7 +110,7 @@ def fields(buffer: Buffer, begin: int, stop: int) -> Iterator[Field]:
 
 
 def varint(buffer: Buffer, at: int, stop: int) -> tuple[int, int]:
-    """Returns the base-128 number at `at` and the offset behind it; raises WireError if it does not end by `stop`."""
+    """Return the base-128 number at `at` and the offset after it; raise WireError if it does not end by `stop`."""
     value = shift = 0
     while at < stop:
         byte = buffer[at]
@@ -125,7 +125,7 @@ def varint(buffer: Buffer, at: int, stop: int) -> tuple[int, int]:
 
 
 def encoded(value: int) -> bytes:
-    """Returns a number >= 0 in base 128, as protobuf writes it."""
+    """Return a number >= 0 in base 128, as protobuf writes it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -135,12 +135,12 @@ def encoded(value: int) -> bytes:
 
 
 def prefix(number: int, length: int) -> bytes:
-    """Returns the tag and the length that precede a length-delimited field."""
+    """Return the tag and the length that precede a length-delimited field."""
     return encoded(number << 3 | BYTES) + encoded(length)
 
 
 def splice(view: memoryview, begin: int, end: int, changes: Changes) -> Chunks:
-    """Returns the bytes from `begin` to `end` with ranges replaced."""
+    """Return the bytes from `begin` to `end` with ranges replaced."""
     parts: list[Chunk] = []
     for (start, stop), instead in changes.items():
         if begin < start:
@@ -162,7 +162,7 @@ class _Walker:
         self._wanted = wanted
 
     def message(self, begin: int, end: int, kind: _Message, depth: int) -> Chunks | None:
-        """Returns what replaces the message between two offsets, or None where nothing in it changes."""
+        """Return what replaces the message between two offsets, or None where nothing in it changes."""
         if kind is _TENSOR:
             return self._on_tensor(begin, end)
         if depth > MAX_DEPTH:

@@ -1,6 +1,6 @@
-"""The private folder in which an output is built: its name, its lock, and the sweeping of those that were left behind.
+"""The private folder in which an output is built: its name, its lock, and the removal of abandoned ones.
 
-Nothing heavy is imported here: whoever is interrupted sweeps at once.
+Nothing heavy is imported here: a process that is interrupted sweeps at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fc2conv import system
 
-_LOCK = ".fc2conv-lock"  # no output is called so
+_LOCK = ".fc2conv-lock"  # no output has this name
 _OUTPUT = ".fc2conv-"
 """How the name of a private folder beside an output begins."""
 
@@ -44,7 +44,7 @@ class Workspace:
         raise OSError(errno.EAGAIN, "other processes keep removing temporary folders", os.fspath(folder))
 
     def remove(self) -> None:
-        """Removes the folder and all in it; calling it again does nothing."""
+        """Remove the folder and all in it; do nothing when called again."""
         if self._release is not None:
             self._release()  # first: a process without another descriptor has one now, to list the folder with
             self._release = None
@@ -52,7 +52,7 @@ class Workspace:
 
 
 def sweep(folder: Path, prefix: str = _OUTPUT) -> None:
-    """Removes the private folders of processes of ours that were killed; those of live ones are left alone."""
+    """Remove the private folders of fc2conv's processes that were killed; leave those of live ones alone."""
     with suppress(OSError):
         names = [each for each in os.listdir(folder) if each.startswith(prefix)]  # noqa: PTH208  # temporary folders fill
         for name in names:
@@ -63,7 +63,7 @@ def sweep(folder: Path, prefix: str = _OUTPUT) -> None:
 
 @contextmanager
 def building(folder: Path) -> Iterator[Workspace]:
-    """Gives a private folder for an output, removed where the body raises; those left behind are swept first."""
+    """Open a private folder for an output, and remove it where the body raises; sweep abandoned ones first."""
     sweep(folder)
     workspace = Workspace(folder)
     try:
@@ -89,7 +89,7 @@ def _sweep_one(path: Path) -> None:
 
 
 def _remove(folder: Path, but: str = "") -> None:
-    """Removes a private folder, with one file descriptor at most, which shutil.rmtree exceeds."""
+    """Remove a private folder, with one file descriptor at most, which shutil.rmtree exceeds."""
     for here, folders, files in os.walk(folder, topdown=False):
         for name in files:
             if name == but:
@@ -105,10 +105,10 @@ def _remove(folder: Path, but: str = "") -> None:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps other processes of ours from publishing in a folder meanwhile; waits for one that does, up to 10 s.
+    """Guard a folder against publishing by other processes of fc2conv; wait up to 10 s for one that publishes.
 
     A data file that two of them need is then either published with a model that names it or taken back, and never taken
-    back from under the other. Where folders cannot be locked nothing is waited for.
+    back while the other one needs it. Where folders cannot be locked, wait for nothing.
     """
     release = None
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Writes skeletons as model files: payloads are spliced in where tokens are, or go to one data file beside."""
+"""Writes skeletons as model files: payloads are spliced in where tokens are, or go to one data file beside it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _NAME_MAX = 200
 def stage(
     file_model: onnx.ModelProto, payloads: Mapping[str, Payload], target: Path, *, form: Form, source: ModelFile
 ) -> Staged:
-    """Writes a skeleton and its payloads in full, beside `target`; `publish` of the result puts it there.
+    """Write a skeleton and its payloads in full, beside `target`; `publish` of the result puts the model there.
 
-    `form` is where the weights go; "keep" is the form of `source`. Raises OutputError if it cannot be written (what
-    was at the target is intact and nothing is left behind), InputError if `source` has changed meanwhile, and
-    KeyError for a token without a payload.
+    `form` is where the weights go; "keep" is the form of `source`. Raise OutputError if it cannot be written (a file at
+    the target is intact and no other file remains), InputError if `source` has changed meanwhile, and KeyError for a
+    token without a payload.
     """
     place = check_target(target, source)
     serialized = file_model.SerializeToString()
@@ -59,10 +59,10 @@ def stage(
 
 
 def stage_copy(source: ModelFile, target: Path) -> Staged:
-    """Stages an output that is the file of `source` byte for byte, its data files beside it under their own names.
+    """Stage an output that is the file of `source` byte for byte, its data files beside it under their own names.
 
-    In the folder of `source` its data files serve as they are; in another one they are copied, and the staged model
-    can be read with its data. Raises OutputError as `stage` does, and where another file has the name of a data file.
+    In the folder of `source` its data files serve as they are; to another one they are copied, and the staged model can
+    be read with its data. Raise OutputError as `stage` does, and where another file has the name of a data file.
     """
     if source.path is None:
         raise ValueError("a model that was not read from a file cannot be copied")
@@ -82,7 +82,7 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
 
 
 def check_target(target: Path, source: ModelFile) -> Target:
-    """Returns the checked target; raises OutputError also where it is a data file of the source."""
+    """Return the checked target; raise OutputError also where it is a data file of the source."""
     place = checked_target(target)
     for path in source.stamps:
         if path != source.path and same_file(place.path, path):
@@ -101,7 +101,7 @@ def _write(path: Path, parts: Iterable[wire.Chunk], mode: int) -> None:
 
 
 def _copy_data(path: Path, origin: Path, staging: Path, place: Target) -> Move:
-    """Copies one data file to where the staged model looks for it; raises OutputError if its final place is taken."""
+    """Copy one data file to where the staged model looks for it; raise OutputError if its final place is taken."""
     relative = path.relative_to(origin)
     final = place.folder / relative
     if final == place.path:
@@ -120,7 +120,7 @@ def _copy_data(path: Path, origin: Path, staging: Path, place: Target) -> Move:
 def _write_data(
     staging: Path, place: Target, model: onnx.ModelProto, payloads: Mapping[str, Payload]
 ) -> tuple[Move, str, dict[str, tuple[int, int]]] | None:
-    """Writes every payload of a skeleton to one file named by its content; returns None if it has no payloads.
+    """Write every payload of a skeleton to one file named by its content; return None if it has no payloads.
 
     The result is the due rename, the file's name, and the offset and length in bytes of each payload.
     """
@@ -143,7 +143,7 @@ def _write_data(
 
 
 def _named(unnamed: Path, place: Target) -> Move:
-    """Gives a data file the name of its content: the shortest that no other content has already."""
+    """Rename a data file after its content, by the shortest name that no other content has already."""
     stem = re.sub(r"\.onnx$", "", place.path.name) or "model"
     stem = os.fsencode(stem)[:_NAME_MAX].decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
     for name in content_names(unnamed):
@@ -154,7 +154,7 @@ def _named(unnamed: Path, place: Target) -> Move:
 
 
 def _inlined(serialized: bytes, payloads: Mapping[str, Payload]) -> wire.Chunks:
-    """Returns a serialized skeleton with raw_data in place of each token, where protobuf itself would write it."""
+    """Return a serialized skeleton with raw_data instead of each token, where protobuf itself would write it."""
 
     def instead(found: list[wire.Field], key: str) -> wire.Changes:
         payload = payloads[key]
@@ -173,7 +173,7 @@ def _inlined(serialized: bytes, payloads: Mapping[str, Payload]) -> wire.Chunks:
 
 
 def _externalised(serialized: bytes, name: str, ranges: Mapping[str, tuple[int, int]]) -> wire.Chunks:
-    """Returns a serialized skeleton whose tokens are ranges of the data file `name`."""
+    """Return a serialized skeleton whose tokens are ranges of the data file `name`."""
 
     def instead(found: list[wire.Field], key: str) -> wire.Changes:
         offset, length = ranges[key]
@@ -187,11 +187,11 @@ def _externalised(serialized: bytes, name: str, ranges: Mapping[str, tuple[int, 
 
 
 _Instead: TypeAlias = Callable[[list[wire.Field], str], wire.Changes]
-"""Given the fields of a tensor and the key in its token: what changes in it."""
+"""Takes the fields of a tensor and the key in its token; returns what changes in the tensor."""
 
 
 def _replaced(serialized: bytes, instead: _Instead) -> wire.Chunks:
-    """Returns a serialized skeleton with every tensor that holds a token changed by `instead`."""
+    """Return a serialized skeleton with every tensor that holds a token changed by `instead`."""
     view = memoryview(serialized)
     token = TOKEN.encode()
 

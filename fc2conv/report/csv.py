@@ -17,9 +17,9 @@ COLUMNS = (
 
 
 def render(document: Document) -> bytes:
-    """A header and one line for each model, in UTF-8; a report of one model is a batch of one.
+    """Write a header and one line for each model, in UTF-8; a report of one model is a batch of one.
 
-    Characters that do not print are escaped, so that a record is a line. Raises UsageError for a comparison.
+    Characters that do not print are escaped, so that a record is a line. Raise UsageError for a comparison.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -39,7 +39,7 @@ def _rows(document: Document) -> list[BatchRow]:
 
 
 def outcome(report: Report) -> Outcome:
-    """As a batch would call it; of a plan, what it comes to."""
+    """Return the outcome of a report in the words of a batch; for a plan, the outcome that it leads to."""
     if report.outcome in ("differs", "inconclusive"):
         return report.outcome
     if report.outcome == "converted" or report.converted:
@@ -51,7 +51,7 @@ def _cells(row: BatchRow) -> list[str]:
     seconds = sum((row.run if row.run.seconds or row.report is None else row.report.run).seconds.values())
     report_cells = _report_cells(row.report) if row.report is not None else [""] * 8
     cells = [row.name, row.outcome, str(row.exit_code), *report_cells, f"{seconds:.3f}", row.signal, row.message]
-    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]  # no formula of a spreadsheet
+    return [f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells]  # a spreadsheet runs no formula
 
 
 def _report_cells(report: Report) -> list[str]:

@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
 
 def title(head: HeadReport) -> str:
-    """Give the line above a head, as in `@@ fc1 .. fc3: 1 -> 1 layout node @@`."""
+    """Return the line above a head, as in `@@ fc1 .. fc3: 1 -> 1 layout node @@`."""
     first, last = one_line(head.sites[0]), one_line(head.sites[-1])
     names = first if len(head.sites) == 1 else f"{first} .. {last}"
     where = f" in {one_line(head.scope)}" if head.scope else ""
@@ -28,7 +28,7 @@ def title(head: HeadReport) -> str:
 
 
 def lines(drawing: HeadDrawing) -> Iterator[Line]:
-    """The nodes of both graphs in one order: before each node that both have comes what only one of them has."""
+    """Yield the nodes of both graphs in one order: before each node that both have come those that only one has."""
     before, after = drawing.before, drawing.after
     old, new = _nodes(before), _nodes(after)
     start = 0

@@ -1,4 +1,4 @@
-"""A plan or a conversion as node data of Model Explorer, which colours the nodes of the model by what was decided.
+"""A plan or a conversion as node data of Model Explorer, which colours the nodes of the model by the decisions.
 
 The keys are names of nodes, as Model Explorer's adapter for ONNX has them.
 """
@@ -19,9 +19,9 @@ _CONVERTED, _KEPT, _CAUSE = ("#2e7d32", "#ffffff"), ("#c62828", "#ffffff"), ("#f
 
 
 def render(document: Document) -> bytes:
-    """Write one run of node data: a value and colours for each layer, and for each node because of which some are kept.
+    """Write one run of node data: a value and colours for each layer and for each node because of which some are kept.
 
-    Raises UsageError for anything but the report of one model.
+    Raise UsageError for anything but the report of one model.
     """
     if not isinstance(document, Report):
         raise UsageError("node data are for a plan or a conversion of one model", "name a file that ends in .json")
@@ -47,7 +47,7 @@ def _result(value: str, colours: tuple[str, str]) -> dict[str, Any]:
 
 
 def _decision(site: SiteReport) -> str:
-    """Say what was decided, such as `convert: map 5x5` or `keep: FC302`."""
+    """Return the decision in words, for example `convert: map 5x5` or `keep: FC302`."""
     if site.decision == "convert":
         return f"convert: {site.form} {sizes(site.kernel_shape)}".rstrip()
     return f"keep: {site.code}" if site.code else "keep"

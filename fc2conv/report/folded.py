@@ -16,7 +16,7 @@ _UNFOLDED = 1 << 20
 
 
 def folded(parts: Sequence[Part], look: Look) -> list[str]:
-    """Draw the parts below one another as lines; the first is not folded."""
+    """Draw the parts below one another as lines; do not fold the first."""
     buffer = io.StringIO()
     console = Console(
         file=buffer,

@@ -36,7 +36,7 @@ class Annotation:
 
 
 def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] = ()) -> str:
-    """The workflow commands for what is to be said of the documents: the worst ten of each kind, errors first.
+    """Write the workflow commands for the findings of the documents: the worst ten of each kind, errors first.
 
     `failures` are what a gate found besides: the path of a model, and what is wrong with it.
     """
@@ -54,17 +54,17 @@ def commands(documents: Sequence[Document], failures: Sequence[tuple[str, str]] 
 
 
 def command(annotation: Annotation) -> str:
-    """An annotation as the line that a runner reads."""
-    file = "" if PurePath(annotation.file).is_absolute() else one_line(annotation.file)  # of the repository's
+    """Write an annotation as the line that a runner reads."""
+    file = "" if PurePath(annotation.file).is_absolute() else one_line(annotation.file)  # a path in the repository
     properties = {"file": file, "title": annotation.title}
     parameters = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
     return f"::{annotation.kind} {parameters}::{_data(one_line(annotation.message))}\n"
 
 
 def quoted(text: str) -> str:
-    """`text` between commands that stop and resume commands: a name in a model may look like one.
+    """Put `text` between commands that stop and resume commands: a name in a model may look like one.
 
-    The token is the text's own hash, which the text cannot hold.
+    The token is the text's own hash, which the text cannot contain.
     """
     token = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"::stop-commands::{token}\n{text}::{token}::\n"
@@ -92,7 +92,7 @@ def _of(document: Document) -> Iterator[Annotation]:
 
 
 def _kept(report: Report) -> Iterator[Annotation]:
-    """One warning for each reason code, the more layers it keeps the heavier."""
+    """Yield one warning for each reason code; the more layers a code keeps, the greater its weight."""
     for code in sorted({site.code for site in report.layers} - {""}):
         kept = [site for site in report.layers if site.code == code]
         meaning, remedies = explained(site.reason for site in kept)[code]
@@ -103,7 +103,7 @@ def _kept(report: Report) -> Iterator[Annotation]:
 
 
 def _obstacles(report: Report) -> Iterator[Annotation]:
-    """What keeps a network from being fully convolutional, of which a dry run tells all."""
+    """Yield a warning for each obstacle to a fully convolutional network; a dry run finds all of them."""
     for each in report.sliding.obstacles if report.sliding is not None else ():
         place = f"at {each.node}" + (f": {each.detail}" if each.detail else "")
         message = f"{report.input.path}: {place}. {each.meaning} {each.remedy}"
@@ -111,7 +111,7 @@ def _obstacles(report: Report) -> Iterator[Annotation]:
 
 
 def _checks(verification: Verification, path: str) -> Iterator[Annotation]:
-    """What did not pass."""
+    """Yield an annotation for each check that did not pass."""
     for check in verification.checks:
         if check.verdict in _KINDS:
             message = f"{path}: {check.name}: {check.verdict}, {check.detail}"

@@ -1,4 +1,4 @@
-"""The report as JSON; report/schema.json is the schema that it keeps."""
+"""The report as JSON, which matches the schema in report/schema.json."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 def render(document: Document | Failure) -> bytes:
-    """`document` as one line of ASCII JSON with sorted keys and a newline: one more makes it JSON Lines.
+    """Write `document` as one line of ASCII JSON with sorted keys and a newline, so that several make JSON Lines.
 
-    Nothing in it can act on a terminal, and a number that is not finite is null. The same document
-    gives the same bytes.
+    No text in it can act on a terminal, and a number that is not finite is null. The same document gives the same
+    bytes.
     """
     if not isinstance(document, BatchReport):
         return line(document)
@@ -27,13 +27,13 @@ def render(document: Document | Failure) -> bytes:
 
 
 def line(struct: msgspec.Struct) -> bytes:
-    """Any struct as `render` writes it."""
+    """Write any struct as `render` does."""
     plain = _without_nan(msgspec.to_builtins(struct))
     return json.dumps(plain, sort_keys=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def of_line(text: bytes, kind: type[_Kind]) -> _Kind:
-    """The struct that `line` wrote; raises ValueError for other text. Strings may hold lone surrogates."""
+    """Return the struct that `line` wrote; raise ValueError for other text. Strings may hold lone surrogates."""
     return msgspec.convert(of_json(text), kind)
 
 

@@ -1,4 +1,4 @@
-"""A report as JUnit XML, which build servers draw: one case a model in a batch, else one a layer and one a check."""
+"""A report as JUnit XML, which build servers draw: one case per model in a batch, else one per layer and per check."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Re
 
 
 def render(document: Document) -> bytes:
-    """One `testsuite` in a `testsuites`, in UTF-8.
+    """Write one `testsuite` in a `testsuites`, in UTF-8.
 
-    What failed is a `failure` (a difference, an invalid model) or an `error` (a crash, a limit, a fault), what was kept
+    What failed is a `failure` (a difference, an invalid model) or an `error` (a crash, a limit, a fault). What was kept
     is `skipped`, and its message says why.
     """
     match document:
@@ -72,7 +72,7 @@ def _site(site: SiteReport) -> Element:
 
 
 def _obstacle(reason: ReasonReport) -> Element:
-    """What keeps the network from being fully convolutional, at the node where it does."""
+    """Return a case for an obstacle to a fully convolutional network, named after the node that causes it."""
     message = f"{reason.code}: {reason.meaning} {reason.remedy}"
     return _mark(_case(reason.node, "sliding"), "failure", reason.code, message, reason.detail)
 

@@ -1,7 +1,7 @@
 """The report as GitHub-flavoured Markdown, for `$GITHUB_STEP_SUMMARY`, merge requests and issues.
 
-Every text that a model or a caller chose is shown as code: in backticks where it holds nothing but what names are made
-of, else as an HTML element with entities, which are neither Markdown nor HTML to any reader.
+Every text that a model or a caller chose is shown as code: in backticks where it has only characters that are usual in
+names, else as an HTML element with entities, which no reader takes for Markdown or HTML.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fc2conv.report.text import comparison_headline, decided, headline, number, 
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 LIMIT = 1 << 20
-"""What GitHub shows of one step's summary, in bytes."""
+"""The bytes of one step's summary that GitHub shows."""
 
 _CLOSE = b"\n</details>\n"
 _CUT = b"\n*The rest is left out here, as GitHub shows 1 MiB of a step: the JSON report has everything.*\n"
@@ -38,7 +38,7 @@ _OPEN_ROWS = 20
 
 
 def render(document: Document) -> bytes:
-    """`document` as UTF-8 text of at most `LIMIT` bytes; where it is cut, a note says so."""
+    """Write `document` as UTF-8 text of at most `LIMIT` bytes; where it is cut, a note says so."""
     match document:
         case Report():
             lines = _report(document)
@@ -50,18 +50,18 @@ def render(document: Document) -> bytes:
 
 
 def cut(text: str, most: int) -> bytes:
-    """`text` in UTF-8, cut behind a line so that it has at most `most` bytes with the note that says so."""
+    """Encode `text` in UTF-8; cut it after a line to at most `most` bytes, including the note that says so."""
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= most:
         return data
     head = data[: most - len(_CLOSE) - len(_CUT)]
     head = head[: head.rfind(b"\n") + 1]
-    inside = head.count(b"<details") > head.count(b"</details>")  # of ours: in names both are escaped
+    inside = head.count(b"<details") > head.count(b"</details>")  # fc2conv's own: in names both are escaped
     return head + (_CLOSE if inside else b"") + _CUT
 
 
 def code(text: str) -> str:
-    """A text of others as code that shows it and does nothing else; long ones without their middle."""
+    """Write a text of others as code that shows it and does nothing else; leave out the middle of a long one."""
     shown = shortened(text)
     if not shown.strip():
         return ""
@@ -94,7 +94,7 @@ def _report(report: Report) -> Iterator[str]:
 
 
 def _target(report: Report) -> Iterator[str]:
-    """What the target does not take, the operators before and after, and the layers by form."""
+    """Yield what the target does not take, the operators before and after, and the layers by form."""
     if report.target is not None:
         name, _, said = verdict(report).rpartition(": ")
         yield from _paragraph(f"{code(name)}: {said}")
@@ -108,7 +108,7 @@ def _target(report: Report) -> Iterator[str]:
 
 
 def _sliding(found: SlidingReport) -> Iterator[str]:
-    """What the images must be, where the maps lie, how far they are from crops, and what is in the way."""
+    """Yield the sizes of the images, the positions of the maps, the differences from crops, and the obstacles."""
     if found.already:
         yield from _paragraph(ALREADY)
     for each in found.inputs:
@@ -153,13 +153,13 @@ def _paragraph(line: str) -> tuple[str, str]:
 
 
 def _title(line: str) -> Iterator[str]:
-    """A headline of paths and words of ours: all after the last colon is ours."""
+    """Yield a headline of others' paths and of fc2conv's words, which are those after the last colon."""
     names, _, said = line.rpartition(": ")
     yield from _paragraph(f"### {code(names)}: {said}")
 
 
 def _kept(kept: Sequence[SiteReport]) -> Iterator[str]:
-    """Each reason once, the one that keeps most layers first."""
+    """Yield a table of the reasons, the one that keeps most layers first."""
     texts = explained(site.reason for site in kept)
     counts = Counter(site.code for site in kept)
     rows = ([name, str(n), _cell(texts[name][0]), _cell(" ".join(texts[name][1]))] for name, n in counts.most_common())
@@ -209,7 +209,7 @@ def _run(report: Report) -> Iterator[str]:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table of cells that hold no bar and no line end; nothing where there are no rows."""
+    """Yield a table of cells that have no bar and no line end; no lines where there are no rows."""
     found = list(rows)
     if not found:
         return
@@ -221,7 +221,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Words of ours, in which only a bar or an angle bracket could be read as more."""
+    """Escape fc2conv's own words, in which only a bar, an asterisk or an angle bracket could be read as markup."""
     return html.escape(text, quote=False).replace("|", "&#124;").replace("*", "&#42;")
 
 

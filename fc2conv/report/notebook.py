@@ -1,4 +1,4 @@
-"""A report in a notebook, as HTML: its first line, its records as a table, and what it says at the end."""
+"""A report in a notebook, as HTML: its first line, its records as a table, and its last line."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class ReasonReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_layer(code: str) -> bool:
-    """Whether a site with this reason ("" for none) is a layer: no product of two activations or of two constants."""
+    """Return whether a site with this reason ("" without one) is a layer: no product of activations or of constants."""
     return code not in ("FC201", "FC207")
 
 
@@ -28,7 +28,7 @@ def tally(counts: Mapping[str, int]) -> str:
 
 
 def explained(reasons: Iterable[ReasonReport | None]) -> dict[str, tuple[str, list[str]]]:
-    """The meaning of each code that occurs, and what helps in these cases, each remedy once."""
+    """Return the meaning of each code that occurs, and what helps in these cases, each remedy once."""
     out: dict[str, tuple[str, list[str]]] = {}
     for reason in reasons:
         if reason is not None:

@@ -19,10 +19,10 @@ _MODULES = {
     ".md": "markdown",
     ".xml": "junit",
 }
-"""The module of this package that has the form's `render(document) -> bytes`; of two suffixes the first counts."""
+"""The module of this package with the form's `render(document) -> bytes`; the first suffix that matches counts."""
 
 _NEEDS = {".html": ("jinja2", "graphlay")}
-"""What a form needs that not every installation has."""
+"""The libraries that a form needs and that not every installation has."""
 
 _JOINED = frozenset({"json", "markdown"})
 """The forms in which several documents may follow one another."""
@@ -53,6 +53,6 @@ def rendered(document: Document, path: str) -> bytes:
 
 
 def _suffix(path: str) -> str:
-    """Give the suffix of `path` that names a form, or the last one."""
+    """Return the suffix of `path` that names a form, or the last suffix."""
     name = PurePath(path).name.lower()
     return next((suffix for suffix in _MODULES if name.endswith(suffix) and name != suffix), PurePath(name).suffix)

@@ -35,7 +35,7 @@ class Saved(Shown, frozen=True, kw_only=True):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report in the form of the suffix of `path`, as `--report` does: `report.save("plan.html")`.
 
-        Raises UsageError for a form that there is not or that needs an extra, and OutputError as `convert` does.
+        Raise UsageError for a form that does not exist or that needs an extra, and OutputError as `convert` does.
         """
         from fc2conv.io.files import written
         from fc2conv.report.render import check, rendered

@@ -121,7 +121,7 @@ class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeenClass(msgspec.Struct, frozen=True, kw_only=True):
-    """One class on a picture: its number and name, its best cell (row, column), the score there, and the pixels behind.
+    """One class on a picture: its number and name, its best cell (row, column), the score and the pixels there.
 
     `box` is (left, top, right, bottom) of the crop that the cell stands for, in pixels of the picture that was run.
     """
@@ -164,7 +164,7 @@ class Unseen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MapBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """The shape and the element type of a map whose bytes are sent behind it."""
+    """The shape and the element type of a map whose bytes are sent after it."""
 
     shape: list[int]
     dtype: str

@@ -17,7 +17,7 @@ _POOLED = {
 
 
 def sliding_parts(report: SlidingReport, look: Look) -> list[Part]:
-    """The parts below the layers: what the images must be, where the maps lie, what is in the way."""
+    """Draw the parts below the layers: the sizes of the images, the positions of the maps, the obstacles."""
     if report.obstacles:
         return [styled("Fully convolutional: no, because of"), *_obstacles(report)]
     if report.already:
@@ -37,7 +37,7 @@ def sliding_parts(report: SlidingReport, look: Look) -> list[Part]:
 
 
 def cells_between(report: SlidingReport) -> list[str]:
-    """What --output-stride makes of the cells between those of the network as it is, one line for each output."""
+    """Say how --output-stride makes the cells between those of the network as it is, one line for each output."""
     lines = []
     for output in report.outputs:
         every = [axis.every for axis in output.axes]
@@ -50,7 +50,7 @@ def cells_between(report: SlidingReport) -> list[str]:
 
 
 def sizes_that_run(given: SlidingInput, by: str = "x") -> str:
-    """`17x17 and more`, or with `, multiples of 8` or `, of the form 8n + 1`, axis by axis where they differ."""
+    """Write `17x17 and more`, or with `, multiples of 8` or `, of the form 8n + 1`, by axis where they differ."""
     forms = [_form(*each) for each in zip(given.step, given.remainders, strict=True)]
     said = forms[:1] if len(set(forms)) == 1 else [form or "any" for form in forms]
     return ", ".join([f"{by.join(map(str, given.minimum))} and more", f" {by.strip()} ".join(said)]).removesuffix(", ")
@@ -83,11 +83,11 @@ ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (
     ("offset", lambda axis: axis.offset),
     ("field", lambda axis: axis.field),
 )
-"""What is reported of a map along its axes."""
+"""The properties of a map that are reported for each axis."""
 
 
 def along(axes: Sequence[AxisGeometry], key: Callable[[AxisGeometry], float | None]) -> str:
-    """A number for each axis; one, where all are equal."""
+    """Write a number for each axis, or only one where all are equal."""
     values = ["-" if (value := key(axis)) is None else f"{value:g}" for axis in axes]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
@@ -113,5 +113,5 @@ def _crops(crops: Sequence[CropGap]) -> Table:
 
 
 def _map(gap: CropGap) -> list[str]:
-    """The largest gap of each cell."""
+    """Write the largest gap of each cell."""
     return [f"  {gap.output}:", *("    " + "  ".join(f"{value:8.3g}" for value in row) for row in gap.rows)]

@@ -1,4 +1,4 @@
-"""A batch as text for people: what came of how many, what became of the layers, and each model that failed."""
+"""A batch as text for people: how many models have each outcome, the layers, and each model that failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEANINGS: dict[Outcome, str] = {
 
 
 def batch_text(report: BatchReport, look: Look) -> str:
-    """The summary of a batch: headline, outcomes, layers and the reasons of those kept, failures."""
+    """Draw the summary of a batch: headline, outcomes, layers, the reasons of those kept, and failures."""
     failed = [row for row in report.rows if row.failed]
     parts: list[Part] = [styled(_headline(report, len(failed)), "bold"), BLANK, *_outcomes(report)]
     parts += [BLANK, *_layers(report)]

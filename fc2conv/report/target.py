@@ -50,6 +50,6 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
         return [finding for finding in self.findings if finding.layer]
 
     def refusals(self, layer: str) -> list[str]:
-        """List the codes for which the target does not take a layer, or one of the convolutions that it became."""
+        """Return the codes for which the target does not take a layer, or one of the convolutions that it became."""
         parts = (f"{layer}_part", f"{layer}_sum")
         return sorted({f.code for f in self.illegal if any(n == layer or n.startswith(parts) for n in f.names)})

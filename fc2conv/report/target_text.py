@@ -1,4 +1,4 @@
-"""What the report says of the target, of operators and of forms, as text, and its last line: what is no convolution."""
+"""What the report says of the target, of operators and of forms, as text, and its last line about other operators."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def target_parts(report: Report, look: Look) -> list[Part]:
 
 
 def operator_table(report: Report) -> list[Part]:
-    """Draw the operators before and after; nothing where no operator is of interest."""
+    """Draw the operators before and after; return no parts where no operator is of interest."""
     rows = [list(map(Line, row)) for row in operator_rows(report)]
     return [BLANK, Table(columns(["operator"], ["before", "after"]), rows)] if rows else []
 
@@ -44,7 +44,7 @@ def forms_line(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """The one line about the target, such as `Target dla: it takes all layers`, or about options without one."""
+    """Return the one line about the target, as `Target dla: it takes all layers`, or about options without a target."""
     assert report.target is not None
     left = sum(finding.nodes for finding in report.target.illegal)
     if "target" not in report.options:
@@ -56,14 +56,14 @@ def verdict(report: Report) -> str:
 
 
 def operator_rows(report: Report) -> Iterator[tuple[str, str, str]]:
-    """The operators of which there are more or fewer nodes than before, and those that layers are made of."""
+    """Yield the operators whose number of nodes has changed, and those that layers are made of."""
     for name, count in report.operators.items():
         if count.before != count.after or name in ("Conv", "Gemm", "MatMul"):
             yield one_line(name), str(count.before), str(count.after)
 
 
 def counted_kernels(site: SiteReport, cross: str = "x") -> str:
-    """The kernels of a layer, equal ones that follow each other together: `3x3`, `1x4 + 1x2`, `9 times 3x3`."""
+    """Write the kernels of a layer, equal ones in a row counted: `3x3`, `1x4 + 1x2`, `9 times 3x3`."""
     kernels = [site.kernel_shape] if site.kernel_shape else [part[2:] for part in site.parts]
     texts = []
     for kernel, same in groupby(cross.join(map(str, kernel)) for kernel in kernels):
@@ -85,7 +85,7 @@ def closing(report: Report) -> str:
 
 
 def _left(report: Report) -> list[str]:
-    """List what is left, as `2 MatMul (FC201)`: first what has a reason, then what was not looked into."""
+    """List what is left, as `2 MatMul (FC201)`: first sites with a reason, then other nodes that multiply matrices."""
     reasons = Counter((site.op_type, site.code) for site in report.kept)
     rest = Counter(
         {name: count.after for name, count in report.operators.items() if name.rpartition("::")[2] in _MULTIPLY}

@@ -34,7 +34,7 @@ class Look:
 
     @classmethod
     def of(cls, stream: TextIO | None, *, wide: bool = False, **asked: bool) -> Look:
-        """Choose what `stream` can show: unfolded ASCII in a pipe, else its width; NO_COLOR and COLUMNS count."""
+        """Choose a look that `stream` can show: unfolded ASCII in a pipe, else its width; obey NO_COLOR and COLUMNS."""
         if stream is None or not stream.isatty():
             return cls(**asked)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -75,7 +75,7 @@ Part = Line | Table
 
 
 def styled(content: str, style: str = "") -> Line:
-    """Take content to the letter: nothing in it moves the cursor."""
+    """Make a line whose text is shown literally: nothing in it moves the cursor."""
     return Line(one_line(content), style)
 
 
@@ -83,19 +83,19 @@ BLANK = Line("")
 
 
 def grid(rows: Iterable[Sequence[Line]]) -> list[Table]:
-    """Lay out rows without a head; nothing where there are none."""
+    """Lay out rows without a head; return no table where there are no rows."""
     found = list(rows)
     return [Table([Column() for _ in found[0]], found)] if found else []
 
 
 def columns(left: Iterable[str], right: Iterable[str] = (), whole: Collection[str] = ()) -> list[Column]:
-    """Make columns of words and columns of numbers; those that are `whole` are never folded."""
+    """Make columns of words and columns of numbers; those in `whole` are never folded."""
     words = [Column(head, whole=head in whole) for head in left]
     return words + [Column(head, right=True) for head in right]
 
 
 def sizes(shape: Iterable[int] | None) -> str:
-    """Write a shape as `4096x25088`; nothing where it is not known."""
+    """Write a shape as `4096x25088`; "" where it is not known."""
     return "x".join(map(str, shape or ()))
 
 
@@ -138,13 +138,13 @@ def fitted(
 
 
 def draw(parts: Sequence[Part], look: Look) -> str:
-    """Draw the parts below one another; the headline and commands are never folded, so that they can be copied."""
+    """Draw the parts below one another. Never fold the headline and commands, so that they can be copied."""
     drawn = [line for part in parts for line in _plain(part)] if look.plain else folding()(parts, look)
     return "\n".join(map(str.rstrip, drawn)) + "\n"
 
 
 def folding() -> Callable[[Sequence[Part], Look], list[str]]:
-    """Import and return what draws for a terminal."""
+    """Import and return the function that draws for a terminal."""
     from fc2conv.report.folded import folded
 
     return folded

@@ -99,7 +99,7 @@ def report_text(report: Report, look: Look) -> str:
 
 
 def _lines(report: Report, look: Look) -> list[Part]:
-    """Draw what takes one line each: layout nodes, the new signature, the files of weights, the forms of layers."""
+    """Draw the parts of one line each: layout nodes, the new signature, the files of weights, the forms of layers."""
     lines = [f"Layout nodes: {report.layout_nodes.before} -> {report.layout_nodes.after}"]
     lines += [f"Signature: {report.signature}"] if report.signature else []
     lines += [f"External data: {', '.join(report.output.data)}"] if report.output and report.output.data else []
@@ -113,7 +113,7 @@ def _lines(report: Report, look: Look) -> list[Part]:
 
 
 def _details(report: Report, look: Look) -> list[Part]:
-    """Draw what the heads, the maps and the verification have to say; timings when verbose."""
+    """Draw the heads, the maps and the verification; also timings when verbose."""
     parts = [part for head in report.heads for part in _diff(head, look)] if look.diff else []
     if report.sliding is not None:
         parts += [BLANK, *sliding_parts(report.sliding, look)]
@@ -125,7 +125,7 @@ def _details(report: Report, look: Look) -> list[Part]:
 
 
 def other_scope(report: Report) -> str:
-    """What the other scope would give, in one line; nothing where that is not known."""
+    """Write in one line what the other scope would give; "" where that is not known."""
     other = report.other_scope
     if other is None:
         return ""
@@ -137,7 +137,7 @@ def other_scope(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """The one line that says it all, such as `a.onnx -> b.onnx: 3 of 3 fully connected layers converted, verified`."""
+    """Write the headline, for example `a.onnx -> b.onnx: 3 of 3 fully connected layers converted, verified`."""
     names = one_line(report.input.path) or "model"
     if report.output is not None and report.output.path:
         names += f" -> {one_line(report.output.path)}"
@@ -145,7 +145,7 @@ def headline(report: Report) -> str:
 
 
 def sentence(document: Report | Comparison) -> str:
-    """What came of a model, or of a comparison, in one line without names."""
+    """Return the outcome of a model, or of a comparison, in one line without names."""
     if isinstance(document, Comparison):
         return _COMPARED[document.verification.verdict]
     planned = document.outcome == "planned"
@@ -173,12 +173,12 @@ def _freed(sliding: SlidingReport, *, planned: bool) -> str:
 
 
 def comparison_headline(comparison: Comparison) -> str:
-    """The one line that says it all, such as `a.onnx, b.onnx: the two models agree`."""
+    """Write the headline of a comparison, for example `a.onnx, b.onnx: the two models agree`."""
     return f"{one_line(comparison.a)}, {one_line(comparison.b)}: {sentence(comparison)}"
 
 
 def _diff(head: HeadReport, look: Look) -> list[Part]:
-    """Draw a head before and after, a line for each node; nothing where it was not drawn."""
+    """Draw a head before and after, a line for each node; return no parts where it has no drawing."""
     if head.drawing is None:
         return []
     shown = fitted(lines(head.drawing), look, name=2)
@@ -204,7 +204,7 @@ def _sites(sites: Iterable[SiteReport], look: Look) -> Table:
 
 
 def decided(site: SiteReport, node: Callable[[str], str], detail: Callable[[str], str] = str) -> str:
-    """What was decided of a layer, and why; `node` and `detail` show these words of others."""
+    """Return the decision for a layer, and why; `node` and `detail` format the words in it that others chose."""
     if site.requantized is not None:
         return f"{site.decision}, requantized (moved by {site.requantized:.2g} of its largest)"
     if site.reason is None:
@@ -220,7 +220,7 @@ def _weight(site: SiteReport) -> str:
 
 
 def _reasons(kept: Iterable[SiteReport]) -> list[Part]:
-    """Meaning and remedies of each code, once, in the order of the codes."""
+    """Draw the meaning and the remedies of each code, once, in the order of the codes."""
     rows: list[tuple[Line, Line]] = []
     for code, (meaning, remedies) in sorted(explained(site.reason for site in kept).items()):
         rows += [(styled(code, "bold"), styled(meaning)), *((BLANK, styled(remedy)) for remedy in remedies)]
@@ -228,7 +228,7 @@ def _reasons(kept: Iterable[SiteReport]) -> list[Part]:
 
 
 def _verification(verification: Verification, look: Look) -> list[Part]:
-    """One line a check; what was seen only when verbose, where a check did not pass, and where it is a proof."""
+    """Draw one line per check, with its detail only when verbose, where it did not pass, and where it is a proof."""
     rows = []
     for check in verification.checks:
         with_detail = look.verbose or not check.verdict.accepted or check.verdict is Verdict.PROVED
@@ -248,7 +248,7 @@ def _verification(verification: Verification, look: Look) -> list[Part]:
 
 
 def parting_line(parting: Parting) -> str:
-    """Where two models part, in one line, such as `Part at: y (node fc, Gemm), index [0, 3], by arithmetic`."""
+    """Say in one line where two models part: `Part at: y (node fc, Gemm), index [0, 3], by arithmetic`."""
     node = f" (node {parting.node}, {parting.op_type})" if parting.node else ""
     at = f", index {parting.index}" if parting.index is not None else ""
     only = f", functions {', '.join(parting.only_a) or 'none'} / {', '.join(parting.only_b) or 'none'}"

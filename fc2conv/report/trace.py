@@ -37,7 +37,7 @@ class TraceNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_text(nodes: Sequence[TraceNode]) -> str:
-    """Draw the nodes below one another, whole names and no folded lines."""
+    """Draw the nodes below one another, with whole names and no folded lines."""
     lines: list[str] = []
     for each in nodes:
         place = f"{each.scope}: " if each.scope else ""

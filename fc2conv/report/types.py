@@ -1,4 +1,4 @@
-"""The report: one set of frozen types, rendered as text and JSON (and what else asks for it).
+"""The report: one set of frozen types, rendered as text, JSON and other forms.
 
 The JSON form is a contract (report/schema.json, `schema_version`): sorted keys, and
 no time of day or duration outside `run`.
@@ -47,7 +47,7 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def path(self) -> str:
-        """The name of the node, behind the path of its scope."""
+        """The name of the node, after the path of its scope."""
         return f"{self.scope}/{self.node}" if self.scope else self.node
 
     @property
@@ -184,7 +184,7 @@ Outcome = Literal[
     "crashed",
     "error",
 ]
-"""What came of one model of a batch. `unchanged` has no fully connected layer, `kept` has some and none was converted
+"""The outcome of one model of a batch. `unchanged` has no fully connected layer, `kept` has some and converted none
 (the report tells why); the rest wrote nothing: the exit codes 3, 4, 5, the three kinds of 8, and all others."""
 
 WRITTEN: tuple[Outcome, ...] = ("converted", "unchanged", "kept")

@@ -26,23 +26,22 @@ Work: TypeAlias = Callable[..., tuple[Any, bytes]]
 """What a child does: a function of a module, that gives a value of fc2conv's own types, and bytes."""
 
 Job: TypeAlias = tuple[Work, tuple[object, ...], Limits, Mapping[str, LimitError]]
-"""The work, its arguments, its limits, and of what children before this one died in which attempts."""
+"""The work, its arguments, its limits, and the attempts in which earlier children died, each with the error."""
 
 HEAD, LENGTH = struct.Struct("<cQ"), struct.Struct("<Q")
 """The header of each message: its kind and its length; before the value in a last word: its length."""
 
 NOTE, ATTEMPT, SIZE, DONE, STOP = b"n", b"a", b"s", b"d", b"x"
-"""The kinds: the stage, one that may be left out, the size of the model; the last words, a result or what was raised.
-"""
+"""The kinds: a stage, a stage that may be left out, the size of the model; and the last words, a result or an error."""
 
 MEMORY_SHARE = 0.9
 """How much of the machine's memory the work on a model may take at most, where no limit is given."""
 
 _LEAST_MEMORY, _MEMORY_FACTOR = 4 << 30, 8
-"""The memory limit by the size of the model, in bytes: room for what runs, and for the model so many times."""
+"""The memory limit of a model of no size, in bytes, and how many times the model's size is added to it."""
 
 _MMAP_THRESHOLD, _LARGE = -3, 1 << 20
-"""The parameter of mallopt that says which blocks are mapped by themselves, and from how many bytes on."""
+"""The parameter of mallopt for the size at which a block gets a map of its own, and that size in bytes."""
 
 LOADING = "loading the libraries"
 """What a child does first."""
@@ -57,10 +56,10 @@ _limits = Limits()
 """In a child: its limits."""
 
 _inherited = 0
-"""In a child: the bytes of data that it had from its parent, which do not count."""
+"""In a child: the bytes of data that it has from its parent, which do not count."""
 
 _most: int | None = None
-"""In a child: the bytes of data that it may have, with those."""
+"""In a child: the bytes of data that it may have, including those from its parent."""
 
 
 class _EndedError(BaseException):
@@ -68,40 +67,40 @@ class _EndedError(BaseException):
 
 
 def rarely_collect() -> None:
-    """Has fewer collections: modules and graphs are many objects that stay, with few cycles among them."""
+    """Make garbage collections rare: modules and graphs are many objects that stay, with few cycles among them."""
     gc.set_threshold(1 << 20)
 
 
 def note(stage: str, node: str = "") -> None:
-    """Tells the parent what is done next, for the message should it never end; `node` is the one that is worked on."""
+    """Send the parent the name of the next stage, for the message if it never ends. `node` is the node in work."""
     if _parent is not None:
         text = f"{stage}, node '{node}'" if node else stage
         _send(_parent, NOTE, text.encode("utf-8", "backslashreplace"))
 
 
 def attempt(stage: str) -> LimitError | None:
-    """Tells the parent of a stage that can be left out, and returns what a child before this one died of in it."""
+    """Send the parent the name of a stage that can be left out; return the error of an earlier child that it killed."""
     if _parent is not None:
         _send(_parent, ATTEMPT, stage.encode("utf-8", "backslashreplace"))
     return _deaths.get(stage)
 
 
 def hush() -> None:
-    """Forgets what libraries said while they were loaded, which is about the machine and not about the model."""
+    """Delete what libraries printed while they were loaded: that is about the machine and not about the model."""
     if _parent is not None:
         os.ftruncate(2, 0)
         os.lseek(2, 0, os.SEEK_SET)
 
 
 def allow(nbytes: int) -> None:
-    """Sets the limits that were not given by the size in bytes of the model, which is now known."""
+    """Set the limits that were not given, by the size of the model in bytes, which is now known."""
     if _parent is not None:
         _send(_parent, SIZE, LENGTH.pack(nbytes))
         _limit_memory(nbytes)
 
 
 def main() -> NoReturn:
-    """In a fresh interpreter: does the work that its parent wrote down."""
+    """Run the job that the parent wrote down, in a fresh interpreter."""
     writer = os.dup(1)
     os.dup2(2, 1)
     job, parent = pickle.load(sys.stdin.buffer)
@@ -109,7 +108,7 @@ def main() -> NoReturn:
 
 
 def do(job: Job, writer: int, parent: int) -> NoReturn:
-    """Sends the result, or what was raised, and leaves without any cleaning up that is the parent's."""
+    """Run a job, send its result or the error that it raised, and exit without any cleaning up that is the parent's."""
     global _parent, _limits, _deaths, _inherited
     code = 1
     try:
@@ -117,10 +116,10 @@ def do(job: Job, writer: int, parent: int) -> NoReturn:
         os.environ.update({**DEFAULTS, **os.environ})
         asked = (signal.SIGINT, *system.STOPS)
         for each in asked:
-            signal.signal(each, signal.SIG_IGN)  # the parent ends this process,
+            signal.signal(each, signal.SIG_IGN)  # this process ends when the parent says so
         signal.signal(signal.SIGTERM, _on_end)
         system.let_come(asked)
-        system.die_with(parent)  # and its death does
+        system.die_with(parent)  # or when the parent dies
         work, arguments, _limits, _deaths = job
         _parent, _inherited = writer, system.data()
         _limit_memory(0)
@@ -156,14 +155,14 @@ class _Pickler(pickle.Pickler):
 
 
 def dump(values: tuple[object, ...], stream: IO[bytes]) -> None:
-    """Writes values as a pickle, by what their types say and not by what a library registers for all errors."""
+    """Write values as a pickle, by what their types say and not by what a library registers for all errors."""
     pickler = _Pickler(stream)
     pickler.dispatch_table = {}
     pickler.dump(values)
 
 
 def _pickled(value: object, trace: str) -> tuple[bytes, bytes]:
-    """The length and the bytes of a value."""
+    """Return the length and the bytes of a value."""
     words = io.BytesIO()
     dump((value, trace), words)
     return LENGTH.pack(words.tell()), words.getvalue()
@@ -189,32 +188,32 @@ _NO_MEMORY = b"".join(_framed(STOP, *_pickled(None, "")))
 
 
 def allowance(limits: Limits, nbytes: int) -> int:
-    """The bytes of data that the work on a model of so many bytes may take; without a limit at most MEMORY_SHARE."""
+    """Return the bytes of data that the work on a model of `nbytes` may take; without a limit at most MEMORY_SHARE."""
     if limits.memory_limit is not None:
         return limits.memory_limit
     return min(_LEAST_MEMORY + _MEMORY_FACTOR * nbytes, int(system.machine_memory() * MEMORY_SHARE))
 
 
 def _limit_memory(nbytes: int) -> None:
-    """Limits the data of this process by the size of its model; where the system does not, the parent looks."""
+    """Limit the data of this process by the size of its model; the parent watches where the system has no limit."""
     global _most
     _most = allowance(_limits, nbytes) + _inherited
     system.limit_data(_most)
 
 
 def room() -> int:
-    """The bytes of data that this process may still take: what its limit leaves, or a share of the machine's memory."""
+    """Return the bytes of data that this process may still take, by its limit or a share of the machine's memory."""
     given = system.ulimit("-d")
     most = _most if given is None else given[0] << 10
     return max(0, (int(system.machine_memory() * MEMORY_SHARE) if most is None else most) - system.data())
 
 
 def return_memory() -> None:
-    """Has large blocks given back to the system as soon as they are free, where the C library can do so."""
+    """Have large blocks returned to the system as soon as they are free, where the C library can do so."""
     if _parent is not None and (mallopt := system.libc("mallopt")) is not None:  # musl has none
         mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def limit_for(nbytes: int) -> int:
-    """The memory limit under which this process may still take so many bytes beside what it has."""
+    """Return the memory limit under which this process may still take `nbytes` more than it has."""
     return max(0, system.data() - _inherited) + nbytes

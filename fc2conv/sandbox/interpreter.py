@@ -19,7 +19,7 @@ _FLAGS = {
     "no_site": "-S",
     "dont_write_bytecode": "-B",
 }
-"""What an interpreter was started with, by its name in `sys.flags`: what it is started with in turn."""
+"""The flags that a fresh interpreter takes over from this one, by their names in `sys.flags`."""
 
 _BOOT = """
 import sys
@@ -44,19 +44,19 @@ that takes longer than they save.
 
 
 def command(module: str) -> list[str]:
-    """Returns the command that runs `main` of a module; further arguments may follow."""
+    """Return the command that runs `main` of a module; further arguments may follow."""
     flags = [flag for name, flag in _FLAGS.items() if getattr(sys.flags, name)]
     boot = _BOOT.format(path=ascii(_path()), home=ascii(_HOME), module=module)
     return [sys.executable, "-P", *flags, "-X", f"utf8={sys.flags.utf8_mode}", "-c", boot]
 
 
 def environment() -> dict[str, str]:
-    """Returns the variables of a fresh interpreter: those of this process without PYTHONPATH, which the path holds."""
+    """Return the variables for a fresh interpreter: those of this process without PYTHONPATH, which the path holds."""
     return {name: value for name, value in {**DEFAULTS, **os.environ}.items() if name != "PYTHONPATH"}
 
 
 def _path() -> list[str]:
-    """Returns this interpreter's path without the working folder; one that holds fc2conv comes last.
+    """Return this interpreter's path without the working folder; put it last where it holds fc2conv.
 
     That folder is trusted, and what fc2conv needs may be beside it. Last, it hides no module of another.
     """

@@ -35,23 +35,23 @@ A new thread has the default again.
 """
 
 _GRACE = 0.3
-"""Seconds that a child is given to clean up behind itself, once its work is to end."""
+"""Seconds that a child has to clean up when its work is to end."""
 
 _LOOKS = 0.1
 """Seconds between two looks at the memory of a child, where the system does not limit it."""
 
 _LEAST_TIME, _BYTES_PER_SECOND = 900.0, 1 << 21
-"""The time limit by the size of the model: seconds, and one more for so many bytes."""
+"""The least time limit, in seconds, and the bytes of a model for which it grows by one second."""
 
 _MOST_DEATHS = 3
-"""So often work is begun again where it died in an attempt, which it then leaves out."""
+"""How often work is begun again after a child died in an attempt; the next child leaves that out."""
 
 
 class FaultError(RuntimeError):
     """A fault of fc2conv in the child; its cause is the traceback there."""
 
 
-class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of what is
+class _ChildTraceback(Exception):  # noqa: N818  # never raised: it is the cause of an error that is
     """Where in the child an error was raised."""
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class _ChildTraceback(Exception):  # noqa: N818  # never raised: the cause of wh
 
 @dataclass
 class _Fork:
-    """A fork of this process, with which is done what is done with one that `subprocess` has started."""
+    """A fork of this process, with the methods of a process that `subprocess` starts."""
 
     pid: int
 
@@ -71,7 +71,7 @@ class _Fork:
         self._send(system.KILL)
 
     def wait(self) -> int:
-        """The exit code (negative: the signal); 0 where the caller has the system forget its children."""
+        """Return the exit code (negative: the signal); 0 where the caller has the system forget its children."""
         with suppress(ChildProcessError):
             return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return 0
@@ -103,11 +103,11 @@ def contained(
     *arguments: object,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[_T, memoryview]:
-    """Returns what `work(*arguments)` gives in a child process: a value of fc2conv's own types, and bytes.
+    """Run `work(*arguments)` in a child process and return its result: a value of fc2conv's own types, and bytes.
 
-    `work` is a function of a module; `progress` is called with each of its notes. Raises the Fc2convError that it
-    raises; LimitError where the child dies, needs more memory than it may, or is not done in time; FaultError for any
-    other exception. Where it dies in an attempt, another child does the work without that.
+    `work` is a function of a module; `progress` is called with each of its notes. Raise the Fc2convError that it
+    raises; LimitError where the child dies, needs more memory than it may have, or is not done in time; FaultError for
+    any other exception. Where a child dies in an attempt, another child does the work without it.
     """
     started, deaths = time.monotonic(), dict[str, LimitError]()
     while (found := _tried((work, arguments, limits, deaths), deaths, started, progress)) is None:
@@ -118,7 +118,7 @@ def contained(
 def _tried(
     job: Job, deaths: dict[str, LimitError], started: float, progress: Callable[[str], None] | None
 ) -> tuple[Any, memoryview] | None:
-    """Returns what one child gives; None, and adds to the `deaths`, where it died in what may be left out."""
+    """Return the result of one child; None, and note it in `deaths`, where it died in a stage that may be left out."""
     with starting():
         scratch = _scratch()
     with scratch as noise, system.deferred_stops() as release:
@@ -148,12 +148,12 @@ def _tried(
 
 
 def _forks() -> bool:
-    """Whether a child is a fork: where one is safe, and the caller says so or has no threads that he may not know."""
+    """Return whether a child is a fork: that is safe here, and the caller asks for it or has no unknown threads."""
     return system.FORKS and START.get() != "fresh" and (START.get() == "fork" or _may_fork())
 
 
 def _may_fork() -> bool:
-    """Whether no threads but those of the libraries themselves are about.
+    """Return whether this process has no threads but those of the libraries themselves.
 
     numpy's linear algebra has a thread for each core, this one among them, and onnxruntime one more before any session
     is opened; these only wait.
@@ -165,7 +165,7 @@ def _may_fork() -> bool:
 
 
 def _scratch() -> IO[bytes]:
-    """A file without a name."""
+    """Open a file without a name."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(system.above_streams(os.memfd_create("fc2conv")), "w+b")
     import tempfile
@@ -212,7 +212,7 @@ def _spawned(job: Job, noise: IO[bytes], _: int, writer: int) -> subprocess.Pope
 
 
 def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
-    """Reads notes until the last word comes; raises LimitError where it does not."""
+    """Read notes until the last word comes; raise LimitError where it does not."""
     while True:
         seconds = limits.timeout
         if seconds is None:
@@ -231,7 +231,7 @@ def _answer(child: _Child, limits: Limits) -> tuple[bytes, memoryview]:
 
 
 def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
-    """Takes whole notes off what was read; returns the last word once all of it is there."""
+    """Take whole notes off the buffer; return the last word once it is complete."""
     while len(child.buffer) >= HEAD.size:
         kind, length = HEAD.unpack_from(child.buffer)
         end = HEAD.size + length
@@ -254,7 +254,7 @@ def _unpacked(child: _Child) -> tuple[bytes, memoryview] | None:
 
 
 def _end(child: _Child) -> None:
-    """Sees a child out: one that has answered is leaving, another one is given a moment to clean up, then killed."""
+    """End a child: one that has answered exits by itself; another one gets a moment to clean up and is then killed."""
     if child.code is not None:
         return
     with system.deferred_stops():
@@ -268,7 +268,7 @@ def _end(child: _Child) -> None:
 
 
 def _death(child: _Child) -> LimitError:
-    """What a child died of that did not say a last word."""
+    """Return what killed a child that sent no last word."""
     child.code = child.process.wait()
     found = death(child.code, _last_words(child.noise), begun=child.stage != LOADING)
     found.message = f"{child.stage}: {found.message}"
@@ -276,7 +276,7 @@ def _death(child: _Child) -> LimitError:
 
 
 def _last_words(noise: IO[bytes]) -> str:
-    """The last line that a library wrote before it died."""
+    """Return the last line that a library wrote before it died."""
     noise.seek(max(0, noise.seek(0, os.SEEK_END) - 4096))
     lines = noise.read().decode("utf-8", "backslashreplace").split("\n")
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

@@ -40,7 +40,7 @@ _NO_ROOM = (0xC0000017, 0xC000012D)
 
 
 def shortage(error: BaseException) -> LimitError | None:
-    """The LimitError that an error is, or that is behind what was made of it; None where it is something else."""
+    """Return the LimitError for the shortage that an error is or was caused by; None for any other error."""
     if isinstance(error, MemoryError):
         return limit_of("memory")
     own = isinstance(error, Fc2convError)
@@ -55,13 +55,13 @@ def shortage(error: BaseException) -> LimitError | None:
 
 
 def said_by(text: str) -> LimitError | None:
-    """The LimitError that a library speaks of; None where it speaks of something else."""
+    """Return the LimitError that a library's message is about; None if it is about something else."""
     return next((limit_of(what) for what, sign in _SIGNS.items() if sign.search(text)), None)
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Around the start of a process: raises LimitError where the system does not give what that takes."""
+    """Guard the start of a process: raise LimitError where the system does not have what a start needs."""
     try:
         yield
     except OSError as error:
@@ -72,15 +72,15 @@ def starting() -> Iterator[None]:
 
 
 def limit_of(what: str) -> LimitError:
-    """The LimitError for a want of files, memory or processes."""
+    """Return the LimitError for a shortage of files, memory or processes."""
     message, limit = _WHAT[what]
     return LimitError(message, _remedy(what), limit=limit)
 
 
 def death(code: int, last: str, *, begun: bool) -> LimitError:
-    """What a process died of that did not say why, by its exit code (negative: the signal).
+    """Return what a process died of that did not say why, by its exit code (negative: the signal).
 
-    `last` is its last line on stderr, and `begun` is whether it had got to the model.
+    `last` is its last line on stderr, and `begun` is whether it had reached the model.
     """
     code = code if -signal.NSIG < code < 0 else code & 0xFFFFFFFF
     name = signal.Signals(-code).name if code < 0 else _STATUS.get(code, "")
@@ -95,7 +95,7 @@ def death(code: int, last: str, *, begun: bool) -> LimitError:
 
 
 def _blame(name: str, *, begun: bool) -> tuple[Limit, str]:
-    """What a signal, or an end without one, means where nothing was said, and what to do."""
+    """Return what a signal, or an end without one, means where no library said anything, and what to do."""
     if name == "SIGXCPU":
         return "time", "raise `ulimit -t`"
     if name in _FROM_OUTSIDE:
@@ -117,6 +117,6 @@ def _remedy(what: str) -> str:
 
 
 def _raised(flag: str) -> str:
-    """Give the command that raises a limit of the system's; "" for one that is not set."""
+    """Return the command that raises a limit of the system; "" for a limit that is not set."""
     most = system.ulimit(flag)
     return f"raise `ulimit {flag}`, which is {most[0]}" if most is not None and most[1] else ""

@@ -1,7 +1,7 @@
 """What the operating system offers: the one place that asks which system this is.
 
 Every name here has an answer on every system. Linux forks safely, limits memory by itself and copies in the kernel.
-Where the system has no such call, psutil watches and filelock locks; each is loaded when it is needed.
+Where the system has no call for this, psutil watches and filelock locks; each is loaded when it is needed.
 """
 
 from fc2conv.system.files import DENIED, lock, lock_of, reachable, read_only, replace, sync

@@ -1,4 +1,4 @@
-"""Locks of files, and what file systems do not have in common."""
+"""Locks of files, and other calls in which file systems differ."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fc2conv.system.offers import BINARY, NO_LINK
 
 
 def lock(path: Path, flags: int = os.O_RDWR, patience: float = 0.0) -> Callable[[], None] | None:
-    """Takes the lock that a file is, until its process ends; returns what gives it up, None if another one has it.
+    """Lock a file until this process ends, and return a function that unlocks it; None if another process has the lock.
 
-    `flags` are those of `os.open`, and `patience` is how many seconds to wait for another one. Raises OSError where the
-    file cannot be opened.
+    `flags` are those of `os.open`, and `patience` is how many seconds to wait for another process. Raise OSError where
+    the file cannot be opened.
     """
     end = time.monotonic() + patience
     while (release := _locked(path, flags)) is None and time.monotonic() < end:
@@ -57,7 +57,7 @@ def _file_lock(path: Path, flags: int) -> Callable[[], None] | None:
 
 
 def lock_of(folder: Path) -> tuple[Path, int]:
-    """Returns what is locked in the place of a folder, and the flags for `lock`: the folder itself where it can be."""
+    """Return the path to lock for a folder and the flags for `lock`: the folder itself where the system can lock it."""
     if sys.platform != "win32":
         return folder, os.O_RDONLY
     import hashlib
@@ -68,7 +68,7 @@ def lock_of(folder: Path) -> tuple[Path, int]:
 
 
 def read_only(folder: Path) -> bool:
-    """Whether a folder is in a file system that nobody may write to."""
+    """Return whether a folder is in a file system that nobody may write to."""
     if sys.platform != "win32":
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     return False
@@ -85,7 +85,7 @@ if sys.platform == "win32":
 
 
 def replace(path: Path, target: Path) -> None:
-    """Renames a file, over the one that is there."""
+    """Rename a file, and replace the file that has the target's name."""
     for pause in _PAUSES:
         try:
             path.replace(target)
@@ -96,7 +96,7 @@ def replace(path: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file is on the disk, or the names in a folder, for which Windows has no call."""
+    """Wait until a file, or the names in a folder, are on the disk. Windows has no call for a folder."""
     windows = sys.platform == "win32"
     if windows and path.is_dir():
         return
@@ -112,7 +112,7 @@ _LONG, _SPARE = 260, 30
 
 
 def reachable(path: str, *, windows: bool = sys.platform == "win32") -> str:
-    r"""Returns an absolute path as the system takes it: on Windows a long one begins with \\?\."""
+    r"""Return an absolute path in the form that the system takes: on Windows a long one begins with \\?\."""
     if not windows or len(path) < _LONG - _SPARE or path.startswith("\\\\?\\"):
         return path
     return f"\\\\?\\UNC\\{path[2:]}" if path.startswith("\\\\") else f"\\\\?\\{path}"

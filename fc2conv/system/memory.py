@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def limit_data(nbytes: int) -> None:
-    """Limits the data of this process, and has a crash leave no core; does nothing where the system keeps no limit."""
+    """Limit the data of this process, and write no core on a crash; do nothing where the system has no such limits."""
     if sys.platform != "win32":
         import resource
 
@@ -35,7 +35,7 @@ _ULIMITS = {
 
 
 def ulimit(flag: str) -> tuple[int, bool] | None:
-    """Returns a limit in the shell's unit, and whether it is the system's; None where nothing is limited.
+    """Return a limit in the shell's unit, and whether the system set it; None where nothing is limited.
 
     A soft limit below the hard one is fc2conv's own.
     """
@@ -49,9 +49,9 @@ def ulimit(flag: str) -> tuple[int, bool] | None:
 
 
 def data(pid: int | None = None) -> int:
-    """The bytes that only a process itself uses, as its limit counts them; of this one where none is named.
+    """Return the bytes that a process has for itself, as its limit counts them: of this process if `pid` is None.
 
-    0 where nobody knows.
+    Return 0 where nobody knows.
     """
     if LIMITS_MEMORY and sys.platform != "win32":
         with suppress(OSError):
@@ -70,7 +70,7 @@ def data(pid: int | None = None) -> int:
 
 
 def peak_memory() -> int:
-    """The largest resident memory of this process so far, in bytes."""
+    """Return the largest resident memory of this process so far, in bytes."""
     if sys.platform != "win32":
         import resource
 
@@ -81,7 +81,7 @@ def peak_memory() -> int:
 
 
 def machine_memory() -> int:
-    """The bytes of memory of this machine, or of the control group that this process is in."""
+    """Return the bytes of memory of this machine, or of the control group that this process is in."""
     if sys.platform != "win32":
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     else:
@@ -92,7 +92,7 @@ def machine_memory() -> int:
 
 
 def forget(pages: mmap.mmap) -> None:
-    """Has the pages of a map that were looked at no longer count as this process's memory."""
+    """Release the pages of a map that were read, so that they no longer count as this process's memory."""
     if sys.platform != "win32":
         import mmap
 

@@ -1,4 +1,4 @@
-"""The table of what a system offers; each name has an answer on every system."""
+"""The calls and constants that depend on the system; each name has an answer on every system."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PRIVATE = 0o777 if sys.platform == "win32" else 0o700
 """The mode of a private folder. On Windows a file that is moved out of it keeps the rights that it has from there."""
 
 Copy = Callable[[int, int, int, int], int]
-"""Copies bytes of one open file to another: given both, the offset and the count, returns how many it copied."""
+"""Copies bytes of one open file to another: takes both files, an offset and a count; returns how many it copied."""
 
 kernel_copy: Copy | None = None
 """How the kernel copies within a file system, which may clone; None where it does not."""
@@ -48,7 +48,7 @@ if sys.platform == "linux":
 
 
 def libc(name: str) -> Any:
-    """Returns a function that only a C library of Linux has; None on other systems."""
+    """Return a function that only a C library of Linux has; None on other systems."""
     if not FORKS:
         return None
     import ctypes
@@ -57,7 +57,7 @@ def libc(name: str) -> Any:
 
 
 def psutil_() -> Any:
-    """Returns psutil, which is not loaded before it is needed."""
+    """Import and return psutil, which is not loaded before it is needed."""
     import psutil  # type: ignore[import-untyped]
 
     return psutil

@@ -26,7 +26,7 @@ _STANDARD = 3
 
 
 def fork() -> int:
-    """Forks this process; the caller holds no lock, and other threads only wait."""
+    """Fork this process. The caller must hold no lock, and other threads may only wait."""
     if sys.platform != "win32":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -35,7 +35,7 @@ def fork() -> int:
 
 
 def die_with(parent: int) -> None:
-    """Has this process killed when its parent ends, however that ends."""
+    """Have this process killed when its parent ends, however the parent ends."""
     if (prctl := libc("prctl")) is not None:
         prctl(_PR_SET_PDEATHSIG, KILL)
         if os.getppid() != parent:
@@ -52,7 +52,7 @@ def _end_after(pid: int) -> None:
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
-    """Kills a process that began a session, and all that it started."""
+    """Kill a process that began a session, and every process that it started."""
     if sys.platform != "win32":
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -66,7 +66,7 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
 
 
 def ready(descriptor: int, seconds: float) -> bool:
-    """Whether a pipe has something to read, or its other end is gone, within so many seconds."""
+    """Return whether a pipe has something to read, or its other end is closed, within a number of seconds."""
     if sys.platform != "win32":
         import select
 
@@ -77,14 +77,14 @@ def ready(descriptor: int, seconds: float) -> bool:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads() -> int | None:
-    """How many threads this process has, those of libraries among them; None where nobody knows."""
+    """Return how many threads this process has, including those of libraries; None where nobody knows."""
     try:
         return len(os.listdir("/proc/self/task"))  # noqa: PTH208  # no pathlib where start-up counts
     except OSError:
@@ -92,7 +92,7 @@ def threads() -> int | None:
 
 
 def hold(signals: Iterable[signal.Signals]) -> Callable[[], None]:
-    """Lets none of these signals come; returns what lets them come again, also those that were sent meanwhile."""
+    """Block these signals, and return a function that unblocks them and delivers those that were sent meanwhile."""
     if sys.platform != "win32":
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
@@ -104,7 +104,7 @@ def hold(signals: Iterable[signal.Signals]) -> Callable[[], None]:
 
 
 def _hold_back(signals: Iterable[signal.Signals]) -> Callable[[], None]:
-    """Does as `hold` by handlers of Python's, which only its main thread calls."""
+    """Do the work of `hold` with handlers of Python, which only the main thread can set; do nothing in another one."""
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     came: list[int] = []
@@ -121,13 +121,13 @@ def _hold_back(signals: Iterable[signal.Signals]) -> Callable[[], None]:
 
 
 def let_come(signals: Iterable[signal.Signals]) -> None:
-    """Unblocks signals that the parent had blocked when it made this process."""
+    """Unblock signals that the parent had blocked when it made this process."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
-    """Calls again and again, until what it returns is called; by a signal where it can, as a thread prevents forks."""
+    """Call a function at intervals until the result is called; by a signal where it can, as a thread prevents forks."""
     if sys.platform != "win32":
         before = signal.signal(signal.SIGALRM, lambda *_: call())
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
@@ -159,7 +159,7 @@ def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
 
 @contextmanager
 def deferred_stops() -> Iterator[Callable[[], None]]:
-    """Defers Ctrl-C and every other request to end until the body is done; gives what lets them come earlier."""
+    """Defer Ctrl-C and every other request to end until the body is done; yield a function that ends this early."""
     release = hold((signal.SIGINT, *STOPS))
     try:
         yield release
@@ -168,9 +168,9 @@ def deferred_stops() -> Iterator[Callable[[], None]]:
 
 
 def seat_standard_streams() -> None:
-    """Opens nothing at all in the place of each closed standard stream, so that no file is opened there.
+    """Open the null device for each closed standard stream, so that no other file gets its descriptor.
 
-    What a library prints would else be written into that file.
+    Otherwise what a library prints would be written into that file.
     """
     with suppress(OSError):  # without /dev/null they stay closed
         while (descriptor := os.open(os.devnull, os.O_RDWR)) < _STANDARD:
@@ -179,7 +179,7 @@ def seat_standard_streams() -> None:
 
 
 def above_streams(descriptor: int) -> int:
-    """Moves a descriptor out of the place of a closed standard stream, where another is to be put."""
+    """Return a duplicate of a descriptor above the standard streams, if it has the number of a closed one."""
     below = []
     try:
         while descriptor < _STANDARD:
@@ -192,7 +192,7 @@ def above_streams(descriptor: int) -> int:
 
 
 def pump(stream: IO[bytes], give: Callable[[bytes], None]) -> threading.Thread:
-    """Reads an unbuffered stream in a thread of its own: gives each piece as it comes, and b"" at the end."""
+    """Read an unbuffered stream in a thread of its own; pass each piece to `give` as it comes, and b"" at the end."""
 
     def work() -> None:
         with stream:
@@ -212,7 +212,7 @@ class _Polled:
         self._descriptor = descriptor
 
     def read(self, seconds: float) -> bytes | None:
-        """Returns what is there or comes within so many seconds: None for nothing, b"" for the end."""
+        """Return what comes within a number of seconds: None where nothing comes, b"" at the end."""
         return os.read(self._descriptor, CHUNK) if ready(self._descriptor, seconds) else None
 
     def close(self) -> None:
@@ -245,5 +245,5 @@ Incoming: TypeAlias = _Polled | _Pumped
 
 
 def incoming(descriptor: int) -> Incoming:
-    """Takes over the descriptor of a pipe from which one reads."""
+    """Take over the reading end of a pipe."""
     return _Polled(descriptor) if POLLS else _Pumped(descriptor)

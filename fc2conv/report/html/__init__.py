@@ -29,7 +29,7 @@ _PAGES: dict[type, str] = {Report: "report.html", Comparison: "comparison.html",
 
 
 def render(document: Document) -> bytes:
-    """`document` as a page in UTF-8. The same document gives the same bytes."""
+    """Write `document` as a page in UTF-8. The same document gives the same bytes."""
     return _environment().get_template(_PAGES[type(document)]).render(document=document).encode("utf-8")
 
 

@@ -62,7 +62,7 @@ class Placed:
 
 
 def placed(graph: Graph) -> Placed:
-    """The drawing of a graph; the same graph is always drawn in the same way."""
+    """Lay out the drawing of a graph; the same graph is always drawn in the same way."""
     lines = [_lines(node) for node in graph.nodes]
     labels = [short(edge.shape, _MAX_COLUMNS) for edge in graph.edges]
     request = graphlay.Graph()
@@ -78,7 +78,7 @@ def placed(graph: Graph) -> Placed:
     values = [(edge.source, edge.value) for edge in graph.edges]
     for i, (lane, at) in enumerate(zip(lanes, anchors, strict=True)):
         if values.count(values[i]) > 1 and not _beside(lane, at["x"], at["y"], _width(labels[i])):
-            labels[i] = ""  # there was no room for it, and another edge of the value tells the shape
+            labels[i] = ""  # there was no room for it, and another edge of the value shows the shape
     beside = [_rectangle(anchor, _width(label), _LINE) for anchor, label in zip(anchors, labels, strict=True)]
     corners = [point for lane in lanes for point in lane]
     corners += [point for x, y, w, h in (*rectangles, *beside) for point in ((x, y), (x + w, y + h))] or [(0.0, 0.0)]
@@ -96,12 +96,12 @@ def placed(graph: Graph) -> Placed:
 
 
 def _rectangle(centre: Mapping[str, float], width: float, height: float) -> tuple[float, float, float, float]:
-    """The upper left corner and the size of a box centred on a point."""
+    """Return the upper left corner and the size of a box centred on a point."""
     return centre["x"] - width / 2, centre["y"] - height / 2, width, height
 
 
 def _beside(lane: Sequence[tuple[float, float]], x: float, y: float, width: float) -> bool:
-    """Whether a label centred on (x, y) lies on a line, or right next to it."""
+    """Return whether a label centred on (x, y) lies on a line, or right next to it."""
     far, high = width / 2 + _PAD, _LINE
     return any(
         min(x0, x1) - far <= x <= max(x0, x1) + far and min(y0, y1) - high <= y <= max(y0, y1) + high
@@ -117,7 +117,7 @@ def _lines(node: DrawnNode) -> tuple[str, ...]:
 
 
 def _columns(text: str) -> int:
-    """The columns that a monospaced font takes for a text."""
+    """Count the columns that a monospaced font takes for a text."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Gives templates what the report's types do not hold: numbers and names as text, verdict lines, rows, bars."""
+"""What templates need beside the report's types: numbers and names as text, verdict lines, rows, bars."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Banner(NamedTuple):
 
 
 def banner(document: Report | Comparison) -> Banner:
-    """What the page says first."""
+    """Return the first line of the page."""
     verdict = document.verification.verdict if document.verification is not None else None
     text = sentence(document)
     if isinstance(document, Report) and document.outcome in ("planned", "unchanged"):
@@ -45,7 +45,7 @@ class FigureRow(NamedTuple):
 
 
 def figure_rows(report: Report) -> Iterator[FigureRow]:
-    """Layout nodes, parameters, multiply-accumulates, nodes and bytes, as far as they are known."""
+    """Yield layout nodes, parameters, multiply-accumulates, nodes and bytes, as far as they are known."""
     nodes = report.layout_nodes
     note = "Reshape, Flatten, Squeeze, Unsqueeze, Transpose"
     yield FigureRow("Layout nodes", str(nodes.before), str(nodes.after), note)
@@ -97,12 +97,12 @@ _MEASURES = {
 
 
 def measures(outputs: Sequence[OutputDifference]) -> dict[str, str]:
-    """Give the titles of what was measured of some output, each with the field that holds it."""
+    """Return the titles of what was measured of some output, each with the field that holds it."""
     return {title: key for title, key in _MEASURES.items() if any(getattr(each, key) is not None for each in outputs)}
 
 
 def bars(output: OutputDifference) -> list[Bar]:
-    """The histogram of an output's differences. A bar is `beyond` where all of it exceeds the bound."""
+    """Make the histogram of an output's differences. A bar is `beyond` where all of it exceeds the bound."""
     most = max((each.count for each in output.histogram), default=1) or 1
     return [
         Bar(
@@ -125,13 +125,13 @@ def batch_rows(batch: BatchReport) -> Sequence[tuple[BatchRow, str]]:
 
 
 def draws(batch: BatchReport) -> bool:
-    """Whether the page of a batch has room for its drawings, some 20 kB for each head."""
+    """Return whether the page of a batch has room for its drawings, some 20 kB for each head."""
     reports = [row.report for row in batch.rows if row.report is not None]
     return sum(head.drawing is not None for report in reports for head in report.heads) <= MAX_DRAWN
 
 
 def short(text: str, limit: int = 60) -> str:
-    """`text` on one line, without what comes before its last half where it is longer than `limit` characters."""
+    """Write `text` on one line; cut the middle out of more than `limit` characters, and keep more of the end."""
     line = one_line(text)
     if len(line) <= limit:
         return line
@@ -140,18 +140,18 @@ def short(text: str, limit: int = 60) -> str:
 
 
 def start(text: str, limit: int) -> str:
-    """`text` on one line, without its end where it is longer than `limit` characters."""
+    """Write `text` on one line, without its end where it is longer than `limit` characters."""
     line = one_line(text)
     return line if len(line) <= limit else line[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def amount(value: int) -> str:
-    """A count in the unit that suits it: `138.4 M`."""
+    """Write a count in the unit that suits it: `138.4 M`."""
     return next((f"{value / size:.4g} {unit}" for size, unit in _UNITS if value >= size), str(value))
 
 
 def size(value: int) -> str:
-    """Bytes in the unit that suits them: `527.8 MiB`."""
+    """Write bytes in the unit that suits them: `527.8 MiB`."""
     return next((f"{value / size:.4g} {unit}" for size, unit in _BYTES if value >= size), f"{value} bytes")
 
 
@@ -166,5 +166,5 @@ def sizes(shape: list[int] | None) -> str:
 
 
 def times(text: str) -> str:
-    """Writes the `x` between sizes as a multiplication sign."""
+    """Write the `x` between sizes as a multiplication sign."""
     return text.replace(" x ", " \N{MULTIPLICATION SIGN} ")
