@@ -27,9 +27,6 @@ from fc2conv.errors import ExitCode, OutputError, UsageError
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow
 
-LOSSES = 3
-"""Workers that may be lost over one model."""
-
 _AHEAD = 2
 """Models per thread of the cluster that Dask has at a time: one runs, the next waits."""
 
@@ -133,7 +130,7 @@ class DaskEngine:
         except Exception as lost:  # noqa: BLE001 (a cancelled future raises here what another one returns)
             error = lost
         if isinstance(error, KilledWorker):
-            message = f"{LOSSES + 1} workers were lost over it"
+            message = f"{error.allowed_failures + 1} workers were lost over it"
             row = BatchRow(name=task.item.name, outcome="crashed", exit_code=ExitCode.LIMIT, message=message)
         else:
             cause = future.status if error is None else f"{type(error).__name__}: {error}"

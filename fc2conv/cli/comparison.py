@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from fc2conv.cli.option import choice_of, flag, group, option, path, whole
-from fc2conv.cli.values import interval, output_tolerance, providers, tolerance
+from fc2conv.cli.values import by_name, interval, output_tolerance, providers, tolerance
 from fc2conv.options import OrtOpt
 
 options = group(
@@ -22,7 +22,7 @@ options = group(
         metavar="NAME:X",
         type=output_tolerance,
         multiple=True,
-        callback=lambda _, __, given: dict(given),
+        callback=by_name("one output has two tolerances"),
         help="Set the relative tolerance of one output. Repeatable.",
     ),
     option(

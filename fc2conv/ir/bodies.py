@@ -57,7 +57,7 @@ def _looped(node: NodeProto, body: GraphProto, look: Look, walk: Walk) -> Sequen
         return ()
     states, names = [look(name) for name in node.input[2:]], [value.name for value in body.input]
     step, goes = 0, go or _TRUE
-    while any(state.numbers for state in states) and step * len(body.node) < _STEPS:
+    while any(state.numbers for state in states) and step * max(1, len(body.node)) < _STEPS:
         if wanted is not None and step >= wanted:
             return states
         if goes.chosen is None or (go is None and not goes.chosen):
