@@ -65,7 +65,7 @@ def grown(slider: Slider, node: NodeProto, operands: Sequence[str]) -> list[str]
 
 
 def scaled_before(slider: Slider, node: NodeProto) -> None:
-    """Scale a sum of cells that were multiplied, before the sum, by a number that counts them."""
+    """Rescale a sum whose cells were scaled, before the sum, by a number that counts them."""
     count, made = slider.counts.get(node.output[0]), node.output[0]
     maker = next((each for each in slider.nodes if count is not None and count.read in each.output), None)
     if count is None or maker is None or op(node) != "ReduceSum" or op(maker) not in ("Mul", "Div"):

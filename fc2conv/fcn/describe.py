@@ -104,7 +104,7 @@ class Describer:
     def axis(self, form: Form, axis: int, shift: int = 0) -> AxisGeometry | None:
         """Describe a map along one axis, for the first input that it reads; return None where it reads no input.
 
-        The cells of the training size lie around the middle of the image; `shift` of them are cut off in front.
+        The cells of the training size lie around the image's middle; `shift` are cut off in front (negative: added).
         """
         for name, found in self.windows.get(axis, {}).items():
             if form.name not in found:

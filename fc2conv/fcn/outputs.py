@@ -82,7 +82,7 @@ def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None =
 
 
 def _inner(slider: Slider, output: str, form: Form, kept: set[str]) -> tuple[Form, dict[int, int]]:
-    """Cut off the cells of a map that read padding; return the map, and by axis how many went before its first cell."""
+    """Cut off the cells of a map that read padding; return it, and by axis how many are cut off in front."""
     full = _renamed(slider, form, slider.tensors.unique(f"{output}_full"), kept)
     try:
         name, cut = cut_rim(slider, output, full)

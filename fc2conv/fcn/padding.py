@@ -146,7 +146,7 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
 
 
 def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int]]:
-    """Cut off the cells of a map that read padding; return its name, and by axis how many went in front."""
+    """Cut off the cells of a map that read padding; return its name, and by axis how many are cut off in front."""
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for axis in sorted(form.free):

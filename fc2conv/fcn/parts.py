@@ -101,7 +101,7 @@ def _completed(form: Form) -> Layout:
 
 
 def regroup(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) -> Form:
-    """Regroup a value into other dimensions; raise Stuck where that splits other than channels and blocks."""
+    """Regroup a value into other dimensions; raise Stuck if it splits anything but channels or blocks."""
     pieces = regrouped(form.pieces, target)
     flat = [axis for dim in pieces or () for axis, _ in dim]
     detail = f"{list(form.shape)} becomes {list(target)}"

@@ -94,7 +94,7 @@ class Placed:
 def placed(file: ModelFile, wanted: str | None, dimensions: int | None = PICTURE) -> tuple[str, Placed]:
     """Return the output to look at, and where its cells lie: the one that was named, or the first map.
 
-    Raise InputError where it has another number of spatial dimensions.
+    Raise InputError where it has another number of spatial dimensions than `dimensions`.
     """
     found: dict[str, Placed] = {}
     for entry in file.model.metadata_props:

@@ -197,7 +197,7 @@ def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[
 
 @handles("InstanceNormalization", "GroupNormalization")
 def _per_image(slider: Slider, node: NodeProto) -> None:
-    """Normalize each image, or each window where the norm is over windows alone."""
+    """Normalize each image, or each window where all free axes have one cell at the training size."""
     form, made = slider.form(node, apart=op(node) == "InstanceNormalization"), node.output[0]
     groups = _groups(node, form)
     if form.free and all(form.sizes[axis] == 1 for axis in form.free):

@@ -49,7 +49,7 @@ def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int
 
 
 def _unfolded(node: NodeProto, weights: Mapping[str, Sequence[int]], known: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the bytes that a convolution unfolds: for integers, and for floats if rows of the weight exceed cells."""
+    """Return the bytes that a convolution unfolds: of integers, or of floats if the weight has more rows than cells."""
     if node.op_type not in _UNFOLDED:
         return 0
     kernel = weights.get(node.input[3 if node.op_type == "QLinearConv" else 1])
