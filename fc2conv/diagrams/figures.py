@@ -26,7 +26,7 @@ def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
     """Compute the figures of a model whose graphs are `scopes`; the bodies of its functions count as nodes alone.
 
     A size that is a symbol (the batch, mostly) counts as 1 in the multiply-accumulates, and `macs_assumed` says that
-    there was one. `macs_uncounted` is the number of nodes that multiply but have an unknown shape.
+    there was one. `macs_uncounted` is the number of nodes that multiply and cannot be counted.
     """
     multiplying = [
         (n, scope)
