@@ -29,7 +29,7 @@ COMPLETE = "_FC2CONV_COMPLETE"
 """The variable by which a shell asks for completions; see docs/reference.md."""
 
 _PLAIN = {"a valid integer range": "a whole number", "a valid float range": "a number"}
-"""What click says of a value, and what is said here."""
+"""What click says of a value, and what fc2conv says instead."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def _complete(instruction: str) -> int:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Has SIGTERM and SIGHUP end the process as Ctrl-C does; one that is ignored (`nohup`) or handled stays so."""
+    """Let SIGTERM and SIGHUP end the process as Ctrl-C does; one that is ignored (`nohup`) or handled stays so."""
     here = threading.current_thread() is threading.main_thread()
     ours = [each for each in STOPS if here and signal.getsignal(each) is signal.SIG_DFL]
     for each in ours:
@@ -95,7 +95,7 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _deafen() -> None:
-    """Finish the report of what stopped the run, whatever signal comes next."""
+    """Ignore further signals, so that the report of what stopped the run is finished."""
     for each in STOPS:
         if signal.getsignal(each) is _stop:
             signal.signal(each, signal.SIG_IGN)

@@ -67,8 +67,8 @@ def convert(
     Any field of `Options`, of its `verification` and of its `limits` may be given by its name:
     `convert(model, scope="all", target="dla", rtol=1e-3, timeout=60)`. `progress` is called with each stage.
 
-    Raises InputError for a model that cannot be read. Raises MismatchError and InconclusiveError where the proof fails:
-    nothing is written then, and their `report` has what was found. Raises OutputError where the result cannot be
+    Raise InputError for a model that cannot be read. Raise MismatchError and InconclusiveError where the proof fails:
+    nothing is written then, and their `report` has what was found. Raise OutputError where the result cannot be
     written or is too large to return, and LimitError where a limit is reached or a native library crashes. In each case
     an older output is intact.
     """
@@ -93,7 +93,7 @@ def trace(
 ) -> list[TraceNode]:
     """List what the analysis found of each node (of those whose names match a pattern), and what the plan decided.
 
-    Raises InputError as `convert` does, and UsageError for a pattern that matches no node.
+    Raise InputError as `convert` does, and UsageError for a pattern that matches no node.
     """
     options = chosen(Options, options, given)
     patterns = (nodes,) if isinstance(nodes, str) else tuple(nodes)
@@ -124,7 +124,7 @@ def heatmap(
 ) -> Seen:
     """Run a sliding network on a picture, and write the picture with the scores of one class or several over it.
 
-    Raises InputError for a model that fc2conv has not made fully convolutional, or a picture that cannot be read or is
+    Raise InputError for a model that fc2conv has not made fully convolutional, or a picture that cannot be read or is
     too small, UsageError for an output or a class that is not there, OutputError where nothing can be written, and
     LimitError as `convert` does.
     """
@@ -161,7 +161,7 @@ def run_sliding(
 
     `image` is as the network takes it, and becomes its element type. Where the run would take more than `memory_limit`
     bytes, the image is run in tiles; their cells are those of the whole image but for the order of sums. `output` names
-    another map than the first. Raises InputError and UsageError as `heatmap` does, and LimitError where no tile fits
+    another map than the first. Raise InputError and UsageError as `heatmap` does, and LimitError where no tile fits
     or where tiles would give another map because the network pools over the whole image.
     """
     found: MapBytes
@@ -226,7 +226,7 @@ _calls = itertools.count()
 
 
 def load() -> None:
-    """Imports what the work on most models needs, so that a fork has it; where nothing forks nobody would."""
+    """Import what the work on most models needs, so that a fork has it; do nothing where the system cannot fork."""
     if not system.FORKS:
         return
     from fc2conv import pipeline as flow  # noqa: F401
@@ -238,7 +238,7 @@ def load() -> None:
 def _done(
     progress: Progress | None, limits: Limits, work: Callable[..., tuple[_T, bytes]], model: Source, *rest: object
 ) -> tuple[_T, memoryview]:
-    """Do the work in a child; a limit that it meets is reported with the model's name."""
+    """Do the work in a child; report a limit that it meets with the model's name."""
     if next(_calls):
         load()
     try:
@@ -268,7 +268,7 @@ def _sent() -> Iterator[None]:
 
 @contextmanager
 def _swept(output: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Removes what a child that was killed has left beside the output."""
+    """Guard the output: where the work stops, remove what a child that was killed has left beside it."""
     try:
         yield
     except BaseException:

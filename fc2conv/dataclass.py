@@ -58,7 +58,7 @@ class _Init:
 
     @cached_property
     def _fields(self) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
-        """The fields that are arguments, what all fields are without one, and how some of that is made."""
+        """The fields that are arguments, the defaults of all fields, and the factories of some of these."""
         every = fields(self._kind)
         made = {each.name: each.default_factory for each in every if each.default_factory is not MISSING}
         default = {each.name: each.default for each in every if each.init or each.name in made}

@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
 
 
 class Stopped(KeyboardInterrupt):  # no error: what Ctrl-C does, by another signal
-    """The process is asked to end by a signal; whatever cleans up behind Ctrl-C cleans up behind this."""
+    """The process is asked to end by a signal; whatever cleans up after Ctrl-C cleans up after this."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

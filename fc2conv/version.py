@@ -6,7 +6,7 @@ __version__ = "0.2.0"
 
 
 def versions() -> dict[str, str]:
-    """The versions of what makes a report: fc2conv, onnx, onnxruntime, Python."""
+    """Return the versions of what makes a report: fc2conv, onnx, onnxruntime, Python."""
     import platform
 
     libraries = {name: _installed(name) for name in ("onnx", "onnxruntime")}
@@ -15,7 +15,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def _installed(library: str) -> str:
-    """The version of a library; its metadata is a page of text, and reading that takes a third of a small plan."""
+    """Return the version of a library; its metadata is a page of text, which takes a third of a small plan to read."""
     from importlib.metadata import version
 
     return version(library)

@@ -22,7 +22,7 @@ from fc2conv.report.types import HeadReport, Report
 def illustrated(
     report: Report, before: ModelProto, after: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]
 ) -> Report:
-    """The report with the figures of both models and a drawing of each head; raises InputError as inference does."""
+    """Add the figures of both models and a drawing of each head to a report; raise InputError as inference does."""
     old, new = _scopes(before, input_shapes), _scopes(after, input_shapes)
 
     def with_drawing(head: HeadReport) -> HeadReport:
@@ -35,7 +35,7 @@ def illustrated(
 
 
 def _scopes(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Scope]:
-    """The graphs of a model by their paths, each with the shapes and constants that it sees."""
+    """Return the graphs of a model by their paths, each with the shapes and constants that it sees."""
     shapes = inferred(model, input_shapes)
 
     def walk(graph: GraphProto, path: str, outer: Scope | None) -> Iterator[tuple[str, Scope]]:

@@ -49,15 +49,15 @@ class _Side:
         return all(name in self.scope.constants for name in node.output if name)
 
     def read(self, node: NodeProto) -> list[str]:
-        """The values that a node reads and that are not constant, each once."""
+        """Return the values that a node reads and that are not constant, each once."""
         return [name for name in dict.fromkeys(node.input) if name and name not in self.scope.constants]
 
     def before(self, i: int) -> Iterator[int]:
-        """The nodes that make what a node reads."""
+        """Yield the nodes that make what a node reads."""
         return (self.producer[name] for name in self.read(self.nodes[i]) if name in self.producer)
 
     def behind(self, i: int) -> Iterator[int]:
-        """The nodes that read what a node makes."""
+        """Yield the nodes that read what a node makes."""
         return (reader for name in self.nodes[i].output for reader in self.readers.get(name, ()))
 
     @cached_property
@@ -66,19 +66,19 @@ class _Side:
         return [(node.SerializeToString(deterministic=True), self.weights(node)) for node in self.nodes]
 
     def operator(self, i: int) -> tuple[str, list[bytes], str]:
-        """What a node does, whatever it does it to."""
+        """Return what a node does, whatever its operands: its operator, attributes and weights."""
         node = self.nodes[i]
         attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
         return op(node), attributes, self.weights(node)
 
     def weights(self, node: NodeProto) -> str:
-        """The shapes of a node's constant operands, a rank above 1 only."""
+        """Return the shapes of a node's constant operands of a rank above 1, as text."""
         shapes = [self.scope.shape(name) for name in node.input if name in self.scope.constants]
         return ", ".join(_sizes(shape) for shape in shapes if shape is not None and len(shape) > 1)
 
 
 def drawn(sites: Sequence[str], before: Scope, after: Scope) -> HeadDrawing:
-    """The graph about the layers `sites`, named by their nodes, in both scopes."""
+    """Draw the graph about the layers `sites`, named by their nodes, in both scopes."""
     old, new = _Side(before), _Side(after)
     pairs = _counterparts(old, new)
     back = {j: i for i, j in pairs.items()}
@@ -95,7 +95,7 @@ def drawn(sites: Sequence[str], before: Scope, after: Scope) -> HeadDrawing:
 
 
 def _changes(side: _Side, other: _Side, pairs: Mapping[int, int], alone: Change) -> list[Change]:
-    """What became of each node; `alone` is what one is that has no counterpart."""
+    """Return what became of each node; `alone` is what a node without a counterpart became."""
     there = Counter(other.signatures)
     out: list[Change] = []
     for i, signature in enumerate(side.signatures):
@@ -111,7 +111,7 @@ def _changes(side: _Side, other: _Side, pairs: Mapping[int, int], alone: Change)
 
 
 def _counterparts(old: _Side, new: _Side) -> dict[int, int]:
-    """The node of the other graph that has the same name, or makes the same value or its spatial form."""
+    """Pair each node with that of the other graph that has its name, or makes its value or the spatial form of it."""
     names = {label(node): i for i, node in enumerate(new.nodes)}
     out: dict[int, int] = {}
     taken: set[int] = set()
@@ -125,7 +125,7 @@ def _counterparts(old: _Side, new: _Side) -> dict[int, int]:
 
 
 def _core(side: _Side, changes: Sequence[Change], sites: Sequence[str]) -> set[int]:
-    """The layers, and the changed nodes within a few steps of them."""
+    """Return the layers, and the changed nodes within a few steps of them."""
     core = {i for i, node in enumerate(side.nodes) if label(node) in sites}
     rim = set(core)
     for _ in range(MAX_STEPS):
@@ -145,7 +145,7 @@ class _Drawing:
         self.place = {i: place for place, i in enumerate(sorted(core | near)[:MAX_NODES])}
 
     def graph(self, links: Mapping[int, int]) -> Graph:
-        """The nodes and edges, with the graph's own inputs and outputs, and `...` where it goes on.
+        """Draw the nodes and edges, with the graph's own inputs and outputs, and `...` where it goes on.
 
         `links` are the places that the counterparts of nodes have in the other drawing.
         """
@@ -197,7 +197,7 @@ def _perm(node: NodeProto) -> str:
 
 
 def _sizes(shape: Sequence[Size]) -> str:
-    """`N x 512 x 7 x 7`, with the model's own symbols, and `?` for a size that has no name."""
+    """Write sizes as `N x 512 x 7 x 7`, with the model's own symbols, and `?` for a size that has no name."""
     return " x ".join(_size(size) for size in shape) or "scalar"
 
 

@@ -17,16 +17,16 @@ _SUMS = {**CONVOLUTIONS, "FusedConv": 1}
 """Convolutions, with the place of their weight: each output sums prod(weight[1:]) products."""
 
 _UNCOUNTED = frozenset("Attention MultiHeadAttention LSTM GRU RNN DeformConv".split())
-"""Further operators that multiply and of which no count is made here."""
+"""Further operators that multiply and are not counted here."""
 
 _MULTIPLY = frozenset(_SUMS) | _UNCOUNTED | {"ConvTranspose"}
 
 
 def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
-    """The figures of a model whose graphs are `scopes`; the bodies of its functions count as nodes alone.
+    """Compute the figures of a model whose graphs are `scopes`; the bodies of its functions count as nodes alone.
 
     A size that is a symbol (the batch, mostly) counts as 1 in the multiply-accumulates, and `macs_assumed` says that
-    there was one. What multiplies and could not be counted, as a shape is not known, is in `macs_uncounted`.
+    there was one. `macs_uncounted` is the number of nodes that multiply and cannot be counted.
     """
     multiplying = [
         (n, scope)
@@ -47,14 +47,14 @@ def figures(model: ModelProto, scopes: Mapping[str, Scope]) -> Figures:
 
 
 def _parameters(scope: Scope) -> int:
-    """The elements of a graph's initializers and Constant nodes, without int64, which are shapes and axes."""
+    """Count the elements of a graph's initializers and Constant nodes, without int64, which are shapes and axes."""
     constants = [a for node in scope.graph.node if node.op_type == "Constant" if (a := attribute(node, "value"))]
     tensors: list[TensorProto] = [*scope.graph.initializer, *(a.t for a in constants)]
     return sum(prod(tensor.dims) for tensor in tensors if tensor.data_type != TensorProto.INT64)
 
 
 def _macs(node: NodeProto, scope: Scope) -> Size | None:
-    """The multiply-accumulates of one node; None where they cannot be counted."""
+    """Count the multiply-accumulates of one node; return None where that is not possible."""
     kind = node.op_type
     if kind in _SUMS or kind == "ConvTranspose":
         weight = scope.shape(_input(node, _SUMS.get(kind, 1)))
@@ -69,7 +69,7 @@ def _macs(node: NodeProto, scope: Scope) -> Size | None:
 
 
 def _times(shape: Sequence[Size] | None, factors: Sequence[Size] | None) -> Size | None:
-    """The product of both; None where either is not known, or a size of it has not even a name."""
+    """Multiply the sizes of both; return None where either is not known, or the product has a size without a name."""
     if shape is None or not factors:
         return None
     found = prod([*shape, *factors], start=Size(1))

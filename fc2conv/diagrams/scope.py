@@ -22,7 +22,7 @@ class Scope:
         self.dims = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
 
     def shape(self, name: str) -> Sequence[Size] | None:
-        """The sizes of a value; None where its rank is not known."""
+        """Return the sizes of a value; None where its rank is not known."""
         if name in self.dims:
             return [Size(n) for n in self.dims[name]]
         found = self.shapes.get(name)

@@ -3,7 +3,7 @@
     s = Conv1x1 (Mean (f))   ->   cam = Conv1x1 (f), and s = Mean (cam)
 
 The mean and what is affine along the channels may change places, as the mean of a bias is the bias. The maximum does so
-only with a positive factor. Behind the score an output may have one activation, which the check repeats.
+only with a positive factor. After the score an output may have one activation, which the check repeats.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class _Pooled:
-    """Pooling of a map over windows: so much of their mean and so much of their maximum."""
+    """Pooling of a map over windows: `mean` times their mean plus `maximum` times their maximum."""
 
     read: str
     kernel: tuple[int, ...]
@@ -53,8 +53,8 @@ class _Pooled:
 class _Exchanged:
     """The nodes that change places with pooling, in their order.
 
-    `reads` are the maps in the place of what is pooled, and `passed` the operands in the place of what nodes make that
-    are left out.
+    `reads` gives for each result of pooling the map that replaces it, and `passed` for the result of each node that is
+    left out the operand that replaces it.
     """
 
     pooled: _Pooled
@@ -64,7 +64,7 @@ class _Exchanged:
 
 
 def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activation | Reason:
-    """Adds the class activation map of an output, whose map is `shown`, under a name; or says why there is none."""
+    """Add the class activation map of an output, whose map is `shown`, under a name, or return why that fails."""
     makers = {made: node for node in slider.nodes for made in node.output if made}
     score, then, compared = _score(makers, shown)
     try:
@@ -80,12 +80,12 @@ def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activa
 
 
 def _no_map(node: NodeProto, why: str) -> Stuck:
-    """Why no map has the score for its pooling."""
+    """Return the error that says why no map has the score for its pooling."""
     return Stuck(Code.NO_CLASS_ACTIVATION, node, why)
 
 
 def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
-    """The value in front of an output's activation, that activation, and the value that the check compares with."""
+    """Return the value before an output's activation, that activation, and the value that the check compares with."""
     name, then, compared = shown, "", shown
     while (node := makers.get(name)) is not None:
         kind = op(node)
@@ -104,7 +104,7 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
 
 
 def is_log_softmax(makers: Mapping[str, NodeProto], node: NodeProto) -> bool:
-    """Whether a node is a LogSoftmax, which may be written as `x - ReduceLogSumExp (x)`."""
+    """Return whether a node is a LogSoftmax, which may be written as `x - ReduceLogSumExp (x)`."""
     less = makers.get(node.input[1]) if op(node) == "Sub" else None
     if less is None or op(less) != "ReduceLogSumExp":
         return op(node) == "LogSoftmax"
@@ -112,9 +112,9 @@ def is_log_softmax(makers: Mapping[str, NodeProto], node: NodeProto) -> bool:
 
 
 def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, output: str) -> _Exchanged:
-    """The pooling that a score comes from, and the nodes between, which are to change places with it.
+    """Find the pooling that a score comes from, and the nodes between, which are to change places with it.
 
-    Means of maps with the same cells may meet in what is linear along the channels.
+    Means of maps with the same cells may meet in a node that is linear along the channels.
     """
     nodes: list[NodeProto] = []
     pools: dict[str, _Pooled] = {}
@@ -146,10 +146,10 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, ou
 
 
 def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
-    """The pooling that a node is: of all cells of a window, or a sum of two of the same map."""
+    """Return the pooling that a node is (over all cells of a window, or a sum of two of one map), or None."""
     for pool in slider.pools:
         kind = op(pool.node)
-        if kind == "ReduceSum" and pool.action == "slide":  # a mean, times a number behind it
+        if kind == "ReduceSum" and pool.action == "slide":  # a mean, multiplied by a number after it
             if op(node) == "AveragePool" and node.input[0] == pool.read:
                 return _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
         elif pool.made in node.output:
@@ -168,7 +168,7 @@ def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _
 
 
 def _nested(slider: Slider, makers: dict[str, NodeProto], outer: _Pooled) -> _Pooled:
-    """A pooling of a pooling of the same kind along other axes is one over both."""
+    """Merge a pooling with the one that it reads, of the same kind along other axes: both are one pooling."""
     maker = makers.get(outer.read)
     inner = _pooling(slider, makers, maker) if maker is not None and op(maker) in (*MEANS, *MAXIMA) else None
     if inner is None or (inner.mean, inner.maximum) != (outer.mean, outer.maximum) or not outer.kernel:
@@ -177,7 +177,7 @@ def _nested(slider: Slider, makers: dict[str, NodeProto], outer: _Pooled) -> _Po
 
 
 def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
-    """The sum of the mean and the maximum of one map."""
+    """Add two poolings of one map, as its mean and its maximum; return None where an operand is no pooling."""
     parts: list[_Pooled] = []
     for name in node.input:
         factor = 1.0
@@ -198,7 +198,7 @@ def _sum(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pool
 
 
 def _operands(slider: Slider, node: NodeProto) -> list[str]:
-    """The operands that are maps of a node that is affine along the channels in all of them; none for another node."""
+    """Return the map operands of a node that is affine along the channels in all of them; [] for another node."""
     kind = op(node)
     computed = [name for name in node.input if slider.values(name) is None]
     if kind in (*_PASSED, "Add", "Sub", "Sum") or _affine(slider, node) is not None:
@@ -211,7 +211,7 @@ def _operands(slider: Slider, node: NodeProto) -> list[str]:
 
 
 def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[NodeProto]) -> _Exchanged:
-    """The nodes behind pooling in front of it; raises Stuck for the first that may not change places with it."""
+    """Move the nodes after pooling before it; raise Stuck for the first that may not change places with it."""
     kept: list[NodeProto] = []
     passed: dict[str, str] = {}
     pooled = next(iter(pools.values()))
@@ -232,7 +232,7 @@ def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[Nod
 
 
 def _affine(slider: Slider, node: NodeProto) -> bool | None:
-    """Whether a node that is affine along the channels grows with each of them; None for one that is not affine."""
+    """Return whether a node that is affine along the channels grows with each of them; None if it is not affine."""
     kind = op(node)
     if kind == "Conv":
         shape = _shape(slider, node.input[1])
@@ -253,7 +253,7 @@ def _affine(slider: Slider, node: NodeProto) -> bool | None:
 
 
 def _factor(slider: Slider, node: NodeProto) -> float | None:
-    """The positive number that a node multiplies every class by; None where it does something else."""
+    """Return the positive number that a node multiplies every class by; None where it does something else."""
     if op(node) not in ("Mul", "Div") or not _affine(slider, node):
         return None
     values = next(np.asarray(each, np.float64) for name in node.input if (each := slider.values(name)) is not None)
@@ -262,7 +262,7 @@ def _factor(slider: Slider, node: NodeProto) -> float | None:
 
 
 def _copied(slider: Slider, found: _Exchanged, wanted: str) -> str:
-    """The nodes again, on the maps in front of the pooling."""
+    """Copy the nodes onto the maps that pooling reads; return the name of the last result."""
     last = slider.tensors.unique(wanted)
     renamed = dict(found.reads)
     for i, node in enumerate(found.nodes):

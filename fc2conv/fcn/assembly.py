@@ -1,4 +1,4 @@
-"""The graph of a sliding model: what the pass has made in place of what was there, and what the file says of itself."""
+"""The graph of a sliding model: what the pass has made instead of the old nodes, and what the file says of itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fc2conv.rewrite.swap import alive, put
 def assemble(
     model: ModelProto, slider: Slider, made: Sequence[End], described: Sequence[SlidingOutput], how: str
 ) -> None:
-    """Swaps the graph: new nodes, outputs as maps, symbols for what grows; metadata_props give geometry and `how`."""
+    """Replace the graph: new nodes, maps as outputs, symbols for what grows; note geometry and `how` as metadata."""
     graph = model.graph
     had_info = bool(graph.value_info)
     _open_inputs(graph, slider)
@@ -52,7 +52,7 @@ def assemble(
 
 
 def _open_inputs(graph: GraphProto, slider: Slider) -> None:
-    """Symbols for the sizes that slide; a letter that is taken, or of one of several inputs, has the input's name."""
+    """Give each size that slides a symbol, with the input's name if its letter is taken or inputs are several."""
     taken = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
     taken |= set("NCLDHW") if len(slider.images) > 1 else set()
     for value in graph.input:
@@ -67,7 +67,7 @@ def _open_inputs(graph: GraphProto, slider: Slider) -> None:
 
 
 def _batch(graph: GraphProto, slider: Slider) -> int | str:
-    """The first dimension of the first input that slides."""
+    """Return the batch of the first input that slides: a size, a symbol, or 1 where no dimension is the batch."""
     value = next(value for value in graph.input if value.name in slider.images)
     if slider.images[value.name].layout[0] != (BATCH,):
         return 1  # one image without a dimension for it
@@ -76,7 +76,7 @@ def _batch(graph: GraphProto, slider: Slider) -> int | str:
 
 
 def _output(end: End, declared: ValueInfoProto, batch: int | str, scores: int) -> ValueInfoProto:
-    """The declaration of an output as a map: [N, M, *S] with symbols for what grows."""
+    """Declare an output as a map: [N, M, *S] with symbols for what grows."""
     kind = declared.type.tensor_type.elem_type
     if end.kind == "cam" and kind not in FLOATS:
         kind = scores  # the output is the best class
@@ -87,7 +87,7 @@ def _output(end: End, declared: ValueInfoProto, batch: int | str, scores: int) -
 
 
 def _float_type(graph: GraphProto) -> int:
-    """The floating-point type of the weights that a network computes with."""
+    """Return the floating-point type of the weights that a network computes with (default: FLOAT)."""
     kinds = (tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1)
     return next((kind for kind in kinds if kind in FLOATS), TensorProto.FLOAT)
 

@@ -1,4 +1,4 @@
-"""What is made beside the maps: constants laid out as what they are combined with, dimensions of one element."""
+"""Values beside the maps: constants laid out as the maps that they are combined with, and the sizes of values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fc2conv.reasons import Code
 
 
 def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
-    """A constant that broadcasts against a value, as one that broadcasts against its map; raises Stuck."""
+    """Lay out a constant that broadcasts against a value to broadcast against its map; raise Stuck if it cannot."""
     found = slider.numbers.get(name)
     shape = slider.constants.shape(name) if found is None else found.shape
     if shape is not None and prod(shape) == 1 and len(shape) <= form.rank:
@@ -49,7 +49,7 @@ def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
 
 
 def along_others(slider: Slider, axes: Set[int]) -> str:
-    """The remedy where an obstacle is in the way along some axes alone: to slide along the others; "" without such."""
+    """Return the remedy for an obstacle along some axes alone: slide along the others; "" if there are no others."""
     dims = {
         name: [str(dim) for dim, places in enumerate(form.layout) if {*places[:1]} & (form.free - axes)]
         for name, form in slider.forms.items()
@@ -60,7 +60,7 @@ def along_others(slider: Slider, axes: Set[int]) -> str:
 
 
 def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tuple[np.ndarray, np.ndarray]:
-    """The values of a constant that is combined with a map, as they are and with their dimensions at its axes."""
+    """Return the values of a constant that meets a map, as they are and with their dimensions at the map's axes."""
     array = slider.values(name)
     if array is None:
         raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
@@ -85,9 +85,9 @@ def in_map_order(slider: Slider, node: NodeProto, name: str, form: Form) -> tupl
 
 
 def measured(slider: Slider, node: NodeProto, form: Form) -> None:
-    """Makes the sizes of a value (Shape, Size) of those of its map.
+    """Compute the sizes of a value (Shape, Size) from those of its map.
 
-    A dimension with the channels of one cell is as long at each window, however many of these there are.
+    A dimension that holds the channels of one cell has the same size at each window, whatever the number of windows.
     """
     dims = list(zip(form.shape, form.layout, strict=True))
     shape = slider.add("Shape", [form.name], f"{node.output[0]}_map")

@@ -27,7 +27,7 @@ _QLINEAR = [f"com.microsoft::QLinear{name}" for name in ("LeakyRelu", "Sigmoid",
 
 @handles("CastLike", narrow=True)
 def _cast_like(slider: Slider, node: NodeProto) -> None:
-    """A cast to a type that is known; of a constant it reads no image."""
+    """Write a CastLike as a Cast where the type is known; the Cast of a constant reads no image."""
     cast = as_cast(slider.graph, node)
     if cast is node or node.input[0] in slider.forms:
         _unary(slider, cast)
@@ -111,7 +111,7 @@ def _broadcast(slider: Slider, node: NodeProto) -> None:
 
 
 def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | None:
-    """A value that no image reaches, such as numbers for each item: the same at every cell; None for a lone number."""
+    """Return the form of numbers for each item, which no image reaches and all cells share; None for a lone number."""
     if not name or name in slider.forms or of_one_item(slider, name) is not None:
         return None
     shape = slider.shape(name, node)
@@ -127,7 +127,7 @@ def _beside(slider: Slider, node: NodeProto, name: str, like: Form) -> Form | No
 
 
 def _counts(slider: Slider, name: str) -> bool:
-    """Whether a value that is not known is computed of the size of a map, which is that of a window at each cell."""
+    """Return whether an unknown value is computed from the size of a map, which at each cell is that of a window."""
     todo, seen = [name], set[str]()
     while todo:
         each = slider.graph.made_by(todo.pop())
@@ -142,7 +142,7 @@ def _counts(slider: Slider, name: str) -> bool:
 
 
 def _before_numpy(slider: Slider, node: NodeProto) -> None:
-    """Before opset 7 an operand was broadcast only where an attribute said so, along a named axis."""
+    """Run a node before opset 7, where an operand is broadcast only if an attribute says so, along a named axis."""
     forms = [slider.form(node, i) if name in slider.forms else None for i, name in enumerate(node.input)]
     first = forms[0]
     if first is None or (attribute(node, "axis") is not None and not first.is_map):
@@ -187,7 +187,7 @@ _NAMING = ("Identity", "Squeeze", "Unsqueeze")
 
 @handles("If")
 def _if(slider: Slider, node: NodeProto) -> None:
-    """An If that only asks whether a dimension has one element, as exporters write a squeeze of unknown shape.
+    """Take the branch of an If that only asks whether a dimension has one element (exporters write squeezes so).
 
     y = If (Shape (x) [1] == 1) then Squeeze (x, 1) else x   ->   the branch that is taken at the training size
     """

@@ -29,7 +29,7 @@ from fc2conv.ir.graph import int_attribute, op
 from fc2conv.reasons import Code
 
 _PER_DIMENSION = 13
-"""From this opset Softmax and its variants work along one dimension; before, they flattened all behind the axis."""
+"""From this opset Softmax and its variants work along one dimension; before, they flatten all from the axis on."""
 
 
 _ALONG = {
@@ -62,7 +62,7 @@ def _along(slider: Slider, node: NodeProto) -> None:
 
 
 def _along_part(slider: Slider, node: NodeProto) -> None:
-    """A Softmax along a part of the channels, between two reshapes; a Split, which only takes parts."""
+    """Run a Softmax along a part of the channels, between two Reshapes, or a Split, which only takes parts."""
     form, made, first = slider.form(node, apart=True), node.output[0], 0
     dim = int_attribute(node, "axis", _ALONG[op(node)]) % len(form.layout)
     if op(node) == "Split":
@@ -81,7 +81,7 @@ def _along_part(slider: Slider, node: NodeProto) -> None:
 
 
 def _flattening(slider: Slider, node: NodeProto) -> None:
-    """Softmax and its variants before opset 13, which flatten all dimensions from their axis on."""
+    """Run Softmax and its variants before opset 13, which flatten all dimensions from their axis on."""
     rank = len(slider.form(node).layout)
     form, dims, several = slider.axes_of(node, range(int_attribute(node, "axis", 1) % rank, rank))
     only_channels(node, form, dims, several)
@@ -120,7 +120,7 @@ def _layer_norm(slider: Slider, node: NodeProto) -> None:
 
 
 def _flat(slider: Slider, node: NodeProto, name: str, shape: Sequence[int]) -> str:
-    """A constant for elements of several dimensions as one for those of one."""
+    """Broadcast a constant to several dimensions and flatten it; raise Stuck where it is computed."""
     values = slider.values(name)
     if values is None:
         raise Stuck(Code.NOT_SLIDING, node, f"the operand {name} is computed")
@@ -130,9 +130,9 @@ def _flat(slider: Slider, node: NodeProto, name: str, shape: Sequence[int]) -> s
 def _channels_last(
     slider: Slider, node: NodeProto, form: Form, operands: Sequence[str] = (), **attributes: object
 ) -> None:
-    """A node that works along the channels, between two transposes that put them last.
+    """Run a node that works along the channels between two Transposes that put them last.
 
-    Right for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
+    This holds for every opset: an operator that flattens from its axis on has the channels alone in the last dimension.
     """
     made = node.output[0]
     turned = channels_last(slider, form.name, form.rank, f"{made}_channels_last")
@@ -143,7 +143,7 @@ def _channels_last(
 
 @handles("Concat", "com.microsoft::QLinearConcat", narrow=True)
 def _concat(slider: Slider, node: NodeProto) -> None:
-    """Values one behind the other along the channels or a part of them, or along a dimension that they have none in."""
+    """Join values along the channels or a part of them, or along a dimension that holds no channels."""
     places = range(len(node.input)) if op(node) == "Concat" else range(2, len(node.input), 3)
     names = [node.input[place] for place in places]
     maps = [slider.forms[name] for name in names if name in slider.forms]
@@ -177,12 +177,12 @@ def _concat(slider: Slider, node: NodeProto) -> None:
 
 
 def _along_dim(form: Form, dim: int) -> Form:
-    """A value whose channel, if it has one alone, is in a dimension."""
+    """Put the channel of a value with one channel into dimension `dim`; return any other value as it is."""
     return form if form.parts is not None else with_channels(form, dim, 1) or form
 
 
 def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
-    """A map of one cell for the whole image as one of as many cells as another map has."""
+    """Expand a map of one cell for the whole image to the cells of another map."""
     if form.has_cells < first.has_cells:
         slider.suspects.add(form.name)
     if form.free == first.free:

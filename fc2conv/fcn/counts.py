@@ -1,9 +1,9 @@
-"""Numbers that count the cells of a map that is pooled as a whole: of any map, and not of that of the training size.
+"""Numbers that count the cells of a map that is pooled as a whole, made to fit any map and not the training size alone.
 
 v = ReduceSum (e)  d = Div (v, 35)   of a map of 6x6   ->   Div (v, 35 * (H * W - 1) / 35)
 
 So a sum over n cells becomes a mean (by n), and a mean of squares a variance (by n / (n - 1), or from a sum by n - 1).
-Only numbers that scale the statistic itself count: behind an Add or an activation a number is one of its own.
+Only numbers that scale the statistic itself count: after an Add or an activation a number is one of its own.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import op
 
 _FEW = 4
-"""Up to so many elements a number may be what it is by chance."""
+"""Up to this many elements a number may equal the count by chance."""
 _POWERS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
-"""Of n and of n - 1, whose product a number may be."""
+"""Powers of n and of n - 1 whose product a number may be."""
 
 
 def note_count(slider: Slider, node: NodeProto, form: Form, axes: set[int]) -> None:
-    """Notes of how many elements a pooling over the whole map is."""
+    """Note how many elements a pooling over the whole map reduces."""
     growing = tuple(sorted(axes & form.free))
     cells, elements = (prod(form.sizes[axis] for axis in each) for each in (growing, axes))
     power = 0.5 if op(node) in ("ReduceL2", "GlobalLpPool") else 1.0
@@ -36,7 +36,7 @@ def note_count(slider: Slider, node: NodeProto, form: Form, axes: set[int]) -> N
 
 
 def follow_count(slider: Slider, node: NodeProto, read: str, more: int = 1) -> None:
-    """Notes the same of what a node makes of such a value, or `more` times as many elements."""
+    """Note the count of what a node makes of a counted value, with `more` times as many elements."""
     count = slider.counts.get(read)
     if count is not None and op(node) == "Sqrt":
         count = replace(count, power=count.power / 2)
@@ -47,7 +47,7 @@ def follow_count(slider: Slider, node: NodeProto, read: str, more: int = 1) -> N
 
 
 def grown(slider: Slider, node: NodeProto, operands: Sequence[str]) -> list[str]:
-    """The operands of a pointwise node, with a number that counts cells as the number of those of any map."""
+    """Return the operands of a pointwise node, with a number that counts cells scaled to the map at hand."""
     maps = [slider.forms[name].name for name in node.input if name in slider.forms]
     counts = [slider.counts.get(name) for name in maps]
     count, found = counts[0], list(operands)
@@ -65,7 +65,7 @@ def grown(slider: Slider, node: NodeProto, operands: Sequence[str]) -> list[str]
 
 
 def scaled_before(slider: Slider, node: NodeProto) -> None:
-    """A number by which all cells are scaled before they are summed counts them as well: the sum makes up for it."""
+    """Rescale a sum whose cells were scaled, before the sum, by a number that counts them."""
     count, made = slider.counts.get(node.output[0]), node.output[0]
     maker = next((each for each in slider.nodes if count is not None and count.read in each.output), None)
     if count is None or maker is None or op(node) != "ReduceSum" or op(maker) not in ("Mul", "Div"):
@@ -78,7 +78,7 @@ def scaled_before(slider: Slider, node: NodeProto) -> None:
 
 
 def _powers(values: np.ndarray, count: Count) -> tuple[int, int] | None:
-    """The powers of n and n - 1 whose product a constant is; None where it is something else."""
+    """Return the powers of n and n - 1 whose product a constant is; None where it is something else."""
     if values.dtype.kind != "f" or not values.size or (values != values.flat[0]).any():
         return None
     number, near, n = float(values.flat[0]), 2 * float(np.finfo(values.dtype).eps), float(count.elements)
@@ -90,9 +90,9 @@ def _powers(values: np.ndarray, count: Count) -> tuple[int, int] | None:
 
 
 def _ratio(slider: Slider, node: NodeProto, name: str, count: Count) -> str:
-    """What a number that counts cells grows by: its value for the map at hand over that for the training size.
+    """Compute what a number that counts cells grows by: its value for the map at hand over that at the training size.
 
-    That is 1 at the training size. Empty where the number does not count.
+    The ratio is 1 at the training size. Return "" where the number does not count.
     """
     values = slider.constants.array(name) if slider.constants.is_constant(name) else slider.tensors.made(name)
     powers = None if values is None else _powers(values, count)

@@ -1,4 +1,4 @@
-"""What takes some of the channels or of the cells, and lookups, which make channels of a map that has one."""
+"""Operators that take some of the channels or cells, and lookups, which make channels of a map that has one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _gather(slider: Slider, node: NodeProto) -> None:
 
 @handles("GatherND")
 def _gather_nd(slider: Slider, node: NodeProto) -> None:
-    """What PyTorch's newer exporter writes for indices of the first dimension: [[2], [1], [0]]."""
+    """Run a GatherND as PyTorch's newer exporter writes it for indices of the first dimension: [[2], [1], [0]]."""
     indices = slider.values(node.input[1])
     if indices is None or indices.ndim != 2 or indices.shape[1] != 1 or int_attribute(node, "batch_dims", 0):
         raise Stuck(Code.NOT_SLIDING, node, "its indices are of several dimensions, or are computed")
@@ -48,7 +48,7 @@ def _gather_nd(slider: Slider, node: NodeProto) -> None:
 
 
 def _taken(slider: Slider, node: NodeProto, axis: int, indices: np.ndarray) -> None:
-    """Channels at some places, or cells of a window at even places, or one."""
+    """Take channels at some indices, cells of a window at evenly spaced indices, or one cell."""
     form = slider.form(node, apart=True)
     if form.parts is not None:
         put_together(slider, node, taken(form, {axis % len(form.layout): indices}))
@@ -82,7 +82,7 @@ def _slice(slider: Slider, node: NodeProto) -> None:
 
 
 def _cut(slider: Slider, node: NodeProto, form: Form, cuts: Sequence[tuple[int, int, int, int]]) -> Form:
-    """A Slice of a map, by starts, ends, dimensions and steps."""
+    """Slice a map by starts, ends, dimensions and steps."""
     sizes, traced, bounds = list(form.sizes), dict[int, Step](), list[tuple[int, int, int, int]]()
     for start, end, dim, step in cuts:
         axes = form.filled(dim) or form.layout[dim]
@@ -103,7 +103,7 @@ def _cut(slider: Slider, node: NodeProto, form: Form, cuts: Sequence[tuple[int, 
 
 
 def _of_any_size(node: NodeProto, form: Form, axis: int, part: tuple[int, int, int]) -> tuple[int, int, Step]:
-    """The start, the end and the step of a slice of a free axis: so many cells from either end of any map.
+    """Compute the start, the end and the step of a slice of a free axis, counted from either end of any map.
 
     At a window that is what the original cuts out of it, from whichever end it counts.
     """
@@ -119,7 +119,7 @@ def _of_any_size(node: NodeProto, form: Form, axis: int, part: tuple[int, int, i
 
 @handles("OneHot")
 def _one_hot(slider: Slider, node: NodeProto) -> None:
-    """A channel for each of several numbers, that of the pixel: of a map of one channel."""
+    """Run a OneHot on a map of one channel: make a channel for each number that a pixel may be."""
     form = slider.form(node)
     if any(name in slider.forms for name in node.input[1:]):
         raise Stuck(Code.NOT_SLIDING, node, "its depth or its values are computed from the image")
@@ -129,7 +129,7 @@ def _one_hot(slider: Slider, node: NodeProto) -> None:
 
 
 def _looked_up(slider: Slider, node: NodeProto) -> None:
-    """A value for each pixel out of a table, or a row of values, which are the channels of a map of one."""
+    """Look up a value for each pixel in a table, or a row of values, which become the channels of a map of one."""
     form = slider.form(node, 1)
     table = slider.constants.shape(node.input[0])
     if not table or len(table) > SPACE or int_attribute(node, "axis", 0):
@@ -146,7 +146,7 @@ def _looked_up(slider: Slider, node: NodeProto) -> None:
 
 
 def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: str) -> None:
-    """The result of a node that makes channels of a map that has one, in a dimension of their own."""
+    """Set the result of a node that makes channels, in a dimension of their own, of a map that has one."""
     if form.sizes[CHANNELS] != 1:
         raise Stuck(Code.SIZES_MIXED, node, "it makes channels of each channel")
     layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]

@@ -48,7 +48,7 @@ class Describer:
         self.made = {axis: {step.made: step for step in steps} for axis, steps in slider.steps.items()}
 
     def describe(self) -> tuple[SlidingReport, Claims]:
-        """All that the pass has found out, for the report and for the proof."""
+        """Return all that the pass has found out, for the report and for the proof."""
         maps = [end for end in self.ends if end.kind == "map"]
         claims = [self._claim(replace(self.slider.forms[end.of], name=end.form.name), end.of) for end in maps]
         chosen = {end.of: scores for end in maps if (scores := self._chosen_from(end.of)) is not None}
@@ -102,9 +102,9 @@ class Describer:
         )
 
     def axis(self, form: Form, axis: int, shift: int = 0) -> AxisGeometry | None:
-        """Along one axis, for the first input that the map reads; `shift` is how many cells of the map lie before.
+        """Describe a map along one axis, for the first input that it reads; return None where it reads no input.
 
-        The cells of the training size lie around the middle of the image.
+        The cells of the training size lie around the image's middle; `shift` are cut off in front (negative: added).
         """
         for name, found in self.windows.get(axis, {}).items():
             if form.name not in found:
@@ -127,12 +127,12 @@ class Describer:
         return None
 
     def _window(self, form: Form, axis: int) -> Window | None:
-        """Along one axis, on the first input that the map reads; None where its cells lie nowhere in particular."""
+        """Return a map's window along an axis on the first input that it reads; None where its cells have no place."""
         every = (found[form.name] for found in self.windows.get(axis, {}).values() if form.name in found)
         return next((window for window in every if not window.stretched), None)
 
     def _chosen_from(self, name: str) -> str | None:
-        """The map of scores that an output chooses the best class from; None where it does something else."""
+        """Return the map of scores from which an output chooses the best class; None where it does otherwise."""
         graph = self.slider.graph
         node = graph.made_by(name)
         while node is not None and op(node) in (*LAID_OUT, *_CHOICES):
@@ -163,10 +163,10 @@ class Describer:
         )
 
     def _cut(self, name: str, axes: Sequence[int]) -> list[str]:
-        """The maps from which the original is followed.
+        """Return the maps from which the original is followed.
 
-        They are the images, or the one map behind the last padding; where several such maps meet in the backbone, the
-        last maps of several cells.
+        They are the images, or the one map after the last padding. Where several of these meet in the backbone, they
+        are the last maps of several cells.
         """
         found = self._back(name, axes, lambda _: False)
         if len(found) == 1 or set(found) <= self.entries:
@@ -174,7 +174,7 @@ class Describer:
         return self._back(name, axes, lambda sizes: any(sizes[axis] != 1 for axis in axes))
 
     def _back(self, name: str, axes: Sequence[int], ends: Callable[[Shape], bool]) -> list[str]:
-        """The maps that a walk back from a map comes to: at padding, at the images, or where the sizes end it."""
+        """Return the maps at which a walk back from a map ends: at padding, at images, or where `ends` says so."""
         todo, seen, found = [name], set(), []
         while todo:
             each = todo.pop()
@@ -189,7 +189,7 @@ class Describer:
         return found
 
     def _read(self, name: str, axes: Sequence[int]) -> list[str] | None:
-        """The maps that a map is made of; None for an image, and where it, or what is between, reads padding or all."""
+        """Return the maps that a map is made of; None for an image, or if it or a step between reads padding or all."""
         if name in self.entries:
             return None
         steps = [self.made.get(axis, {}).get(name) for axis in axes]
@@ -206,7 +206,7 @@ class Describer:
         return found
 
     def _feature(self, name: str, output: str, axes: Sequence[int], of: str) -> Feature | None:
-        """A map from which an output of the original is followed, as the first value behind which it reads no image."""
+        """Return a map as a feature: its first value through which alone `of` reads an image, or else its first."""
         steps: dict[int, int] = {}
         for axis in axes:
             pair = next((found for found in self.windows[axis].values() if {name, output} <= found.keys()), None)
@@ -228,12 +228,12 @@ class Describer:
         return found or next((each for _, each in values), None)
 
     def _held(self, value: str, form: Form) -> tuple[str, Layout]:
-        """The value of the original that a value of the converted model is, and its layout over the map."""
+        """Return the original's value that a value of the converted model is, and its layout over the map."""
         held, dims = self.original[value]
         return held, form.layout if dims is None else tuple(tuple(a for i in d for a in form.layout[i]) for d in dims)
 
     def _reads_image(self, output: str, value: str) -> bool:
-        """Whether an output reads an image, and not its shape alone, other than through a value."""
+        """Return whether an output reads an image, and not its shape alone, other than through a value."""
         graph = self.slider.graph
         todo, seen = [output], {value}
         while todo:
@@ -249,12 +249,12 @@ class Describer:
         return False
 
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
-        """Whether anything on the way from an image to a map reads padding, or the whole image."""
+        """Return whether any step from an image to a map reads padding, or the whole image."""
         return any(step.pads for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
 
 
 def pool_reports(slider: Slider) -> list[SlidingPool]:
-    """The pooling over whole maps, with what became of it."""
+    """Report the pooling over whole maps, with what became of it."""
     return [
         SlidingPool(node=name, op_type=pool.node.op_type, action=pool.action, kernel_shape=[*pool.kernel])
         for pool in slider.pools
@@ -263,7 +263,7 @@ def pool_reports(slider: Slider) -> list[SlidingPool]:
 
 
 def metadata(output: SlidingOutput) -> str:
-    """What `metadata_props` says of an output: its kind and its axes, as one line of JSON with sorted keys."""
+    """Write the kind and the axes of an output for `metadata_props`, as one line of JSON with sorted keys."""
     axes = [msgspec.structs.asdict(axis) for axis in output.axes]
     for axis in axes:
         del axis["every"]  # 1 in a file, and for a report alone
@@ -278,7 +278,7 @@ def placed_beside(
     options: SlidingOptions,
     axes: Mapping[str, Mapping[int, int]],
 ) -> tuple[Placement, ...]:
-    """How the maps of a model are made of those of the plain one; `axes` are the dimensions that grow, by axis."""
+    """Relate the maps of a model to those of the plain one; `axes` are the dimensions that grow, by axis."""
     at = {(name, dim): axis for name, dims in axes.items() for axis, dim in dims.items()}
     known = {output.output: output for output in plain.outputs}
     there = {output.output: output for output in made.outputs}
@@ -304,7 +304,7 @@ def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options
 
 
 def replaced(report: SlidingReport, placements: Sequence[Placement]) -> SlidingReport:
-    """The report with how many cells lie from one of the plain network's to the next."""
+    """Return the report with the number of cells from one of the plain network's to the next."""
     known = {each.output: {(at.image, at.dim): at for at in each.axes.values()} for each in placements}
     outputs = []
     for output in report.outputs:

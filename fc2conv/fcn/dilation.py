@@ -1,12 +1,12 @@
-"""--output-stride: dilations in place of strides, so that a map has a cell at every pixel, or at every R.
+"""--output-stride: dilations instead of strides, so that a map has a cell at every pixel, or at every R.
 
-A value whose cells were `T` pixels apart has them at every gcd(T, R). Those of before are `hole` apart in it then:
+A value whose cells were `T` pixels apart has them at every gcd(T, R). Its former cells are then `hole` apart in it:
 
     hole = T / gcd(T, R)           what reads windows of it reads every `hole`-th cell
     stride s  ->  k                where T becomes T * s, and k = gcd(T * s, R) / gcd(T, R)
     dilation d, pads p  ->  d * hole, p * hole
 
-The cells of before are what they were: they read the same cells. Each of the others is what the network without padding
+The former cells are what they were: they read the same cells. Each of the others is what the network without padding
 gives on its own crop of the image, as shift-and-stitch has it.
 """
 
@@ -35,9 +35,9 @@ _DILATED = {"MaxPool": 10, "LpPool": 18}
 
 
 def dilate(slider: Slider, wanted: int) -> None:
-    """Changes the nodes and the steps of a pass so that its maps have the wanted stride; notes what is in the way.
+    """Change the nodes and the steps of a pass so that its maps have the wanted stride; note what is in the way.
 
-    Raises UsageError for a stride that does not divide that of every map.
+    Raise UsageError for a stride that does not divide that of every map.
     """
     strides = {}
     fed = {axis: images for axis in sorted(slider.steps) if (images := slider.fed(axis))}
@@ -65,7 +65,7 @@ def dilate(slider: Slider, wanted: int) -> None:
 
 
 def spread(form: Form, apart: Mapping[int, Mapping[str, Fraction]]) -> Form:
-    """A map with so many cells between those of before, by axis and name."""
+    """Return the form of a map whose former cells are `apart` cells from one another, by axis and name."""
     by = {axis: apart.get(axis, {}).get(form.name, 1) for axis in form.free}
     return replace(form, sizes=tuple(int((size - 1) * by.get(axis, 1)) + 1 for axis, size in enumerate(form.sizes)))
 
@@ -90,7 +90,7 @@ class _Dilation:
         self.weighed: list[NodeProto] = []
 
     def run(self) -> None:
-        """All nodes, and the steps that they take."""
+        """Change all nodes, and the steps that they take."""
         nodes, self.slider.nodes = self.slider.nodes, []
         for node in nodes:
             made = next((self.holes[name] for name in node.output if name in self.holes), {})
@@ -125,7 +125,7 @@ class _Dilation:
         handler(self, node, made)
 
     def _check_statistics(self) -> None:
-        """Notes the norms over all cells of a map: there are more cells now."""
+        """Note the norms over all cells of a map as obstacles: the map has more cells now."""
         made = {name: node for node in self.slider.nodes for name in node.output}
         for name, holes in self.holes.items():
             if name not in made and any(hole.step.everywhere and hole.changed for hole in holes.values()):
@@ -133,7 +133,7 @@ class _Dilation:
                 self.slider.obstacles.append(Stuck(Code.NOT_DILATED, node, f"{op(node)} reads the whole map").reason)
 
     def window(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """A convolution, or a pooling with dilations."""
+        """Dilate a convolution, or a pooling with dilations; raise Stuck for an opset without them."""
         if op(node) in _DILATED and self.slider.graph.opset < _DILATED[op(node)]:
             opset = self.slider.graph.opset
             remedy = f"Raise the model to operator set {_DILATED[op(node)]} or later, as with onnx.version_converter."
@@ -147,7 +147,7 @@ class _Dilation:
         self.slider.emit(node, inputs, dilations=dilations, strides=strides, pads=pads, **removed)
 
     def mean(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """An AveragePool: with holes a sum of each channel over its terms' number, which every operator set has."""
+        """Write an AveragePool with holes as a sum per channel over the number of terms, which every opset has."""
         rank = self._rank(node)
         dilations, strides, pads = self._windows(node, holes, rank)
         counted = bool(int_attribute(node, "count_include_pad", 0))
@@ -169,7 +169,7 @@ class _Dilation:
         self.slider.add("Div", [total, count], total, made=result)
 
     def _windows(self, node: NodeProto, holes: Mapping[int, Hole], rank: int) -> tuple[list[int], list[int], list[int]]:
-        """Dilations, strides and pads for all spatial axes; a window that is not full becomes padding."""
+        """Compute dilations, strides and pads for all spatial axes; a window that is not full becomes padding."""
         strides = ints_attribute(node, "strides") or [1] * rank
         pads = ints_attribute(node, "pads") or [0] * (2 * rank)
         dilations = ints_attribute(node, "dilations") or [1] * rank
@@ -188,7 +188,7 @@ class _Dilation:
         self.holes = {**self.holes, step.made: {**self.holes[step.made], axis: replace(hole, step=step)}}
 
     def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """Pooling over the whole map, as in squeeze and excitation: of the cells of before."""
+        """Pool the former cells of the whole map, as in squeeze and excitation."""
         if self.slider.graph.opset < SLICE_STEPS:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
         starts, ends, steps = [0] * len(holes), [TO_THE_END] * len(holes), [hole.hole for hole in holes.values()]
@@ -211,7 +211,7 @@ class _Dilation:
             self.slider.emit(node, node.input, pads=pads)
 
     def cut(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
-        """A Slice, which takes every so many cells from one on."""
+        """Write a Slice with its starts, ends and steps in cells of the map with holes."""
         keys = ("starts", "ends", "axes", "steps")
         starts, ends, axes, steps = (self.slider.listed(node, key, at) or [] for at, key in enumerate(keys, start=1))
         steps = steps or [1] * len(starts)
@@ -230,7 +230,7 @@ class _Dilation:
         return self.forms[node.output[0]].rank - SPACE
 
     def _padded(self, node: NodeProto, pads: list[int]) -> str:
-        """What a pooling reads, with the least of all numbers around it."""
+        """Pad what a MaxPool reads with -inf; raise Stuck for another operator or type, or an opset before 11."""
         kind = self.slider.kind(node.output[0])
         floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
         if op(node) != "MaxPool" or kind not in floats or self.slider.graph.opset < 11:
@@ -242,9 +242,9 @@ class _Dilation:
 
 
 def _beyond(step: Step) -> int:
-    """How many cells behind the padding windows may begin to reach (ceil_mode): they are padding as well.
+    """Return how many cells after the padding a window may begin to reach (ceil_mode): they are padding as well.
 
-    So a map of any size has the cells that it has with strides.
+    With them a map of any size has the cells that it has with strides.
     """
     return max(0, min(step.stride - 1, step.extent - 1 - step.after)) if step.rounds_up else 0
 
@@ -261,7 +261,7 @@ _HANDLERS: dict[str, Callable[[_Dilation, NodeProto, Mapping[int, Hole]], None]]
 
 
 def align(slider: Slider, training: Mapping[int, Mapping[str, int]]) -> None:
-    """Cuts maps at their ends where they meet; `training` has the sizes of the images by axis.
+    """Cut maps at their ends where they meet; `training` has the sizes of the images by axis.
 
     a = AveragePool <strides = [2, 2]> (x) and b = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x) both have 8 cells of
     16. With dilations a has 15 and b has 16, of which the last one is at no place that a has.
@@ -291,7 +291,7 @@ def align(slider: Slider, training: Mapping[int, Mapping[str, int]]) -> None:
 
 
 def _differences(steps: Sequence[Step], images: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    """By how many cells a map has more than the least of those that it meets."""
+    """Return how many more cells each map has than the smallest of those that it meets."""
     counts, single, found = dict(images), set[str](), dict[tuple[str, str], int]()
     for step in steps:
         reads = {name: counts[name] for name in step.read if name in counts}

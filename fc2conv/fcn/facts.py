@@ -57,5 +57,5 @@ class Count:
     power: float
 
     def like(self, other: Count) -> bool:
-        """Whether both count the same number of elements, whatever map they are of."""
+        """Return whether both count the same number of elements, whatever map they are of."""
         return (self.axes, self.elements, self.power) == (other.axes, other.elements, other.power)

@@ -32,13 +32,13 @@ def _fixed(slider: Slider, node: NodeProto) -> None:
 
 
 def value_of(slider: Slider, form: Form) -> str:
-    """The value that a map was in the original."""
+    """Lay out a map as the value that it was in the original; return its name."""
     axes = _axes(form)
     return _laid_out(slider, form, [tuple(each for axis in dim for each in axes[axis]) for dim in form.layout])
 
 
 def _axes(form: Form) -> list[Dim]:
-    """What each axis of a map runs over; nobody knows how many items there are."""
+    """Return what each axis of a map runs over; the number of items is open."""
     sizes = [Size(1, ("N",)) if axis == BATCH else Size(size) for axis, size in enumerate(form.sizes)]
     return [(Axis(str(axis), size),) if size != ONE else () for axis, size in enumerate(sizes)]
 
@@ -57,7 +57,7 @@ def _laid_out(slider: Slider, form: Form, target: Sequence[Dim]) -> str:
 
 
 def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
-    """A value of fixed size with its dimensions at the axes that a map has there, with which it is combined."""
+    """Lay out a value of fixed size with its dimensions at the axes of the map that it is combined with."""
     shift = len(like.layout) - len(form.layout)
     if form.free or not like.free or _fits(form, like, shift):
         return form
@@ -84,7 +84,7 @@ def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
 
 
 def _fits(form: Form, like: Form, shift: int) -> bool:
-    """Whether a value holds the axes of its own map where the other has them."""
+    """Return whether a value holds the axes of its own map where the other has them."""
     if form.rank != like.rank or shift < 0:
         return False
     there = [set(form.filled(dim)) <= set(like.layout[dim + shift]) for dim in range(len(form.layout))]

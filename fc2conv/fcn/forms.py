@@ -78,7 +78,7 @@ class Form:
         )
 
     def filled(self, dim: int) -> tuple[int, ...]:
-        """The axes of a dimension that have more than one cell at the training size."""
+        """Return the axes of a dimension that have more than one cell at the training size."""
         return tuple(axis for axis in self.layout[dim] if self.sizes[axis] > 1)
 
     @property
@@ -87,7 +87,7 @@ class Form:
         return tuple(prod(size for _, size in dim) for dim in self.pieces)
 
     def sizes_of(self, channels: int) -> tuple[int, ...]:
-        """The sizes of a map of the same cells with so many channels."""
+        """Return the sizes of a map of the same cells with this number of channels."""
         return (self.sizes[BATCH], channels, *self.sizes[SPACE:])
 
     @property
@@ -103,23 +103,23 @@ class Form:
         )
 
     def axes(self, dims: Sequence[int]) -> set[int]:
-        """The axes of several dimensions that have more than one cell."""
+        """Return the axes of several dimensions that have more than one cell."""
         return {axis for dim in dims for axis in self.filled(dim)}
 
     def parts_at(self, dim: int) -> range:
-        """Which parts of the channels a dimension holds."""
+        """Return which parts of the channels a dimension holds."""
         before = sum(axes.count(CHANNELS) for axes in self.layout[:dim])
         return range(before, before + self.layout[dim].count(CHANNELS))
 
     def transposed(self, perm: Sequence[int]) -> Form:
-        """The value with its dimensions in another order."""
+        """Return the value with its dimensions in the order of `perm`."""
         form = replace(self, layout=tuple(self.layout[dim] for dim in perm))
         if self.parts is None:
             return form
         return form.holding(self.parts.order.transpose([part for dim in perm for part in self.parts_at(dim)]))
 
     def holding(self, order: Order) -> Form:
-        """The value with other channels in its parts; neighbours become one, and what has one channel is no part."""
+        """Return the value with other channels in its parts; merge neighbours, and drop parts of one channel."""
         assert self.parts is not None
         sizes, shape, layout = iter(order.shape), list[int](), list[tuple[int, ...]]()
         for dim in self.layout:
@@ -136,12 +136,12 @@ class Form:
 
 
 def identity(rank: int) -> Layout:
-    """The layout of a map itself."""
+    """Return the layout of a map itself."""
     return tuple((axis,) for axis in range(rank))
 
 
 def regrouped(pieces: Pieces, target: Sequence[int]) -> Pieces | None:
-    """The same elements in dimensions of the target's sizes (Reshape); None where that divides no axis evenly.
+    """Regroup elements into dimensions of the target's sizes (Reshape); None where an axis does not divide evenly.
 
     An axis of one cell stays with the axis before it, or has a dimension of size 1 of its own if the target has one.
     """
@@ -165,7 +165,7 @@ def regrouped(pieces: Pieces, target: Sequence[int]) -> Pieces | None:
 
 
 def without(layout: Layout, dims: Sequence[int]) -> Layout | None:
-    """The layout without some dimensions, whose axes go to the dimension before (Squeeze); None if nothing is left."""
+    """Remove dimensions, whose axes go to the dimension before, from a layout (Squeeze); None if nothing is left."""
     out: list[tuple[int, ...]] = []
     leading_axes: tuple[int, ...] = ()
     for dim, axes in enumerate(layout):
@@ -180,6 +180,6 @@ def without(layout: Layout, dims: Sequence[int]) -> Layout | None:
 
 
 def widened(layout: Layout, dims: Sequence[int]) -> Layout:
-    """The layout with empty dimensions at these places of the result (Unsqueeze)."""
+    """Insert empty dimensions at these places of the result into a layout (Unsqueeze)."""
     rest = list(layout)
     return tuple(() if dim in dims else rest.pop(0) for dim in range(len(layout) + len(dims)))

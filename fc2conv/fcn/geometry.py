@@ -3,7 +3,7 @@
 Along one axis every node of a network reads windows of its operands. A `Step` says which; from the steps between an
 image and a map follow the pixels that each cell of the map reads, and how many cells an image of any size gives.
 
-A map moves with the image by whole cells every `period` pixels. Behind a stride t that is lcm(P, stride * t), behind a
+A map moves with the image by whole cells every `period` pixels. After a stride t that is lcm(P, stride * t), after a
 Resize that makes u cells of d it is lcm(P, stride * d), and where maps meet it is the lcm of theirs. Without upsampling
 the period is the stride. With it, the cells of one period differ in what they read, so that each has its own window.
 """
@@ -65,7 +65,7 @@ class Step:
 
     @property
     def cuts(self) -> bool:
-        """Whether a head cannot be followed through: what is behind does not go on by windows of what is in front."""
+        """Whether a head cannot be followed through the step: it pads, reads the whole map, or resizes."""
         return self.pads or self.factor != 1
 
     @property
@@ -74,12 +74,12 @@ class Step:
         return plain and not self.everywhere and not self.stretched
 
     def cells(self, sizes: Counts) -> Counts:
-        """How many cells the result has, of operands with so many cells; 0 where it cannot be computed."""
+        """Compute how many cells the result has for operands of these sizes; 0 where it cannot be computed."""
         if self.everywhere:
             return np.minimum(sizes, 1)
         room = sizes + (self.before + self.after - self.extent)
         count = (-(-room // self.stride) if self.rounds_up else room // self.stride) + 1
-        if self.rounds_up:  # a window that begins in the padding behind the map does not count
+        if self.rounds_up:  # a window that begins in the padding after the map does not count
             count -= (count - 1) * self.stride >= sizes + self.before
         count = count * self.factor.numerator // self.factor.denominator + self.more
         over = self.exact & (room % self.stride > 0)
@@ -87,12 +87,12 @@ class Step:
 
 
 def packed(made: str, read: str, block: int) -> Step:
-    """The step of a SpaceToDepth."""
+    """Return the step of a SpaceToDepth."""
     return Step(made, (read,), block, block, exact=True)
 
 
 def unpacked(made: str, read: str, block: int) -> Step:
-    """The step of a DepthToSpace."""
+    """Return the step of a DepthToSpace."""
     return Step(made, (read,), factor=Fraction(block), taps=((0, 0),) * block)
 
 
@@ -106,7 +106,7 @@ class Hole:
 
     @property
     def changed(self) -> bool:
-        """Whether anything is other than it was."""
+        """Whether anything changes."""
         return self.hole > 1 or self.kept != self.step.stride
 
     @property
@@ -125,7 +125,7 @@ class Hole:
 
 
 def hole_of(step: Step, read: Fraction, wanted: int) -> Hole:
-    """What becomes of a step that reads a map of a stride; a hole of 0 where that is not possible."""
+    """Return what becomes of a step that reads a map of stride `read`; the hole is 0 where that is not possible."""
     if read.denominator > 1:
         return Hole(step, 0, 0)
     before = gcd(int(read), wanted)
@@ -165,13 +165,13 @@ class Window:
 
     @property
     def field(self) -> Fraction | None:
-        """How many pixels the windows have from there on; None for the whole image."""
+        """How many pixels the windows have from the offset on; None for the whole image."""
         if self.whole:
             return None
         return max(pixel - self.stride * i for i, pixel in enumerate(self.last)) + 1 - self.offset
 
     def through(self, step: Step) -> Window:
-        """The window of what a step makes of this map."""
+        """Return the window of what a step makes of this map."""
         up, down = step.factor.numerator, step.factor.denominator * step.stride
         stride = self.stride * down / up
         moved = self.stride * down
@@ -187,7 +187,7 @@ class Window:
         return Window(stride, period, tuple(first), tuple(last), whole, single, stretched)
 
     def joined(self, other: Window) -> Window:
-        """The window of a sum of two maps: all that either reads."""
+        """Return the window of a sum of two maps: all pixels that either reads."""
         whole, stretched = self.whole or other.whole, self.stretched or other.stretched
         if self.single != other.single:
             return replace(other if self.single else self, whole=True, stretched=stretched)
@@ -211,7 +211,7 @@ class Window:
 
 
 def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
-    """The window of every value that reads the named one; `steps` in the order in which they are computed."""
+    """Return the window of every value that reads the named one; `steps` are in the order of computation."""
     found = {image: Window()}
     for step in steps:
         reads = [found[name].through(step) for name in step.read if name in found]
@@ -221,7 +221,7 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
 
 
 def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
-    """The values that are made of maps of different strides, whose numbers of cells differ on larger images."""
+    """Return the values made of maps of different strides, whose numbers of cells differ on larger images."""
     known = [windows(steps, image) for image in images]
     found = []
     for step in steps:
@@ -232,7 +232,7 @@ def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
 
 
 def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Counts]:
-    """How many cells the values that nothing else is made of have, for each size of the images; 0 for what fails."""
+    """Count the cells of the values that no step reads, for each size of the images; 0 for what fails."""
     found = dict(sizes)
     last = {name: i for i, step in enumerate(steps) for name in step.read}
     single: set[str] = set()
@@ -254,7 +254,7 @@ def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Count
 
 
 def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted: Iterable[str]) -> Sizes:
-    """On which sizes of an image all wanted values have cells; what else is fed grows by as many pixels."""
+    """Find the sizes of an image on which all wanted values have cells; other inputs grow by as many pixels."""
     steps = on_the_way(steps, wanted)
     whole = training[image]
 
@@ -280,7 +280,7 @@ def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted
 
 
 def on_the_way(steps: Sequence[Step], wanted: Iterable[str]) -> list[Step]:
-    """The steps that some wanted value is computed by."""
+    """Return the steps by which some wanted value is computed."""
     names, kept = set(wanted), []
     for step in reversed(steps):
         if step.made in names:

@@ -1,7 +1,7 @@
-"""Which dimensions of the inputs are spatial: those that the first convolution on the way takes for it.
+"""Which dimensions of the inputs are spatial: those that the first convolution on the way takes as spatial.
 
-What may be in front of it keeps the dimensions of the image, or puts in and takes out others: whatever is pointwise
-or along the channels. Each value's dimensions are followed as those of the input that they are:
+The nodes before it keep the dimensions of the image, or insert and remove others: whatever is pointwise or works along
+the channels. Each value's dimensions are followed as those of the input that they are:
 
     x [N, H, W, 3]  ->  Split, Concat on the last  ->  Transpose  ->  Conv: N, channels, H, W are dimensions 0, 3, 1, 2
 
@@ -32,13 +32,13 @@ GlobalMaxPool InstanceNormalization GroupNormalization LRN BatchNormalization De
 _USUAL = 224
 _LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 Dims = list[tuple[int, ...]]
-"""For each dimension of a value those of the input that it is; none for one that was put in."""
+"""For each dimension of a value those of the input that it is; empty for one that was inserted."""
 
 
 def layouts(
     graph: Graph, constants: Constants, ranks: Mapping[str, int], shapes: Mapping[str, Shape]
 ) -> dict[str, Layout]:
-    """For each input that leads to a convolution: the axes of the map that its dimensions are, several the channels."""
+    """Return for each input that leads to a convolution the map axis of each dimension; several may be the channels."""
     out: dict[str, Layout] = {}
     for name, rank in ranks.items():
         dims = _at_convolution(_Followed(graph, constants, shapes, {name: rank}), rank)
@@ -51,9 +51,9 @@ def layouts(
 def blocker(
     graph: Graph, constants: Constants, ranks: Mapping[str, int], shapes: Mapping[str, Shape]
 ) -> NodeProto | None:
-    """The first node in front of a convolution behind which the axes of an image are not followed; None for none.
+    """Find the first node before a convolution after which the image's axes are not followed, or None.
 
-    Where all are followed, and are no image there, it is what the convolution reads.
+    Where all nodes are followed, and the axes are no image there, it is the node that the convolution reads.
     """
     followed = _Followed(graph, constants, shapes, ranks)
     reached = set(ranks)
@@ -69,9 +69,9 @@ def blocker(
 
 
 def _at_convolution(followed: _Followed, rank: int) -> Dims | None:
-    """The input's dimensions in the order in which the first spatial node has them.
+    """Return the input's dimensions in the order in which the first spatial node has them.
 
-    Those that were taken apart on the way, one item or one channel after the other, are the batch and channels.
+    Dimensions that were taken apart on the way, item by item or channel by channel, are the batch and the channels.
     """
     for node in followed.graph.nodes:
         dims = followed.dims(node)
@@ -100,14 +100,14 @@ class _Followed:
         self.known: dict[str, Dims] = {name: [(dim,) for dim in range(rank)] for name, rank in ranks.items()}
 
     def dims(self, node: NodeProto) -> Dims | None:
-        """The dimensions of what a node reads: of all operands, the last of each at the same place."""
+        """Merge the dimensions of all operands of a node, aligned at the last; None where no operand is known."""
         found: Dims | None = None
         for each in (self.known[name] for name in node.input if name in self.known):
             found = each if found is None else _merged(found, each)
         return found
 
     def passes(self, node: NodeProto) -> bool:
-        """Notes the dimensions of what a node makes; False where they are not followed, or the node reads no image."""
+        """Note the dimensions of what a node makes; return False if they are not followed, or it reads no image."""
         dims, rule = self.dims(node), _RULES.get(op(node))
         made = rule(self, node, dims) if dims is not None and rule is not None else None
         if made is not None:
@@ -118,7 +118,7 @@ class _Followed:
         return self.shapes.get(name) or self.constants.shape(name)
 
     def axes(self, node: NodeProto) -> list[int] | None:
-        """The `axes` of a node, an attribute or an operand; None where it has none, or they are computed."""
+        """Return the `axes` of a node, an attribute or an operand; None where they are absent or computed."""
         found = ints_attribute(node, "axes")
         if found is None and len(node.input) > 1 and node.input[1]:
             values = self.constants.ints(node.input[1])
@@ -133,7 +133,7 @@ def _merged(one: Dims, other: Dims) -> Dims:
 
 
 def _widened(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    """Broadcasting with what comes from no image: it may have more dimensions."""
+    """Broadcast with values that no image reaches: they may have more dimensions."""
     shapes = (followed.shape(name) for name in (*node.input, *node.output))
     return _merged(dims, [()] * max((len(shape) for shape in shapes if shape is not None), default=0))
 
@@ -144,7 +144,7 @@ def _transpose(_: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
 
 
 def _with_more(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    """Unsqueeze and OneHot, which put dimensions in."""
+    """Insert the dimensions of an Unsqueeze or a OneHot."""
     axes = [int_attribute(node, "axis", -1)] if op(node) == "OneHot" else followed.axes(node)
     rank = len(dims) + len(axes or ())
     places = {axis % rank for axis in axes or ()}
@@ -152,7 +152,7 @@ def _with_more(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
 
 
 def _with_less(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    """Squeeze, and reductions, which may keep the dimensions that they reduce."""
+    """Remove the dimensions of a Squeeze, or of a reduction, which may keep those that it reduces."""
     if op(node) != "Squeeze" and int_attribute(node, "keepdims", 1):
         return dims
     axes = followed.axes(node)
@@ -181,7 +181,7 @@ def _without(dims: Dims, axes: Sequence[int]) -> Dims:
 
 
 def _reshape(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
-    """A Reshape that names dimensions, puts some together, or takes blocks out of them: what is left of one is it."""
+    """Follow a Reshape that keeps or merges dimensions, or takes blocks out of one, whose outer part remains it."""
     sizes, target = followed.shapes.get(node.input[0]), followed.shapes.get(node.output[0])
     if sizes is None or target is None or len(sizes) != len(dims):
         return None
@@ -218,12 +218,12 @@ _RULES: dict[str, _Rule] = {
 
 
 def lifted(layout: Layout) -> Layout:
-    """The layout of an input of one spatial dimension as that of a map with a height of 1; any other as it is."""
+    """Lift the layout of an input of one spatial dimension to that of a map with a height of 1; keep any other."""
     return layout if any(axis > SPACE for (axis,) in layout) else tuple((axis + (axis == SPACE),) for (axis,) in layout)
 
 
 def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> dict[str, Image]:
-    """The inputs with the axes that grow; raises UsageError for a choice that makes no sense."""
+    """Return the inputs with the axes that grow; raise UsageError for a choice that makes no sense."""
     spatial = {name: [dim for dim, (axis,) in enumerate(layout) if axis >= SPACE] for name, layout in found.items()}
     for name, dims in given.items():
         if name not in found:
@@ -239,13 +239,13 @@ def chosen(found: Mapping[str, Layout], given: Mapping[str, Sequence[int]]) -> d
 
 
 def rank_of(constants: Constants, value: ValueInfoProto) -> int:
-    """The rank of an input; where it has no shape, that of the kernel of a convolution which reads it."""
+    """Return the rank of an input; where it has no shape, that of the kernel of a convolution that reads it."""
     tensor = value.type.tensor_type
     return len(tensor.shape.dim) if tensor.HasField("shape") else len(_kernel(constants, value.name))
 
 
 def of_size(constants: Constants, value: ValueInfoProto, size: int) -> tuple[int, ...]:
-    """The shape of an input whose open dimensions have this size, the batch 1, channels those of a kernel."""
+    """Return the shape of an input with open dimensions of this size, batch 1, and the channels of a kernel."""
     rank = rank_of(constants, value)
     usual = [1, *_kernel(constants, value.name)[CHANNELS:SPACE], *[size] * rank]
     declared = [*map(declared_size, value.type.tensor_type.shape.dim)] or [None] * rank
@@ -253,7 +253,7 @@ def of_size(constants: Constants, value: ValueInfoProto, size: int) -> tuple[int
 
 
 def _kernel(constants: Constants, name: str) -> Shape:
-    """The shape of the kernel, of one group, of a convolution that reads an input; () where none does."""
+    """Return the shape of the kernel, as of one group, of a convolution that reads an input; () without a kernel."""
     nodes = (constants.graph.nodes[i] for i in constants.graph.uses.get(name, ()))
     node = next((node for node in nodes if op(node) == "Conv" and node.input[0] == name), None)
     kernel = constants.shape(node.input[1]) if node is not None else None
@@ -263,7 +263,7 @@ def _kernel(constants: Constants, name: str) -> Shape:
 
 
 def unknown(constants: Constants, value: ValueInfoProto) -> Reason:
-    """The reason for an input whose size at training is not known."""
+    """Return the reason for an input whose size at training is not known."""
     shape = ",".join(str(dim.dim_value or dim.dim_param or "?") for dim in value.type.tensor_type.shape.dim)
     sizes = ",".join(map(str, of_size(constants, value, _USUAL)))
     remedy = f"Give the size that it was trained on, for example --overwrite-input-shape {value.name}:{sizes}."
@@ -271,13 +271,13 @@ def unknown(constants: Constants, value: ValueInfoProto) -> Reason:
 
 
 def letters(rank: int) -> list[str]:
-    """A letter for each axis of a map: N, C, and H and W (or L; or D, H and W)."""
+    """Return a letter for each axis of a map: N, C, and H and W (or L; or D, H and W)."""
     spatial = _LETTERS.get(rank - SPACE)
     return ["N", "C", *(spatial or (f"D{i}" for i in range(1, rank - CHANNELS)))]
 
 
 def symbol(value: ValueInfoProto, dim: int, axis: int, rank: int, taken: Set[str]) -> str:
-    """The symbol of a sliding dimension: its own, or its letter, behind the input's name if it is taken."""
+    """Return the symbol of a sliding dimension: its own, or its letter, after the input's name if it is taken."""
     dim_param = str(value.type.tensor_type.shape.dim[dim].dim_param)
     letter = letters(rank)[axis]
     return dim_param or (f"{value.name}_{letter}" if letter in taken else letter)

@@ -30,12 +30,12 @@ class Place:
 
     @property
     def even(self) -> bool:
-        """Whether the cells lie a whole number of pixels apart, and all read the like of one another."""
+        """Whether the cells lie a whole number of pixels apart, and all read windows of the same form."""
         return self.stride.denominator == 1 and self.period == self.stride
 
 
 def place(slider: Slider, name: str, axis: int) -> Place | None:
-    """Where the cells of a map lie on the first image that it reads; None for no place that is known."""
+    """Return where the cells of a map lie on the first image that it reads; None where no place is known."""
     for known, image in slider.images.items():
         found = windows(slider.steps.get(axis, ()), known) if axis in image.free else {}
         if name in found and not found[name].stretched:
@@ -46,10 +46,10 @@ def place(slider: Slider, name: str, axis: int) -> Place | None:
 
 
 def sizes_of(slider: Slider, image: str, axis: int, wanted: Set[str]) -> Sizes:
-    """On which sizes of an image all wanted maps have cells."""
+    """Find the sizes of an image on which all wanted maps have cells."""
     return sizes(slider.steps.get(axis, ()), slider.fed(axis), image, wanted)
 
 
 def middle(form: Form, axis: int, size: int, stride: Fraction, shift: int) -> Fraction:
-    """The pixel in the middle of cell 0: so many cells behind the first of those around the middle of an image."""
+    """Compute the pixel in the middle of cell 0, `shift` cells after the first of those around the image's middle."""
     return Fraction(size - 1, 2) + stride * (shift - Fraction(form.sizes[axis] - 1, 2))

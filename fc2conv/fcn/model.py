@@ -47,15 +47,15 @@ from fc2conv.targets.chosen import conv_rank, profile_of
 from fc2conv.verification.spec import Claims, Placement
 
 _SIZES = (224, 256, 64, 512)
-"""Sizes of images by which a network of unknown training size is looked at."""
+"""Sizes of images at which a network of unknown training size is tried."""
 
 
 @dataclass(frozen=True)
 class Slid:
     """The sliding model as a skeleton with its payloads, what the report says of it, and what is claimed of it.
 
-    With --output-stride, --padding or --upsample that is claimed by `placements` of its cells and those of `plain`, the
-    network without.
+    With --output-stride, --padding or --upsample the claims are the `placements` of its cells and those of `plain`, the
+    network without these options.
     """
 
     model: ModelProto
@@ -73,11 +73,11 @@ def slide(
     kept: Mapping[str, Reason] | None = None,
     held: Mapping[str, Held] | None = None,
 ) -> tuple[SlidingReport, Slid | None]:
-    """Frees a model, converted already, from the size of its images; None where the report lists obstacles.
+    """Free a converted model from the size of its images; the second result is None where the report lists obstacles.
 
     `original` is what it was converted from, by whose values the claims name things; `kept` are the reasons for the
     layers of the main graph that were not converted, by their results, and `held` the original's values of which the
-    file has a spatial form alone, by its name. The skeleton of `file` is not changed. Raises UsageError for axes that
+    file has a spatial form alone, by its name. The skeleton of `file` is not changed. Raise UsageError for axes that
     the model does not have, and InputError for one that no image enters.
     """
     assert options.sliding is not None
@@ -129,7 +129,7 @@ def slide(
 
 
 def _blocker(file: ModelFile, options: Options) -> NodeProto | None:
-    """The node of the original behind which the axes of its images are not followed; None where no image enters."""
+    """Return the original's node after which the axes of its images are not followed; None where no image enters."""
     constants = Constants(Graph.of(file.model, freeze=options.freeze_initializers), file)
     given = [value for value in file.model.graph.input if value.name not in constants.graph.initializers]
     ranks = {value.name: inputs.rank_of(constants, value) for value in given}
@@ -144,7 +144,7 @@ def _plain(
     kept: Mapping[str, Reason] | None,
     held: Mapping[str, Held] | None,
 ) -> Slid | None:
-    """The same network with the cells that it has by itself; None where no others are asked for."""
+    """Make the same network with the cells that it has by itself; return None where no others are asked for."""
     assert options.sliding is not None
     sliding = replace(options.sliding, output_stride=None, padding="keep", upsample=False)
     if sliding == options.sliding:
@@ -154,7 +154,7 @@ def _plain(
 
 @dataclass(frozen=True)
 class _Task:
-    """What a pass is made over, whatever the training size."""
+    """What a pass reads, whatever the training size."""
 
     file: ModelFile
     graph: Graph
@@ -165,7 +165,7 @@ class _Task:
 
 
 def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -> bool:
-    """Whether the network takes images of any size as it is, and no more is asked of it.
+    """Return whether the network takes images of any size as it is, and no more is asked of it.
 
     Its training size is not known then, so that a pass is made for sizes that images often have: it must find nothing
     to do.
@@ -185,9 +185,9 @@ def _already(task: _Task, given: Sequence[ValueInfoProto], training: Training) -
 
 
 def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]]:
-    """The pass over the graph; where something is in its way, or computed of the whole image, that over windows.
+    """Run the pass over the graph; where something is in its way, or computed of the whole image, run it over windows.
 
-    It is taken where nothing is in its way, and no output has the windows of a map in the place of its cells.
+    That pass is taken where nothing is in its way, and no output has the windows of a map instead of its cells.
     """
     found = _settled(task, training)
     slider, _ = found
@@ -202,7 +202,7 @@ def _passed(task: _Task, training: Training) -> tuple[Slider, dict[str, Payload]
 def _settled(
     task: _Task, training: Training, inner: frozenset[str] = frozenset(), *, unfolding: bool = False
 ) -> tuple[Slider, dict[str, Payload]]:
-    """The pass over the graph, once more where pooling turns out to be within the backbone, or beside other."""
+    """Run the pass over the graph, again where pooling turns out to be within the backbone, or beside other pooling."""
     beside: frozenset[str] = frozenset()
     while True:
         payloads = dict(task.file.payloads)
@@ -225,7 +225,7 @@ def _settled(
 
 
 def _enter(slider: Slider, name: str, image: Image) -> None:
-    """The map of an input: itself, or with its dimensions in the order of a map."""
+    """Set the map of an input: the input itself, or with its dimensions in the order of a map."""
     if not image.shape:
         value = next(each for each in slider.graph.proto.input if each.name == name)
         slider.obstacles.append(inputs.unknown(slider.constants, value))
@@ -255,7 +255,7 @@ def _enter(slider: Slider, name: str, image: Image) -> None:
 
 
 def _flat_channels(slider: Slider, name: str, first: int, count: int, channels: int) -> str:
-    """An input with several dimensions of channels in one."""
+    """Reshape an input so that its several dimensions of channels are one."""
     shape = slider.add("Shape", [name], f"{name}_shape")
     before = [slider.add("Slice", [shape], f"{name}_before", starts=[0], ends=[first])] if first else []
     behind = slider.add("Slice", [shape], f"{name}_behind", starts=[first + count], ends=[TO_THE_END])

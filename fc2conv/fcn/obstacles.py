@@ -1,4 +1,4 @@
-"""What keeps a network from sliding: the obstacles that a pass finds behind its nodes, in the words of the original."""
+"""What keeps a network from sliding: the obstacles that a pass finds, with the names of the original."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ONE_SIZE = "Export the network with a Resize in front, so that all its images h
 
 
 def named(slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> list[Reason]:
-    """The obstacles, with the names of the original."""
+    """Return the obstacles, with the names of the original."""
     kinds = [{label(node): op(node) for node in nodes} for nodes in (original.graph.node, slider.nodes)]
     found = []
     for each in slider.obstacles:
@@ -35,7 +35,7 @@ def named(slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> lis
 
 
 def _known_as(name: str, slider: Slider, original: ModelProto, held: Mapping[str, Held]) -> str:
-    """The node of the original that a node of the converted or the sliding model comes from: itself, or one behind it.
+    """Return the original's node that a node of the converted or the sliding model comes from: itself or one after it.
 
     A node without a name has that of its result, which may be a spatial form; inputs and outputs are what they are.
     """
@@ -55,16 +55,16 @@ def _known_as(name: str, slider: Slider, original: ModelProto, held: Mapping[str
 
 
 def _in_own_names(detail: str, original: ModelProto) -> str:
-    """What is said of an obstacle, with the names of the original in place of those of their spatial forms."""
+    """Return what is said of an obstacle, with the original's names instead of those of their spatial forms."""
     known = {each.name for each in original.graph.initializer}.union(*(node.output for node in original.graph.node))
     words = ((word, word.removesuffix("_s")) for word in detail.split(" "))
     return " ".join(plain if plain in known and word not in known else word for word, plain in words)
 
 
 def no_image(blocker: NodeProto | None, of_tokens: bool) -> InputError:
-    """The error for a model that no image enters; a node may be what its axes are not followed past.
+    """Return the error for a model that no image enters; `blocker` may be the node that its axes do not pass.
 
-    With layers `of_tokens` that were kept it may be one of a row of tokens, which slides where these are converted.
+    With layers `of_tokens` that were kept it may be a model of a row of tokens, which slides where these are converted.
     """
     if blocker is None:
         what = "no input of the model is read by a convolution or a pooling, so that nothing slides"
@@ -74,13 +74,13 @@ def no_image(blocker: NodeProto | None, of_tokens: bool) -> InputError:
 
 
 def of_spread(slider: Slider, node: NodeProto, form: Form) -> Reason:
-    """A value of one cell along some axes that meets a map of several."""
+    """Return the reason for a value of one cell along some axes that meets a map of several."""
     along = {axis for axis in form.free if form.sizes[axis] == 1}
     return Stuck(Code.MAP_SPREAD, node, form.name, along_others(slider, along)).reason
 
 
 def of_strides(slider: Slider) -> list[Reason]:
-    """The nodes at which maps meet that fit each other at the training size alone."""
+    """Return the reasons for nodes at which maps meet that fit each other at the training size alone."""
     made = mixed_stride_values(slider, slider.images)
     images = set[str]().union(*(mixed_stride_values(slider, [name]) for name in slider.images))
     remedies = {name: "" if name in images else _ONE_SIZE for name in made}
@@ -89,7 +89,7 @@ def of_strides(slider: Slider) -> list[Reason]:
 
 
 def mixed_stride_values(slider: Slider, images: Iterable[str]) -> set[str]:
-    """The values that are made of maps of different strides, of one image or of several."""
+    """Return the values that are made of maps of different strides, of one image or of several."""
     grow = [(axis, list(slider.fed(axis))) for axis in slider.steps]
     return {
         value

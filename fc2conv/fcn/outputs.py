@@ -25,10 +25,10 @@ _SCORED = (*FLOATS, TensorProto.INT64, TensorProto.INT32)
 
 @dataclass(frozen=True)
 class End:
-    """One output of the sliding model: of which original output, what it shows, and the map behind it.
+    """One output of the sliding model: the original output, what it shows of it, and the map that it is made from.
 
     `form` is that map's, under its name in the new graph; `shape` is the output's, with symbols for what grows.
-    `shifts` are the cells that --padding adds in front of the first one, along each axis; negative, and 0 without.
+    `shifts` are the cells that --padding cuts off before the first one, along each axis; negative for added ones.
     """
 
     output: str
@@ -42,7 +42,7 @@ class End:
 
 
 def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None = None) -> list[End]:
-    """Makes the outputs; what they lack is added to the obstacles. Raises UsageError for --upsample below opset 11.
+    """Make the outputs; add what they lack to the obstacles. Raise UsageError for --upsample below opset 11.
 
     `cams` are the class activation maps where they were made already.
     """
@@ -82,7 +82,7 @@ def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None =
 
 
 def _inner(slider: Slider, output: str, form: Form, kept: set[str]) -> tuple[Form, dict[int, int]]:
-    """A map without the cells that read padding, and how many are left out in front of the first one."""
+    """Cut off the cells of a map that read padding; return it, and by axis how many are cut off in front."""
     full = _renamed(slider, form, slider.tensors.unique(f"{output}_full"), kept)
     try:
         name, cut = cut_rim(slider, output, full)
@@ -99,7 +99,7 @@ def _inner_cam(slider: Slider, cam: End, kept: set[str]) -> End:
 
 
 def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
-    """Gives a map another name everywhere; one whose name is kept, of an input or another output, is copied."""
+    """Give a map another name everywhere; copy one whose name is kept, of an input or another output."""
     old = form.name
     if old == new:
         return form
@@ -115,7 +115,7 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
 
 
 def _rename(slider: Slider, old: str, new: str) -> None:
-    """Gives a value of the new graph a name that no other has."""
+    """Give a value of the new graph a name that no other has."""
     for node in slider.nodes:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -138,7 +138,7 @@ def _shape(output: str, form: Form) -> tuple[int | str, ...]:
 
 
 def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"]) -> End:
-    """One answer for the whole image: [N, M]."""
+    """Pool a map to one answer for the whole image: [N, M]."""
     operator = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}[kind]
     whole = slider.add(operator, [form.name], f"{output}_{kind}_cell")
     made = slider.tensors.unique(f"{output}_{kind}")
@@ -156,9 +156,9 @@ def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int
 
 
 def activation_maps(slider: Slider) -> list[End]:
-    """The class activation maps beside the outputs that have one; why no output has one is added to the obstacles.
+    """Make the class activation maps of the outputs that have one; where no output has one, add why to the obstacles.
 
-    Where other modes change the pooling that they are read from, they are made before.
+    Where other modes change the pooling that the maps are read from, make them before.
     """
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
     names = [name for name in dict.fromkeys(slider.graph.outputs) if name in slider.forms and kinds[name] in _SCORED]

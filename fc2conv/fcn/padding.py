@@ -44,7 +44,7 @@ class _Rim:
 
 
 def pad_heads(slider: Slider) -> dict[int, int]:
-    """Pads what the heads read; returns the cells before the first one, negative, by axis."""
+    """Pad what the heads read; return the cells before the first one, negative, by axis."""
     sizes = {form.name: form.sizes for form in slider.forms.values()}
     free = {form.name: form.free for form in slider.forms.values()}
     rims: dict[str, dict[int, _Rim]] = {}
@@ -78,9 +78,9 @@ def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
 
 
 def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
-    """Gives a node pads, behind a Pad by one cell where the size of the image asks for it."""
+    """Give a node pads, after a Pad by one cell where the size of the image asks for it."""
     index = next(i for i, node in enumerate(slider.nodes) if made in node.output)
-    index -= made in slider.means  # the sum is in front of the quotient
+    index -= made in slider.means  # the sum is before the quotient
     node = slider.nodes[index]
     form = slider.named(made)
     rank = form.rank - SPACE
@@ -112,7 +112,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
 
 
 def weigh(slider: Slider, node: NodeProto) -> None:
-    """Divides a mean with holes by how many cells of its window are no padding."""
+    """Divide a mean with holes by how many cells of its window are not padding."""
     made, rank, name = node.output[0], len(ints_attribute(node, "kernel_shape") or ()), node.input[0]
     index = next(i for i, each in enumerate(slider.nodes) if made in each.output)
     quotient, *behind = slider.nodes[index + 1 :]
@@ -131,7 +131,7 @@ def weigh(slider: Slider, node: NodeProto) -> None:
 
 
 def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) -> str:
-    """A map with its last cell once more along the axes on which one is missing for an image of this size."""
+    """Repeat the last cell of a map along the axes on which one is missing for an image of this size."""
     ints, add = slider.tensors.ints, slider.add
     pads = [ints((0,), "none")] * (2 * rank)
     for axis, rim in rims.items():
@@ -146,7 +146,7 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
 
 
 def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int]]:
-    """A map without the cells that read padding, and how many are left out in front by axis."""
+    """Cut off the cells of a map that read padding; return its name, and by axis how many are cut off in front."""
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for axis in sorted(form.free):

@@ -26,12 +26,12 @@ _FOLDED = "Cut the model behind that node, so that its input is the map which th
 
 
 def apart(form: Form, node: NodeProto, detail: str) -> Form:
-    """A value whose channels are going to be in several parts."""
+    """Return a value with `parts`, as its channels are going to be in several."""
     return form if form.parts is not None else replace(form, parts=Parts(form.order, node, detail)).holding(form.order)
 
 
 def left(node: NodeProto, layout: Layout, dims: Sequence[int]) -> Layout:
-    """A layout without some dimensions; raises Stuck where none is left."""
+    """Return a layout without some dimensions; raise Stuck where nothing is left."""
     found = without(layout, dims)
     if found is None:
         raise Stuck(Code.NOT_SLIDING, node, "nothing of the map is left")
@@ -39,17 +39,17 @@ def left(node: NodeProto, layout: Layout, dims: Sequence[int]) -> Layout:
 
 
 def channels_last(slider: Slider, name: str, rank: int, wanted: str) -> str:
-    """A map with its channels behind the cells; returns its name."""
+    """Transpose a map to channels last; return its name."""
     return slider.add("Transpose", [name], wanted, perm=(0, *range(SPACE, rank), CHANNELS))
 
 
 def channels_first(slider: Slider, name: str, rank: int, wanted: str, made: str = "") -> str:
-    """What has its channels behind the cells as a map again."""
+    """Transpose a value with channels last to a map again; return its name."""
     return slider.add("Transpose", [name], wanted, made=made, perm=(0, rank - 1, *range(1, rank - 1)))
 
 
 def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
-    """A map of these channels of another, in their order."""
+    """Gather these channels of a map, in their order."""
     if order.size == form.sizes[CHANNELS] and (order == np.arange(order.size)).all():
         return form
     listed = slider.tensors.ints(tuple(int(i) for i in order.flat), f"{wanted}_channels")
@@ -59,20 +59,20 @@ def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
 
 
 def in_order(slider: Slider, form: Form, wanted: str) -> Form:
-    """A value with the channels of its map in the order of its parts."""
+    """Return a value with the channels of its map in the order of its parts."""
     made = in_channels(slider, form, form.order.reshape(-1), wanted)
     return made if made.parts is None else made.holding(np.arange(form.order.size).reshape(form.order.shape))
 
 
 def settled(slider: Slider, form: Form, wanted: str) -> Form:
-    """A value whose channels are in one part as the map with them in their order."""
+    """Return a value whose channels are in one part as the map with them in their order, and any other as it is."""
     if form.parts is None or form.parts.order.ndim > 1:
         return form
     return replace(in_order(slider, form, wanted), layout=_completed(form), parts=None)
 
 
 def put_together(slider: Slider, node: NodeProto, form: Form, index: int = 0) -> None:
-    """Notes what a node makes; where its channels are in one part again, that is the map with them in their order."""
+    """Note what a node makes; where its channels are in one part again, note the map with them in their order."""
     made, form = node.output[index], settled(slider, form, node.output[index])
     if form.parts is not None and (found := _inner_parts(form)):
         put_together(slider, node, _unpacked(slider, form, found, made), index)
@@ -81,14 +81,14 @@ def put_together(slider: Slider, node: NodeProto, form: Form, index: int = 0) ->
 
 
 def join_outputs(slider: Slider) -> None:
-    """Puts the channels that outputs hold in several dimensions in the order of those."""
+    """Put the channels that outputs hold in several dimensions into the order of those dimensions."""
     for name in dict.fromkeys(slider.graph.outputs):
         if name in slider.forms and slider.forms[name].parts is not None:
             slider.forms[name] = in_order(slider, slider.forms[name], name)
 
 
 def _completed(form: Form) -> Layout:
-    """The layout with the axes of one element for every image, which no size tells apart, in empty dimensions first."""
+    """Put the axes of one element for every image, which no size tells apart, into empty dimensions first."""
     there = {
         axis for dim in form.layout for axis in dim if axis in form.free or axis == CHANNELS or form.sizes[axis] > 1
     }
@@ -101,7 +101,7 @@ def _completed(form: Form) -> Layout:
 
 
 def regroup(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) -> Form:
-    """A value in other dimensions; raises Stuck where they take apart what is neither channels nor blocks of cells."""
+    """Regroup a value into other dimensions; raise Stuck if it splits anything but channels or blocks."""
     pieces = regrouped(form.pieces, target)
     flat = [axis for dim in pieces or () for axis, _ in dim]
     detail = f"{list(form.shape)} becomes {list(target)}"
@@ -125,9 +125,9 @@ def regroup(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
 
 
 def _packed(slider: Slider, node: NodeProto, form: Form, pieces: Pieces, order: Order) -> Form | None:
-    """Blocks of cells as channels, behind the SpaceToDepth that makes them; None for pieces that are none of one size.
+    """Turn blocks of cells into channels by a SpaceToDepth; return None for pieces that are not blocks of one size.
 
-    That makes the row in a block the major part of the channels, and the column the next one.
+    SpaceToDepth makes the row in a block the major part of the channels, and the column the next one.
     """
     seen: set[int] = set()
     places, layout, inner, part = list[int](), list[tuple[int, ...]](), dict[int, int](), count(SPACE)
@@ -152,7 +152,7 @@ def _packed(slider: Slider, node: NodeProto, form: Form, pieces: Pieces, order: 
 
 
 def _inner_parts(form: Form) -> dict[int, int]:
-    """The part of the channels that is the place in a block of cells, by axis; empty where there are no blocks."""
+    """Return by axis the part of the channels that is the place in a block of cells; {} where there are no blocks."""
     found: dict[int, int] = {}
     parts = count()
     for dim in form.layout:
@@ -165,7 +165,7 @@ def _inner_parts(form: Form) -> dict[int, int]:
 
 
 def _unpacked(slider: Slider, form: Form, inner: Mapping[int, int], wanted: str) -> Form:
-    """Channels that are blocks of cells as cells, behind the DepthToSpace that makes them."""
+    """Turn channels that are blocks of cells into cells by a DepthToSpace."""
     assert form.parts is not None
     first = [inner[axis] for axis in range(SPACE, form.rank)]
     rest = [part for part in range(form.order.ndim) if part not in first]
@@ -181,7 +181,7 @@ def _unpacked(slider: Slider, form: Form, inner: Mapping[int, int], wanted: str)
 
 
 def taken(form: Form, at: Mapping[int, Order]) -> Form:
-    """A value at some indices of dimensions that hold one part of the channels each; one index leaves none over."""
+    """Take indices of dimensions that hold one part of the channels each; a scalar index removes the dimension."""
     order, layout = form.order, list(form.layout)
     for dim, indices in sorted(at.items(), reverse=True):
         if form.filled(dim) != (CHANNELS,) and (form.filled(dim) or indices.ndim):
@@ -197,7 +197,7 @@ def taken(form: Form, at: Mapping[int, Order]) -> Form:
 
 
 def meeting(node: NodeProto, maps: Sequence[Form]) -> Form:
-    """The form of what several values broadcast to, without a name; raises Stuck where their layouts do not match."""
+    """Return the form, without a name, that several values broadcast to; raise Stuck where their layouts differ."""
     first = max(maps, key=lambda form: (len(form.layout), form.rank))
     about = next((form for form in maps if form.parts is not None), None)
     stuck = Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
@@ -227,12 +227,12 @@ def meeting(node: NodeProto, maps: Sequence[Form]) -> Form:
 
 
 def _pieces(form: Form, several: Set[int]) -> Pieces:
-    """The axes of a value, but for one of one element that others may have several times."""
+    """Return the pieces of a value, without those of one element along an axis that others may have several times."""
     return tuple(tuple((axis, size) for axis, size in dim if size > 1 or axis not in several) for dim in form.pieces)
 
 
 def _whole(layout: Sequence[Sequence[int]], rank: int, several: Set[int]) -> Layout:
-    """The layout with each axis once: one that came twice stays where it came from last, a lost one joins the end."""
+    """Return the layout with each axis once: a repeated axis stays where it is first, a lost one joins the end."""
     seen: set[int] = set()
     out: list[tuple[int, ...]] = []
     for dim in layout:
@@ -243,7 +243,7 @@ def _whole(layout: Sequence[Sequence[int]], rank: int, several: Set[int]) -> Lay
 
 
 def spread_out(slider: Slider, form: Form, result: Form, wanted: str) -> Form:
-    """An operand with the channels that a result has of it, where that has them in several parts."""
+    """Gather for an operand the channels that a result has of it, where the result has them in several parts."""
     if result.parts is None or form.sizes[CHANNELS] == 1:
         return form
     shift, order = len(result.layout) - len(form.layout), form.order
@@ -255,13 +255,13 @@ def spread_out(slider: Slider, form: Form, result: Form, wanted: str) -> Form:
 
 
 def in_dimensions(slider: Slider, form: Form, wanted: str) -> tuple[Form, str]:
-    """A value in the order of its parts, and its map with a dimension for each of them."""
+    """Return a value in the order of its parts, and its map with a dimension for each part."""
     form = in_order(slider, form, wanted)
     return form, reshaped(slider, form, form.order.shape, wanted)
 
 
 def reshaped(slider: Slider, form: Form, parts: Sequence[int], wanted: str, name: str = "", made: str = "") -> str:
-    """A map with its channels in so many parts, or what is computed of that with other channels."""
+    """Reshape a map to these parts of its channels, or a value that is computed of it with other channels."""
     shape = slider.tensors.ints((-1, *parts, *form.sizes[SPACE:]), "parts")
     if form.free:
         shape = slider.extent(form, *parts)
@@ -269,7 +269,7 @@ def reshaped(slider: Slider, form: Form, parts: Sequence[int], wanted: str, name
 
 
 def over_channels(slider: Slider, node: NodeProto, form: Form, kind: str, dims: Sequence[int]) -> Form:
-    """A reduction of dimensions that hold channels: all of them, or parts between two reshapes."""
+    """Reduce dimensions that hold channels: all channels, or parts of them between two Reshapes."""
     made = node.output[0]
     if form.parts is None:
         slider.put(node, kind, [form.name], axes=[CHANNELS], keepdims=1)

@@ -47,28 +47,28 @@ class Axis:
 
     @cached_property
     def every(self) -> int:
-        """By how many pixels an image moves for the map to move by whole cells, and its size to go on running."""
+        """The number of pixels by which an image moves so that the map moves by whole cells and its size still runs."""
         return lcm(self.period or max(1, round(self.stride or 1)), self.step)
 
     def middle(self, cell: float) -> float:
-        """The pixel in the middle of a cell."""
+        """Return the pixel in the middle of a cell."""
         first = (self.size - 1) / 2 if self.center is None else self.center
         return first + (self.stride or 0) * cell
 
     def nearest(self, pixel: float) -> int:
-        """The cell whose middle is nearest to a pixel."""
+        """Return the cell whose middle is nearest to a pixel."""
         return round((pixel - self.middle(0)) / self.stride) if self.stride else 0
 
     def crop(self, cell: int) -> tuple[int, int]:
-        """The pixels of the crop in the middle of which a cell lies, from the first to the one behind the last."""
+        """Return the first pixel of the crop in whose middle a cell lies, and the one after its last pixel."""
         first = ceil(self.middle(cell) - (self.size - 1) / 2 - 1e-6)
         return first, first + self.size
 
     def needed(self, first: int, last: int, pixels: int) -> tuple[int, int, int]:
-        """The pixels that give the cells `first` to `last` as the whole image does, and which cell they begin with.
+        """Return the pixels that give the cells `first` to `last` as the whole image does, and their first cell.
 
-        A crop that begins inside the image reads padding at its rim, so that as many cells are left out there as begin
-        in front of it. It begins at a multiple of the period, and ends as many periods before the end of the image.
+        A crop that begins inside the image reads padding at its rim, so that the cells that begin in front of it are
+        left out. It begins at a multiple of the period, and ends a whole number of periods before the image does.
         """
         assert self.stride is not None
         assert self.offset is not None
@@ -92,9 +92,9 @@ class Placed:
 
 
 def placed(file: ModelFile, wanted: str | None, dimensions: int | None = PICTURE) -> tuple[str, Placed]:
-    """The output to look at, and where its cells lie: the one that was named, or the first map.
+    """Return the output to look at, and where its cells lie: the one that was named, or the first map.
 
-    Raises InputError where it has other than so many spatial dimensions.
+    Raise InputError where it has another number of spatial dimensions than `dimensions`.
     """
     found: dict[str, Placed] = {}
     for entry in file.model.metadata_props:
@@ -117,7 +117,7 @@ def placed(file: ModelFile, wanted: str | None, dimensions: int | None = PICTURE
 
 
 def image_input(file: ModelFile, name: str, geometry: Placed) -> ValueInfoProto:
-    """The input that the geometry is about; raises InputError where what it says cannot be of this model."""
+    """Return the input that the geometry is about; raise InputError where the geometry cannot be of this model."""
     first = geometry.axes[0]
     value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
     rank = len(value.type.tensor_type.shape.dim)
@@ -140,7 +140,7 @@ def _possible(axis: Axis) -> bool:
 
 
 def interpolated(cells: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The values along the last dimension at fractional places: linear between cells, level beyond the outermost."""
+    """Interpolate along the last dimension at fractional places: linear between cells, level beyond the outermost."""
     last = cells.shape[-1] - 1
     low = np.clip(np.floor(at).astype(int), 0, last)
     high = np.minimum(low + 1, last)

@@ -1,6 +1,6 @@
 """Pooling over the whole map: what ends the backbone slides with the training extent, what is within it does not.
 
-So do norms over all cells of an image: they run on any size, and every cell reads the whole map.
+Norms over all cells of an image do not slide either: they run on any size, and every cell reads the whole map.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _AROUND = {
     "ReduceSumSquare": (("square",), "AveragePool", ("count",)),
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
-"""Pooling that is one with a kernel between operators at each cell; `count` is a product with the kernel's cells."""
+"""Pooling as one with a kernel between operators at each cell; `count` multiplies by the number of its cells."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
 _AGAIN = {
@@ -52,7 +52,7 @@ _AGAIN = {
     "ReduceL1": "ReduceL1",
     "ReduceSumSquare": "ReduceSum",
 }
-"""What the channels of a reduction over cells are reduced by, so that both are one over all; others have no such."""
+"""The operator that reduces channels after a reduction over cells, so that both are one over all, if there is one."""
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool")
@@ -73,7 +73,7 @@ def _global(slider: Slider, node: NodeProto) -> None:
     "ReduceLogSumExp",
 )
 def _reduce(slider: Slider, node: NodeProto) -> None:
-    """A reduction over cells, over channels or parts of them, or over both: first over the cells."""
+    """Reduce cells, channels or parts of them, or both: the cells first."""
     form, made = slider.form(node, apart=True), node.output[0]
     rank, keep = len(form.layout), bool(int_attribute(node, "keepdims", 1))
     dims = [dim % rank for dim in slider.listed(node, "axes", 1) or range(rank)]
@@ -108,7 +108,7 @@ def _reduce(slider: Slider, node: NodeProto) -> None:
 
 
 def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layout: Layout) -> None:
-    """Pooling over all cells along some axes, as the caller wants it at the end of a backbone."""
+    """Pool all cells along some axes: at the end of a backbone as --global-pool says, within it as it was."""
     made = node.output[0]
     inner = made in slider.inner or (CHANNELS in axes and slider.options.global_pool != "keep")
     within = inner or not axes & form.free
@@ -154,7 +154,7 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
 def _at_each_cell(
     slider: Slider, node: NodeProto, form: Form, operators: Sequence[str], kernel: Shape, last: str = ""
 ) -> Form:
-    """What some operators make of each cell of a map; the result of the last may have a name."""
+    """Apply some operators to each cell of a map; `last` may name the result of the last one."""
     for i, operator in enumerate(operators, start=1):
         operands = [form.name, form.name] if operator == "square" else [form.name]
         if operator == "count":
@@ -169,10 +169,10 @@ def _at_each_cell(
 
 
 def spread_pools(slider: Slider) -> frozenset[str]:
-    """The results of pooling that a node behind it spreads over a larger map again: it does not end the backbone.
+    """Return the results of pooling that a later node spreads over a larger map again: it does not end the backbone.
 
-    So does what is pooled again along another axis. With them what is computed in front of such pooling of the size of
-    a window, in place of that of the image.
+    The same holds for what is pooled again along another axis. Return with them what nodes before this pooling compute
+    from the size of a window instead of that of the image.
     """
     pools = {pool.made for pool in slider.pools} | slider.whole
     within = [pool.read for pool in slider.pools if pool.action != "slide"]
@@ -182,7 +182,7 @@ def spread_pools(slider: Slider) -> frozenset[str]:
 
 
 def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[str]:
-    """The first of these values that are met on the way back from some maps."""
+    """Yield the first of these values that are met on the way back from some maps."""
     made_from = {step.made: step.read for steps in slider.steps.values() for step in steps}
     todo = list(behind)
     seen: set[str] = set()
@@ -197,7 +197,7 @@ def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[
 
 @handles("InstanceNormalization", "GroupNormalization")
 def _per_image(slider: Slider, node: NodeProto) -> None:
-    """A norm of each image, or of each window where these are all that it is over."""
+    """Normalize each image, or each window where all free axes have one cell at the training size."""
     form, made = slider.form(node, apart=op(node) == "InstanceNormalization"), node.output[0]
     groups = _groups(node, form)
     if form.free and all(form.sizes[axis] == 1 for axis in form.free):
@@ -215,7 +215,7 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
 
 @handles("MeanVarianceNormalization")
 def _normalized(slider: Slider, node: NodeProto) -> None:
-    """A norm of each cell, or of each image."""
+    """Normalize each cell, or each image."""
     form, dims, several = slider.axes_of(node, ints_attribute(node, "axes") or (0, 2, 3))
     if BATCH in several:
         raise Stuck(Code.NOT_SLIDING, node, "it normalizes all items of a batch together")
@@ -231,7 +231,7 @@ def _normalized(slider: Slider, node: NodeProto) -> None:
 
 
 def _groups(node: NodeProto, form: Form) -> int:
-    """Into how many groups a norm cuts the channels."""
+    """Return into how many groups a norm cuts the channels; raise Stuck where its channels are not the map's."""
     if form.parts is not None:
         axes = [axis for dim in form.layout for axis in dim]
         whole = np.array_equal(form.order.reshape(-1), np.arange(form.sizes[CHANNELS])) and axes == sorted(axes)
@@ -246,7 +246,7 @@ def _groups(node: NodeProto, form: Form) -> int:
 
 
 def _in_groups(slider: Slider, node: NodeProto, name: str, parts: Sequence[int], wanted: str, made: str = "") -> str:
-    """The norm of a value in so many items, groups and elements, between two reshapes that suit a map of any size."""
+    """Write the norm of a value in items, groups and elements, between two Reshapes that suit a map of any size."""
     result = node.output[0]
     shape = slider.add("Shape", [name], f"{result}_shape")
     flat = slider.add("Reshape", [name], f"{result}_groups", shape=parts)
@@ -255,7 +255,7 @@ def _in_groups(slider: Slider, node: NodeProto, name: str, parts: Sequence[int],
 
 
 def _over_each_cell(slider: Slider, node: NodeProto, form: Form, groups: int) -> None:
-    """The norm with each cell of a map as an item: its channels, last for that, in so many groups."""
+    """Write the norm with each cell of a map as an item: put its channels last, and cut them into groups."""
     made, parts = node.output[0], (-1, groups, form.sizes[CHANNELS] // groups)
     last = channels_last(slider, form.name, form.rank, f"{made}_channels_last")
     normed = _in_groups(slider, node, last, parts, f"{made}_cells")

@@ -27,7 +27,7 @@ class Recipe:
 
 
 def written(options: Options) -> str:
-    """The recipe as one line of JSON with sorted keys: the version, and what is not the default."""
+    """Write the recipe as one line of JSON with sorted keys: the version, and what is not the default."""
     assert options.sliding is not None
     default, sliding = Options(sliding=SlidingOptions()), replace(options.sliding, verify_crops=False)
     given = replace(options, sliding=sliding)
@@ -37,7 +37,7 @@ def written(options: Options) -> str:
 
 
 def recipe_of(model: ModelProto) -> Recipe | None:
-    """What a model says of how it was made; None where it says nothing that fc2conv writes."""
+    """Read what a model says of how it was made; return None where it says nothing that fc2conv writes."""
     text = next((entry.value for entry in model.metadata_props if entry.key == KEY), "")
     try:
         plain = of_json(text)

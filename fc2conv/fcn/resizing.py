@@ -79,7 +79,7 @@ def _resize(slider: Slider, node: NodeProto) -> None:
 
 
 def _by_axis(form: Form, shape: Sequence[int], node: NodeProto) -> tuple[int, ...]:
-    """The sizes of the result by the axes of the map."""
+    """Return the sizes of the result by the axes of the map."""
     sizes = list(form.sizes)
     for dim, size in enumerate(shape):
         axes = form.filled(dim) or form.layout[dim]
@@ -91,7 +91,7 @@ def _by_axis(form: Form, shape: Sequence[int], node: NodeProto) -> tuple[int, ..
 
 
 def _factors(slider: Slider, node: NodeProto, form: Form, sizes: Sequence[int]) -> list[Fraction]:
-    """How many cells become of one, along each axis: as its scales say, or else by its sizes."""
+    """Return how many cells one cell becomes along each axis: as its scales say, or else by its sizes."""
     place = 2 if op(node) == "Resize" and slider.graph.opset >= RESIZE else 1
     given = slider.values(node.input[place]) if len(node.input) > place and node.input[place] else None
     listed = attribute(node, "scales")
@@ -107,17 +107,17 @@ def _factors(slider: Slider, node: NodeProto, form: Form, sizes: Sequence[int]) 
 
 
 def _scale(factor: Fraction, cells: int) -> np.float32:
-    """A factor as the least number of float32 that gives as many cells as it says."""
+    """Round a factor to float32, up where the rounded scale would give fewer cells than the factor."""
     scale = np.float32(float(factor))
     short = int(scale * np.float32(cells)) < cells * factor.numerator // factor.denominator
     return np.nextafter(scale, np.float32(np.inf)) if short else scale
 
 
 def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, sizes: tuple[int, int]) -> Step:
-    """What the cells read along an axis; `sizes` are those of the map before and behind.
+    """Return what the cells read along an axis; `sizes` are those of the map before and after.
 
-    A scale is a number of float32. Where it is above or below the factor, a place that is a whole number falls before
-    or behind it: a linear mode reads the cell there as well, and where a rounding decides, the map has no period.
+    A scale is a float32. Where it is above or below the factor, a place that should be a whole number is a little less
+    or more: a linear mode reads the cell there as well, and where a rounding decides, the map has no period.
     """
     made, size = node.output[0], sizes[1]
     drift = Fraction(float(_scale(factor, sizes[0]))) - factor
@@ -148,7 +148,7 @@ def _step(slider: Slider, node: NodeProto, form: Form, factor: Fraction, sizes: 
 
 
 def _is_edge(place: Fraction, nearest: Callable[[Fraction], int] | None) -> bool:
-    """Whether a place that is a little before or behind would read another cell."""
+    """Return whether a place that is a little less or more would read another cell."""
     if nearest is None:
         return place.denominator == 1
     return nearest(place - _LITTLE) != nearest(place + _LITTLE)
@@ -156,7 +156,7 @@ def _is_edge(place: Fraction, nearest: Callable[[Fraction], int] | None) -> bool
 
 @handles("ConvTranspose")
 def _transposed(slider: Slider, node: NodeProto) -> None:
-    """A transposed convolution adds each cell to several cells of a larger map.
+    """Run a transposed convolution: it adds each cell to several cells of a larger map.
 
     Cell o of the result reads the cells i with o = s * i - pad + dilation * k. Cell o + s reads what cell o reads, one
     cell of x later. So there are s cells for each cell, and at the end some more or some less.
@@ -183,7 +183,7 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
 
 
 def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]) -> list[int]:
-    """The pads as numbers: where the node says how large its result is, those that make it so at the training size."""
+    """Return the pads as numbers; where the node gives the size of its result, those that fit the training size."""
     upper = text_attribute(node, "auto_pad", "") == "SAME_UPPER"
     given = ints_attribute(node, "pads")
     if given is not None and ints_attribute(node, "output_shape") is None:
@@ -195,6 +195,6 @@ def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[i
 
 
 def _taps(place: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """The first and the last cell that are added to the cell at a place of the map before its pads are cut off."""
+    """Return the first and the last cell that are added to the cell at `place` of the map before pads are cut off."""
     cells = [(place - k * dilation) // stride for k in range(kernel) if (place - k * dilation) % stride == 0]
     return (min(cells), max(cells)) if cells else (0, 0)

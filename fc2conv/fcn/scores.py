@@ -1,4 +1,4 @@
-"""What each output gives, as an edit of the original: logits before a last Softmax, or probabilities behind one."""
+"""What each output gives, as an edit of the original: logits before a last Softmax, or probabilities after one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 
 
 def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
-    """The model with its outputs as they are wanted, by name ("" means all); raises UsageError for no output.
+    """Return the model with its outputs as they are wanted, by name ("" means all); raise UsageError for a wrong name.
 
     The logits of `y = Softmax(x)` are the output x. Probabilities of an output y are the output `y_probabilities`: its
     exponential where a LogSoftmax makes y (however it is written), a Softmax over dimension 1 where y are the scores of
@@ -53,7 +53,7 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
 
 
 def _drop(graph: GraphProto, gone: set[str]) -> None:
-    """Takes out the nodes that made what is no output any more, as far as nobody else reads them."""
+    """Remove the nodes that made what is no output any more, as far as no other node reads them."""
     while gone:
         read = set(reads(graph.node)) | {value.name for value in graph.output}
         dead = [node for node in graph.node if gone & set(node.output) and not read & set(node.output)]
@@ -63,7 +63,7 @@ def _drop(graph: GraphProto, gone: set[str]) -> None:
 
 
 def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
-    """The node that makes an output, before nodes that only lay it out; are there any?"""
+    """Return the node that makes an output, before nodes that only lay it out, and whether there are any of these."""
     given = name
     makers = {made: node for node in graph.node for made in node.output}
     while (node := makers.get(name)) is not None and node.op_type in LAID_OUT:
@@ -72,7 +72,7 @@ def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
 
 
 def _log(graph: GraphProto, node: NodeProto | None) -> NodeProto | None:
-    """The node that reads the logits of which a node gives the log-probabilities; None of any other node."""
+    """Return the node that reads the logits where `node` gives their log-probabilities; None for any other node."""
     if node is None or is_log_softmax({made: each for each in graph.node for made in each.output}, node):
         return node
     inner, _ = _end(graph, node.input[0]) if node.op_type == "Log" else (None, False)
@@ -98,7 +98,7 @@ def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
 
 
 def _are_scores(graph: GraphProto, name: str) -> bool:
-    """Whether a value is what a layer or a pooling gives, but for numbers that are added or multiplied."""
+    """Return whether a value is the result of a layer or a pooling, but for numbers that are added or multiplied."""
     makers = {made: node for node in graph.node for made in node.output}
     while (node := makers.get(name)) is not None:
         if op(node) in (*LAYER_OPERATORS, *MEANS, *MAXIMA, "Conv", "com.microsoft::FusedConv"):

@@ -1,7 +1,7 @@
 """The pass over a converted graph that carries every value that an image reaches as a map, one handler an operator.
 
 A handler is given a node and answers by `emit`ting nodes on maps and by setting the forms of the results. What cannot
-slide raises `Stuck` with the reason; the pass notes it and goes on behind the node, so that all obstacles are reported.
+slide raises `Stuck` with the reason; the pass notes it and goes on after the node, so that all obstacles are reported.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SLICE_STEPS, RESIZE, NO_ROI = 10, 11, 13
 Handler = Callable[["Slider", NodeProto], None]
 HANDLERS: dict[str, Handler] = {}
 NARROW: set[str] = set()
-"""The operators that may read a value of one cell in place of one that was spread over a map."""
+"""The operators that may read a value of one cell instead of one that was spread over a map."""
 FIXED, UNFOLDED = "of fixed size", "on windows as channels"
-"""The handlers of any operator: on values that do not grow with the image, and on maps of which a cell has a window."""
+"""The handlers of any operator: on values that do not grow with the image, and on maps with windows as channels."""
 
 
 class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact about a node
@@ -46,13 +46,13 @@ class Stuck(Exception):  # noqa: N818  # not an error of the program: a fact abo
 
 
 def kept_apart(form: Form) -> Stuck:
-    """The reason against a value whose channels are not put together again."""
+    """Return the reason against a value whose channels are not put together again, to be raised."""
     assert form.parts is not None
     return Stuck(Code.SIZES_MIXED, form.parts.node, form.parts.detail)
 
 
 def handles(*operators: str, narrow: bool = False) -> Callable[[Handler], Handler]:
-    """Registers a handler for operators, named as `graph.op` does."""
+    """Register a handler for operators, named as `graph.op` does."""
 
     def register(handler: Handler) -> Handler:
         NARROW.update(operators if narrow else ())
@@ -73,7 +73,7 @@ class Slider:
     from others along every spatial axis. `pools` are the pooling over whole maps with what became of it, `windowless`
     reasons against pooling that has no form with a kernel, and `whole` the results of MaxPool whose one window is the
     whole map at the training size. `spread` are the maps of one cell that a node spreads over a larger one, and
-    `suspects` those that lead to such a node behind what could not slide. `means` are convolutions in the place of a
+    `suspects` those that lead to such a node past one that could not slide. `means` are convolutions that replace a
     mean with holes. `counts` are the values that pool a whole map, `counting` the nodes with a number that depends on
     a map's cells, `counted` the results of those where it was a constant, and `sized` the results of nodes with a
     number of a window. `apart` says how many cells those of before are apart, by axis and map (--output-stride). With
@@ -114,7 +114,7 @@ class Slider:
     # ------------------------------------------------------------------ the walk
 
     def run(self) -> None:
-        """Carries out the whole graph; `forms` must have the inputs that slide."""
+        """Run the pass over the whole graph; `forms` must have the inputs that slide."""
         for node in self.graph.nodes:
             names = list(reads([node]))
             lost = next((self._lost[name] for name in names if name in self._lost), None)
@@ -152,13 +152,13 @@ class Slider:
             self._lose(node, stuck.reason)
 
     def _is_fixed(self, node: NodeProto) -> bool:
-        """Whether a node reads maps of one size for every image, and it is known what it makes of them."""
+        """Return whether a node reads maps of one size for every image, and the shapes of its results are known."""
         grows = any(form.free or form.parts for name in node.input if (form := self.forms.get(name)) is not None)
         known = all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
         return known and not grows and not any(True for _ in subgraphs(node))
 
     def _lose(self, node: NodeProto, reason: Reason) -> None:
-        """A node that cannot slide, or reads what could not; notes what would help if it were within the backbone."""
+        """Note a node that cannot slide, or reads what could not, and what would help were it within the backbone."""
         maps = {self.forms[name].name for name in node.input if name in self.forms}
         behind = frozenset(maps).union(*(self._behind.get(name, frozenset()) for name in node.input))
         if any(form.has_cells for name in node.input if (form := self.forms.get(name)) is not None):
@@ -167,14 +167,14 @@ class Slider:
         self._behind.update(dict.fromkeys(node.output, behind))
 
     def _is_narrow(self, name: str) -> bool:
-        """Whether a value is carried as less than it is: one cell, which the map that it meets spreads."""
+        """Return whether a value is carried as less than it is: one cell, which the map that it meets spreads."""
         form, shape = self.forms.get(name), self.shapes.get(name)
         return form is not None and shape is not None and prod(shape) != prod(form.shape)
 
     # ------------------------------------------------------------------ questions
 
     def form(self, node: NodeProto, position: int = 0, *, apart: bool = False) -> Form:
-        """The form of an operand that is a map; with its channels in one part, unless they may be `apart`."""
+        """Return the form of an operand that is a map, with its channels in one part unless they may be `apart`."""
         name = node.input[position] if position < len(node.input) else ""
         if name not in self.forms:
             raise Stuck(Code.NOT_SLIDING, node, f"operand {position} is no map")
@@ -183,11 +183,11 @@ class Slider:
         return self.forms[name]
 
     def named(self, name: str) -> Form:
-        """The map of a name in the new graph."""
+        """Return the map of a name in the new graph."""
         return max((form for form in self.forms.values() if form.name == name), key=lambda form: form.parts is None)
 
     def map_of(self, node: NodeProto) -> Form:
-        """The form of the first operand, whose layout is that of the map itself."""
+        """Return the form of the first operand; raise Stuck unless its layout is that of the map itself."""
         form = self.form(node)
         if not form.is_map:
             raise Stuck(Code.SIZES_MIXED, node, "the operand is not laid out as [N, C, *S]")
@@ -204,24 +204,24 @@ class Slider:
         return known
 
     def values(self, name: str) -> np.ndarray | None:
-        """The values of a constant, of the model or made here, or of what follows from the training size alone."""
+        """Return the values of a constant of the model or the pass, or of what the training size alone decides."""
         made = self.tensors.made(name)
         known = self.constants.array(name) if self.constants.is_constant(name) else self.numbers.get(name)
         return known if made is None else made
 
     def ints(self, name: str) -> tuple[int, ...] | None:
-        """Such values that are a list of integers."""
+        """Return the values of a constant that is a list of integers; None for any other value."""
         found, made = self.constants.ints(name), self.values(name)
         if found is not None or made is None or made.ndim > 1 or made.dtype.kind not in "iub":
             return found
         return tuple(int(value) for value in made.flat)
 
     def fed(self, axis: int) -> dict[str, int]:
-        """The images that grow along an axis, each with its training size."""
+        """Return the images that grow along an axis, each with its training size."""
         return {name: image.sizes[axis] for name, image in self.images.items() if axis in image.free}
 
     def listed(self, node: NodeProto, key: str, at: int) -> list[int] | None:
-        """Integers that are an attribute in older definitions and an operand in newer ones; None for none."""
+        """Return integers that are an attribute in older opsets and an operand in newer ones; None if absent."""
         found = ints_attribute(node, key)
         if found is None and len(node.input) > at and node.input[at]:
             given = self.ints(node.input[at])
@@ -231,11 +231,11 @@ class Slider:
         return found
 
     def kind(self, name: str) -> int:
-        """The element type of a value; float where it is not known."""
+        """Return the element type of a value; FLOAT where it is not known."""
         return element_type(self.graph, name) or TensorProto.FLOAT
 
     def axes_of(self, node: NodeProto, dims: Iterable[int], *, apart: bool = False) -> tuple[Form, list[int], set[int]]:
-        """The first operand's form, the dimensions counted from 0, and the axes with several cells that they hold."""
+        """Return the first operand's form, the dimensions counted from 0, and their axes with several cells."""
         form = self.form(node, apart=apart)
         rank = len(form.layout)
         listed = [dim + rank if dim < 0 else dim for dim in dims]
@@ -246,19 +246,19 @@ class Slider:
     # ------------------------------------------------------------------ making nodes
 
     def emit(self, node: NodeProto, inputs: Sequence[str] | None = None, **attributes: object) -> NodeProto:
-        """Adds a copy of a node that reads maps; attributes given here replace its own (None: removed)."""
+        """Add a copy of a node that reads maps; attributes given here replace its own (None: removed)."""
         new = changed(node, **attributes)
         new.input[:] = [self.forms[n].name if n in self.forms else n for n in node.input] if inputs is None else inputs
         self.nodes.append(new)
         return new
 
     def between(self, node: NodeProto, inputs: Sequence[str], wanted: str, **attributes: object) -> str:
-        """Adds such a copy whose one result has a name of its own; returns that."""
+        """Add a copy of a node that reads `inputs`, whose one result has a new name; return that name."""
         self.emit(node, inputs, **attributes).output[:] = [made := self.tensors.unique(wanted)]
         return made
 
     def add(self, op_type: str, inputs: Sequence[str], wanted: str, *, made: str = "", **attributes: object) -> str:
-        """Adds a node of ONNX's own; returns the name of its result, which is free unless it is `made`."""
+        """Add a node of the ONNX domain; return the name of its result, which is free unless it is `made`."""
         made, name = made or self.tensors.unique(wanted), self.tensors.unique(f"{wanted}_node")
         node = self.tensors.node(op_type, inputs, made, name, self.graph.opset, wanted=wanted, **attributes)
         self.nodes.append(node)
@@ -270,7 +270,7 @@ class Slider:
         return "" if self.graph.opset >= NO_ROI else self.tensors.value(np.zeros(0, np.float32), "roi")
 
     def put(self, node: NodeProto, op_type: str, inputs: Sequence[str], **attributes: object) -> None:
-        """Adds a node of ONNX's own under the name of another, which makes its first result."""
+        """Add a node of the ONNX domain under the name of `node`; it makes the first result of that node."""
         made, opset = node.output[0], self.graph.opset
         self.nodes.append(self.tensors.node(op_type, inputs, made, node.name, opset, wanted=made, **attributes))
 
@@ -283,14 +283,14 @@ class Slider:
         index: int = 0,
         **changes: Any,
     ) -> Form:
-        """Sets the form of a result, that of an operand but for what is given, and notes how it is computed."""
+        """Set the form of a result, that of an operand but for `changes`, and note how it is computed."""
         made = node.output[index]
         self.forms[made] = replace(form, name=made, **changes)
         self.trace(made, [form], steps)
         return self.forms[made]
 
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
-        """Notes how a map is computed, along every spatial axis: by the step given for it, else cell by cell."""
+        """Note how a map is computed along every spatial axis: by the step given for it, else cell by cell."""
         rank = max((form.rank for form in operands), default=SPACE)
         for axis in sorted({*range(SPACE, rank), *self.steps}):
             # A value of one size for every image has axes of its own.
@@ -299,17 +299,17 @@ class Slider:
                 self.steps.setdefault(axis, []).append((steps or {}).get(axis, Step(made, names)))
 
     def extent(self, form: Form, *channels: int) -> str:
-        """The shape of a map with so many channels, or parts of them, as the image gives it: [N, *channels, *S]."""
+        """Compute the shape of a map with these channels, or parts of them, from the image: [N, *channels, *S]."""
         made = f"{form.name}_extent"
         batch, cells = (self.measured(form.name, dims, made) for dims in ((0,), range(SPACE, form.rank)))
         return self.add("Concat", [batch, self.tensors.ints(channels, "channels"), cells], made, axis=0)
 
     def measured(self, name: str, dims: Sequence[int], wanted: str) -> str:
-        """The sizes of some dimensions of a value."""
+        """Compute the sizes of some dimensions of a value from its Shape."""
         return self.add("Gather", [self.add("Shape", [name], wanted), self.tensors.ints(tuple(dims), "dims")], wanted)
 
     def same(self, node: NodeProto) -> None:
-        """A node that runs on the map of its first operand as it ran on the value, cell by cell."""
+        """Run a node on the map of its first operand as it ran on the value, cell by cell."""
         form = self.form(node, apart=True)
         made = self.emit(node)
         del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there

@@ -58,7 +58,7 @@ def _window(slider: Slider, node: NodeProto) -> None:
 
 
 def _over_parts(slider: Slider, node: NodeProto, form: Form) -> None:
-    """A convolution of parts of the channels that its kernel sums over, as one of 1x1 of the channels."""
+    """Write a convolution over parts of the channels that its kernel sums over as a 1x1 convolution of the channels."""
     weight = node.input[_WEIGHTS[op(node)]] if op(node) in _WEIGHTS else ""
     shape = slider.shape(weight, node) if weight else ()
     fits = form.layout[0] == (BATCH,) and shape[SPACE:] == form.shape[SPACE:] and not any(_pads(node))
@@ -79,12 +79,12 @@ def _over_parts(slider: Slider, node: NodeProto, form: Form) -> None:
 
 
 def _pads(node: NodeProto) -> Sequence[int]:
-    """The pads of a window that are not those of an `auto_pad`."""
+    """Return the explicit pads of a window, not those of an `auto_pad`."""
     return ints_attribute(node, "pads") or ()
 
 
 def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
-    """Pooling along the channels, which an Unsqueeze has made spatial: the same between Unsqueeze and Squeeze."""
+    """Pool along channels that an Unsqueeze made spatial, between Unsqueeze and Squeeze; return whether that fits."""
     rank = form.rank - 1
     if form.layout != ((BATCH,), (), *((axis,) for axis in range(CHANNELS, form.rank))) or op(node) not in _POOLS:
         return False
@@ -102,7 +102,7 @@ def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:
 
 
 def _on_its_map(slider: Slider, node: NodeProto, form: Form) -> tuple[NodeProto, Layout]:
-    """A node on a value that holds a map in other dimensions, as one on that map; and the layout of its result.
+    """Rewrite a node on a value that holds a map in other dimensions for that map; return it and its result's layout.
 
     Dimensions that an Unsqueeze has made, as for 1-D pooling exported as 2-D, are left out. Spatial dimensions may be
     in another order, and a kernel over channels that hold whole axes is as large as those.
@@ -160,7 +160,7 @@ def _auto_pad(node: NodeProto) -> str:
 
 
 def _is_whole(node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequence[int]) -> bool:
-    """Whether the pooling takes the mean of the whole map at the training size, as AdaptiveAvgPool is exported.
+    """Return whether one window takes in the whole map at the training size, as AdaptiveAvgPool is exported.
 
     A kernel that is larger than the map does so as well, if padding does not count (Caffe's pooling rounds sizes up).
     """
@@ -175,7 +175,7 @@ def _is_whole(node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequenc
 def _steps(
     node: NodeProto, form: Form, kernel: Sequence[int], sizes: Sequence[int]
 ) -> tuple[dict[int, Step], list[int]]:
-    """One step for each spatial axis, and the pads as numbers: those of auto_pad are taken at the training size."""
+    """Return a step for each spatial axis, and the pads as numbers: those of auto_pad at the training size."""
     rank = len(kernel)
     strides = ints_attribute(node, "strides") or [1] * rank
     dilations = ints_attribute(node, "dilations") or [1] * rank

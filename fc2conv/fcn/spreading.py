@@ -23,7 +23,7 @@ from fc2conv.ir.graph import attribute, int_attribute, op
 from fc2conv.reasons import Code
 
 _NEAR = 1e-5
-"""How far coordinates may be from even ones, in their largest."""
+"""How far coordinates may be from even ones, as a share of the largest."""
 
 
 @handles("Expand", narrow=True)
@@ -63,9 +63,9 @@ def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
 
 
 def with_channels(form: Form, dim: int, channels: int) -> Form | None:
-    """A map of one channel as one of several, which are to be in a dimension that holds no more than one element.
+    """Return a map of one channel as one of several, in a dimension that holds no more than one element.
 
-    Where channels are in parts, they are one more. None where the dimension is that of the image's own axes alone.
+    Where channels are in parts, these are one part more. Return None where the dimension holds axes of the image alone.
     """
     own = form.layout[dim]
     flat = CHANNELS in own and form.parts is None
@@ -81,7 +81,7 @@ def with_channels(form: Form, dim: int, channels: int) -> Form | None:
 
 
 def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
-    """A value of the size of a map, which comes from no image, as a map of any size.
+    """Return a value of the size of a map, which comes from no image, as a map of any size.
 
     It is a constant with the same values at each cell, what nodes compute of the size of the map, coordinates, or a
     vector for each item, which has one cell.
@@ -108,7 +108,7 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
 
 
 def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
-    """Numbers for each item, which may be repeated at each cell, as a map of one cell."""
+    """Return numbers for each item, which may be repeated at each cell, as a map of one cell."""
     whole, maker = slider.shape(name, node), slider.graph.made_by(name)
     if maker is not None and op(maker) in ("Expand", "Tile"):
         name = maker.input[0]
@@ -123,14 +123,14 @@ def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
 
 
 def _is_level(array: np.ndarray, like: Form) -> bool:
-    """Whether an array that is laid out as a map has the same values at each cell of it."""
+    """Return whether an array that is laid out as a map has the same values at each cell."""
     dims = [dim for dim, axes in enumerate(like.layout) if like.free & set(axes)]
     firsts = (np.take(array, [0], dim) for dim in dims if dim < array.ndim)
     return all(bool((array == first).all()) for first in firsts)
 
 
 def _of_its_size(slider: Slider, name: str, like: Form) -> Form | None:
-    """What nodes compute of the size of a map, such as where each cell lies; None where it does not grow with that."""
+    """Return what nodes compute from the size of a map, as where cells lie, as a map; None where it does not grow."""
     shape = slider.shapes.get(name, ())
     if len(shape) != like.rank or any(len(axes) != 1 for axes in like.layout) or slider.constants.is_constant(name):
         return None
@@ -145,7 +145,7 @@ def _of_its_size(slider: Slider, name: str, like: Form) -> Form | None:
 
 
 def _with_twice_the_cells(slider: Slider, name: str) -> np.ndarray | None:
-    """A value that is computed of the shapes of maps, as it is with twice the cells along the axes that grow."""
+    """Compute a value that depends on shapes of maps for twice the cells along the axes that grow; None if unknown."""
     if slider.constants.is_constant(name):
         return slider.constants.array(name)
     node = slider.graph.made_by(name)
@@ -163,7 +163,7 @@ def _with_twice_the_cells(slider: Slider, name: str) -> np.ndarray | None:
 
 
 def of_one_item(slider: Slider, name: str) -> np.ndarray | None:
-    """The values of a constant, or of one that is the same for every item of a batch; None for what is computed."""
+    """Return a constant, or a value that is the same for every item of a batch; None for what is computed."""
     maker, shape = slider.graph.made_by(name), slider.shapes.get(name)
     found = slider.values(name)
     if found is not None or maker is None or shape is None:
@@ -182,7 +182,7 @@ def of_one_item(slider: Slider, name: str) -> np.ndarray | None:
 
 
 def _are_coordinates(values: np.ndarray) -> bool:
-    """Whether a map [1, C, *S] rises evenly along its axes, from one rim of the image to the other."""
+    """Return whether a map [1, C, *S] rises evenly along its axes, from one rim of the image to the other."""
     if values.dtype.kind != "f" or not all(size > 1 for size in values.shape[SPACE:]):
         return False
     even = np.zeros(values.shape)
@@ -196,7 +196,7 @@ def _are_coordinates(values: np.ndarray) -> bool:
 
 
 def _stretched(slider: Slider, name: str, values: np.ndarray, extent: str) -> str:
-    """Coordinates of the size of an image: from the same first to the same last, as a network computes them."""
+    """Resize coordinates to an image: from the same first to the same last, as a network computes them."""
     kept = slider.tensors.value(np.ascontiguousarray(values), f"{name}_map")
     empty = slider.no_roi
     one = slider.tensors.ints((1,), "one")
@@ -208,12 +208,12 @@ def _stretched(slider: Slider, name: str, values: np.ndarray, extent: str) -> st
 
 
 def reads_all(slider: Slider, made: str, form: Form) -> None:
-    """Notes a map of as many cells as another whose values depend on all of it, or on its size."""
+    """Note a map with the cells of another map whose values depend on all of that map, or on its size."""
     slider.trace(made, [form, replace(form, name=all_of(slider, made, form))])
 
 
 def all_of(slider: Slider, made: str, form: Form) -> str:
-    """The one cell of all cells of a map, as a value that is read for another."""
+    """Note a value of one cell that reads all cells of a map, for another map to read; return its name."""
     whole = f"{made}:whole"
     axes = range(SPACE, form.rank)
     slider.trace(whole, [form], {axis: Step(whole, (form.name,), everywhere=True) for axis in axes})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def prepared(file: ModelFile, options: Options) -> ModelFile:
-    """The model to be converted: in the fully convolutional mode without functions, with the outputs asked for."""
+    """Return the model to convert: in the fully convolutional mode without functions, with the outputs asked for."""
     if options.sliding is None:
         return file
     from fc2conv.fcn.scores import with_scores
@@ -36,7 +36,7 @@ def prepared(file: ModelFile, options: Options) -> ModelFile:
 def freed(
     file: ModelFile, rewritten: Rewritten | None, plans: Sequence[Plan], options: Options
 ) -> tuple[SlidingReport, Slid | None]:
-    """The converted model made fully convolutional, or what is in the way."""
+    """Make the converted model fully convolutional, or report what is in the way."""
     from fc2conv.fcn.model import slide
 
     original = file if rewritten is None else rewritten.original
@@ -50,7 +50,7 @@ def freed(
 
 
 def _held(plans: Sequence[Plan], rewritten: Rewritten | None) -> dict[str, Held]:
-    """The values of which the converted model may have a map alone, by its name: theirs, and where dimensions lie."""
+    """Return by the name of a map the value that the model may have as that map alone, and where dimensions lie."""
     found: dict[str, Held] = {}
     views = next((plan.facts.views for plan in plans if not plan.graph.path), {})
     for made, name in rewritten.forms.items() if rewritten is not None else ():
@@ -63,12 +63,12 @@ def _held(plans: Sequence[Plan], rewritten: Rewritten | None) -> dict[str, Held]
 
 
 def converted_file(file: ModelFile, made: Rewritten | Slid | None) -> ModelFile:
-    """The model that was made as a file in memory, its weights where they are; the file itself where none was."""
+    """Return the model that was made as a file in memory, its weights where they are; `file` if none was made."""
     return file if made is None else replace(file, model=made.model, payloads=made.payloads)
 
 
 def refuse(report: SlidingReport, file: ModelFile) -> NoReturn:
-    """Raises InputError for the first obstacle of a model that cannot slide."""
+    """Raise InputError for the first obstacle of a model that cannot slide."""
     first = report.obstacles[0]
     more = f" (and {len(report.obstacles) - 1} more)" if len(report.obstacles) > 1 else ""
     detail = f": {first.detail}" if first.detail else ""
@@ -79,7 +79,7 @@ def refuse(report: SlidingReport, file: ModelFile) -> NoReturn:
 def proved(
     original: ModelFile, written: ModelFile, slid: Slid, options: Options, ordinary: Verification | None
 ) -> tuple[Verification, SlidingReport]:
-    """The verification of a sliding model behind that of the converted one, and what was measured of its crops."""
+    """Verify a sliding model after the converted one; return the result, and the report with what crops measured."""
     from fc2conv.verification.placements import Modes
     from fc2conv.verification.sliding import Claimed, prove
 
@@ -102,7 +102,7 @@ def proved(
 
 
 def remade(made: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe, options: VerifyOptions) -> Check:
-    """Whether a model computes what was made just now by the same recipe."""
+    """Check whether a model computes what was made just now by the same recipe."""
     from fc2conv.verification.remade import check_remade
 
     return check_remade(made, there, slid.claims, options, (recipe.version, __version__))

@@ -29,7 +29,7 @@ from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.runtime import RefusedError, Session
 
 Cut = Callable[[Sequence[slice]], np.ndarray]
-"""Gives what the network takes for some pixels of the image along each axis."""
+"""A function that returns what the network takes for some pixels of the image along each axis."""
 Part = tuple[np.ndarray, list[int], tuple[int, ...] | None]
 """Cells [N, M, *S] of a map, where they begin along each axis, and with the first part the shape of the whole map."""
 
@@ -69,17 +69,17 @@ class Runner:
             raise _not_run(error) from None
 
     def cells(self, pixels: Sequence[int]) -> tuple[int, ...]:
-        """No fewer cells along each axis than the map of an image of this size has."""
+        """Return, along each axis, no fewer cells than the map of an image of this size has."""
         return tuple(
             size if self.geometry.upsampled else 1 if axis.stride is None else ceil(size / axis.stride) + 1
             for axis, size in zip(self.geometry.axes, pixels, strict=True)
         )
 
     def run(self, shape: Sequence[int], cut: Cut, reserved: int) -> Iterator[Part]:
-        """Yields the map of an image whose network input has this shape, anew where a tile was too large.
+        """Yield the map of an image whose network input has this shape, anew where a tile was too large.
 
-        `reserved` are bytes that the caller needs beside. Raises LimitError where no tile fits, and for a network
-        that reads the whole image in each cell where that does not.
+        `reserved` are bytes that the caller needs besides. Raise LimitError where no tile fits, or, for a network
+        that reads the whole image in each cell, where the image does not fit.
         """
         side = max(shape[dim] for dim in self.dims)
         while True:
@@ -96,7 +96,7 @@ class Runner:
                 side = max(self._least(), floor(side * _SMALLER))
 
     def _run(self, tiles: Sequence[Sequence[Span]], cut: Cut) -> Iterator[Part]:
-        """Runs all tiles, the last first: it says how many cells there are."""
+        """Yield the cells of all tiles, the last tile first: it says how many cells there are."""
         for i, spans in enumerate(reversed(list(product(*tiles)))):
             given = np.ascontiguousarray(cut([slice(span.start, span.end) for span in spans]))
             (found,) = self._session.run({self.input: given}, [self.name])
@@ -110,7 +110,7 @@ class Runner:
             yield part, first, None if i else (*part.shape[:SPACE], *ends)
 
     def _chosen(self, shape: Sequence[int], side: int, reserved: int) -> tuple[int, list[list[Span]]]:
-        """The largest tile no larger than `side` that fits into the memory, and all tiles of the image."""
+        """Choose the largest tile no larger than `side` that fits into memory; return its side and all tiles."""
         budget = room() - reserved
         while True:
             tiles = self._tiles(shape, side)
@@ -126,7 +126,7 @@ class Runner:
         return max(axis.minimum for axis in self.geometry.axes)
 
     def _tiles(self, shape: Sequence[int], side: int) -> list[list[Span]]:
-        """The tiles along all axes, of about `side` pixels."""
+        """Return the tiles along all axes, of about `side` pixels."""
         upsampled = self.geometry.upsampled
         return [
             list(_spans(axis, shape[axis.dim], side, upsampled)) if self.tileable else [Span(0, shape[axis.dim])]
@@ -134,7 +134,7 @@ class Runner:
         ]
 
     def _taken(self, shape: Sequence[int], tiles: Sequence[Sequence[Span]]) -> int:
-        """The bytes that the largest of the tiles takes."""
+        """Return the bytes that the largest of the tiles takes."""
         sizes = list(shape)
         for dim, spans in zip(self.dims, tiles, strict=True):
             sizes[dim] = max(span.end - span.start for span in spans)
@@ -142,7 +142,7 @@ class Runner:
         return ceil(working_set(self.file.model, {self.input: tuple(sizes)}) * _SHARE) + fed + _SLACK
 
     def _too_large(self, shape: Sequence[int], reserved: int) -> LimitError:
-        """What a run takes for which there is no room, and what would fit."""
+        """Return the error that says what a run takes for which there is no room, and what would fit."""
         least = self._least()
         tiles = self._tiles(shape, least)
         taken = self._taken(shape, tiles) + reserved
@@ -158,7 +158,7 @@ class Runner:
         return LimitError(f"{what}, where {_mib(room())} are free", f"{fits}{limit}", limit="memory")
 
     def _smaller(self, shape: Sequence[int], reserved: int) -> str:
-        """The remedy that names the size of an image of the same proportions that fits whole."""
+        """Return the remedy that names the size of an image of the same proportions that fits whole; "" without one."""
         share = 1.0
         while True:
             share *= 0.9
@@ -172,7 +172,7 @@ class Runner:
                 return f"give one of {'x'.join(str(sizes[dim]) for dim in self.dims)}, which fits{option}, or "
 
     def _whole(self) -> str:
-        """The first node on the way to the output that reads all cells of a map."""
+        """Name the first node on the way to the output that reads all cells of a map."""
         wanted, first = {self.name}, NodeProto(name=self.name)
         for node in reversed(self.file.model.graph.node):
             if wanted & set(node.output):
@@ -182,7 +182,7 @@ class Runner:
 
 
 def _spans(axis: Axis, pixels: int, side: int, upsampled: bool) -> Iterator[Span]:
-    """The tiles along one axis, none of them much larger than `side` unless no smaller one has a cell."""
+    """Yield the tiles along one axis; no tile is much larger than `side` unless no smaller one has a cell."""
     if axis.stride is None or side >= pixels:
         yield Span(0, pixels)
         return
@@ -207,7 +207,7 @@ def _spans(axis: Axis, pixels: int, side: int, upsampled: bool) -> Iterator[Span
 
 
 def run_sliding(path: str | os.PathLike[str], image: np.ndarray, output: str | None) -> np.ndarray:
-    """The whole map of an image that is given as the network takes it."""
+    """Run a model on an image that is given as the network takes it; return the whole map."""
     file = read_model(path)
     check_model(file.model)
     name, geometry = placed(file, output, None)
@@ -229,7 +229,7 @@ def run_sliding(path: str | os.PathLike[str], image: np.ndarray, output: str | N
 
 
 def whole_map(runner: Runner, image: np.ndarray, dtype: Any) -> np.ndarray:
-    """The whole map [N, M, *S] of an image that is given as the network takes it."""
+    """Return the whole map [N, M, *S] of an image that is given as the network takes it."""
 
     def cut(parts: Sequence[slice]) -> np.ndarray:
         at = [slice(None)] * image.ndim

@@ -33,7 +33,7 @@ class Training:
 def at_training_size(
     constants: Constants, given: Sequence[ValueInfoProto], overwritten: Mapping[str, Shape]
 ) -> Training:
-    """What is known at the training size; inputs whose size nobody knows have no shape."""
+    """Return what is known at the training size; inputs of unknown size have no shape."""
     found: list[Training] = []
     seen: list[Mapping[str, Shape]] = []
     for batch in _BATCHES:
@@ -56,7 +56,7 @@ def at_training_size(
 
 
 def unknown_from(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> NodeProto:
-    """Finds the first node on the way to a value from which on shapes are not known."""
+    """Find the first node on the way to a value from which on shapes are not known."""
     graph = constants.graph
     while True:
         first = graph.nodes[graph.producer[name]]
@@ -98,5 +98,5 @@ def _shape(value: ValueInfoProto, batch: int, overwritten: Mapping[str, Shape]) 
 
 
 def known_shape(sizes: Sequence[Size]) -> Shape | None:
-    """Sizes as numbers; None where one of them is not known."""
+    """Return sizes as numbers; None where one of them is not known."""
     return tuple(size.coefficient for size in sizes) if all(size.known for size in sizes) else None

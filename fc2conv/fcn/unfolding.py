@@ -28,7 +28,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 @handles(UNFOLDED)
 def _on_windows(slider: Slider, node: NodeProto) -> None:
-    """The node on the windows of the maps that it reads; raises Stuck where it reads none, or does not run on them."""
+    """Run a node on the windows of the maps that it reads; raise Stuck if it reads no map, or does not run on them."""
     read = {name: form for name in node.input if (form := slider.forms.get(name)) is not None and form.has_cells}
     if not read or op(node) not in HANDLERS:
         raise Stuck(Code.SIZES_MIXED, node)
@@ -40,7 +40,7 @@ def _on_windows(slider: Slider, node: NodeProto) -> None:
 
 
 def _unfolded(slider: Slider, node: NodeProto, name: str, form: Form) -> Form:
-    """A value of which each cell has a window of the training size, its places as parts of the channels."""
+    """Return a value whose cells each have a window of the training size, its places as parts of the channels."""
     axes = [axis for axis in range(SPACE, form.rank) if form.sizes[axis] > 1]
     places, channels = [form.sizes[axis] for axis in axes], form.sizes[CHANNELS]
     if slider.kind(name) not in _FLOATS or channels * prod(places) ** 2 > _MOST:
@@ -62,7 +62,7 @@ def _unfolded(slider: Slider, node: NodeProto, name: str, form: Form) -> Form:
 
 
 def _copied(slider: Slider, name: str, form: Form, window: dict[int, int]) -> str:
-    """Adds the convolution that copies each window of a map into channels, the last place of the window last."""
+    """Add the convolution that copies each window of a map into channels, the last place of the window last."""
     size, channels = prod(window.values()), form.sizes[CHANNELS]
     kernel = tuple(window.get(axis, 1) for axis in range(SPACE, form.rank))
     each = np.eye(size, dtype=helper.tensor_dtype_to_np_dtype(slider.kind(name)))
@@ -77,9 +77,9 @@ def _copied(slider: Slider, name: str, form: Form, window: dict[int, int]) -> st
 
 
 def multiplied(slider: Slider, node: NodeProto) -> bool:
-    """Makes a product of two windows, as of attention over the cells: that of their channels, put last as dimensions.
+    """Write a product of two windows, as of attention over the cells: that of their channels, put last as dimensions.
 
-    Whether it does so: both are to have channels alone beside the items.
+    Return whether it does so: both must have channels alone beside the items.
     """
     x, y = (slider.forms.get(name) for name in node.input[:2])
     if x is None or y is None or x.rank != y.rank:
@@ -102,7 +102,7 @@ def multiplied(slider: Slider, node: NodeProto) -> bool:
 
 
 def _parts_last(slider: Slider, form: Form, rank: int, wanted: str) -> str:
-    """A map with the value's dimensions behind its cells."""
+    """Lay out a map with the value's dimensions after its cells; return its name."""
     form = in_order(slider, form, wanted)
     last = channels_last(slider, form.name, form.rank, f"{wanted}_last")
     shape = (*[0] * (form.rank - 1), *[1] * (rank - len(form.layout)), *form.shape[1:])

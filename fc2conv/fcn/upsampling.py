@@ -21,17 +21,17 @@ from fc2conv.reasons import Code
 
 
 def check_opset(opset: int) -> None:
-    """Raises UsageError below the first operator set that has Resize as it is used here."""
+    """Raise UsageError below the first operator set that has Resize as it is used here."""
     if opset < RESIZE:
         what = f"--upsample needs Resize of opset {RESIZE}, and the model has opset {opset}"
         raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
 
 
 def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int]) -> str:
-    """Makes an output of a map; returns the input whose size it has. Raises Stuck where the cells lie between pixels.
+    """Make an output of a map; return the input whose size it has. Raise Stuck where the cells lie between pixels.
 
     Resize puts a cell in the middle of what it makes of it, or with `asymmetric` on the first pixel. Where the image
-    has it half a pixel off both, the mean of two neighbours is it: the map is linear between them.
+    has the cell half a pixel off both, the mean of two neighbours gives it: the map is linear between them.
     """
     places = {axis: _placed(slider, output, form, axis) for axis in sorted(form.free)}
     middles = {axis: middle(form, axis, at.size, at.stride, shifts.get(axis, 0)) for axis, at in places.items()}

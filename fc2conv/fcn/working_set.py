@@ -20,7 +20,7 @@ _IN_PLACE = frozenset((*UNARY, *BROADCAST))
 
 
 def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The most bytes that are alive at once where inputs have these shapes, beside the weights.
+    """Compute the most bytes that are alive at once where inputs have these shapes, beside the weights.
 
     A value is alive from the node that makes it to the last that reads it; what works on each element may write over
     it. One of unknown shape is taken to be as large as the largest that its node reads.
@@ -49,7 +49,7 @@ def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int
 
 
 def _unfolded(node: NodeProto, weights: Mapping[str, Sequence[int]], known: Mapping[str, tuple[int, ...]]) -> int:
-    """The bytes of a map that a convolution unfolds: all of integers, and of floats where the weight has more rows."""
+    """Return the bytes that a convolution unfolds: of integers, or of floats if the weight has more rows than cells."""
     if node.op_type not in _UNFOLDED:
         return 0
     kernel = weights.get(node.input[3 if node.op_type == "QLinearConv" else 1])

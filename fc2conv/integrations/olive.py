@@ -61,7 +61,7 @@ def _parameter(kind: Any, name: str) -> PassConfigParam:
 
 
 def package_config() -> dict[str, Any]:
-    """Give Olive's own passes and this one, as `olive.run(workflow, package_config=...)` takes them."""
+    """Return Olive's own passes and this one, as `olive.run(workflow, package_config=...)` takes them."""
     found: dict[str, Any] = json.loads(Path(OlivePackageConfig.get_default_config_path()).read_text(encoding="utf-8"))
     found["passes"]["FcToConv"] = {
         "module_path": "fc2conv.integrations.olive.FcToConv",

@@ -36,7 +36,7 @@ class FcToConv(onnx_ir.passes.FunctionalPass):
         self.report: Report | None = None
 
     def call(self, model: onnx_ir.Model) -> onnx_ir.passes.PassResult:
-        """Give the converted model, or a copy where no layer becomes a convolution."""
+        """Return the converted model, or a copy where no layer becomes a convolution."""
         conversion = convert(model, options=self.options)
         assert conversion.model is not None, "there is a model where no output was named"
         self.report = conversion.report

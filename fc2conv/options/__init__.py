@@ -44,7 +44,7 @@ _ELSEWHERE = {
 
 
 def _instead(name: str, known: tuple[str, ...]) -> str:
-    """What to write in place of a name that is no option."""
+    """Return what to write instead of a name that is no option."""
     if name in {each.name for each in fields(SlidingOptions)}:
         return f"write sliding=fc2conv.SlidingOptions({name}=...)"
     return f"write {_ELSEWHERE[name]}" if name in _ELSEWHERE else f"the nearest is {near(name, known)!r}"
@@ -53,7 +53,7 @@ def _instead(name: str, known: tuple[str, ...]) -> str:
 def chosen(kind: type[_Kind], options: _Kind | None, given: Mapping[str, Any]) -> _Kind:
     """Make options of one kind: those that are given by name over `options`, or over the defaults.
 
-    A name may be that of a field of the `verification` or the `limits` within. Raises TypeError for a name that is no
+    A name may be that of a field of the `verification` or the `limits` within. Raise TypeError for a name that is no
     option, with the nearest, and what `Checked` raises for a value.
     """
     if options is not None and not isinstance(options, kind):
@@ -99,9 +99,9 @@ class VerifyOptions(Checked):
     on which the models differ. `ort_opt` is the level of onnxruntime's graph optimizations, `providers` are its
     execution providers (none: the CPU), `custom_op_libraries` the libraries with operators that it is given,
     `per_output` is a relative tolerance for some outputs by name, and `certificate` is a report whose proof is made
-    once more, with its seed, and compared. `reports` are the files that the caller writes afterwards, which none of the
-    models' own may be. `command` are the words of the command line that asked, for the one that shows a difference
-    again. `limits` are those of a comparison alone; one that is part of a conversion has a share in the conversion's.
+    once more, with its seed, and compared. `reports` are the files that the caller writes afterwards; no file of the
+    models may be one of them. `command` are the words of the command line that asked, for the one that shows a
+    difference again. `limits` are those of a comparison alone; one that is part of a conversion shares its limits.
     """
 
     only: Only | None = None
@@ -130,7 +130,7 @@ class VerifyOptions(Checked):
 
 
 def input_file(source: str) -> tuple[str, str]:
-    """Splits one of `load_inputs` into the name of an input, "" for a file that names them itself, and the file."""
+    """Split one of `load_inputs` into the name of an input, "" for a file that names them itself, and the file."""
     name, _, path = ("", "", source) if source.endswith(".npz") else source.rpartition(":")
     return name, path
 
@@ -145,7 +145,7 @@ class SlidingOptions(Checked):
     all), `reduce` adds one answer beside each map, `upsample` brings the maps to the size of the input, and `cam` adds
     the class activation maps of a head of global pooling and one layer. `verify_crops` measures how far each cell is
     from the original on that crop. `output_stride` is how many pixels the cells are apart (`None`: as the network has
-    it), with dilations in place of strides. `padding` chooses the cells: those of crops within the image (`keep`), one
+    it), with dilations instead of strides. `padding` chooses the cells: those of crops within the image (`keep`), one
     for each stride of pixels, with zeros around what the head reads (`same`), or those alone that read no padding
     (`valid`).
     """
@@ -168,7 +168,7 @@ class Options(Checked):
     `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
     has none); `input_shapes` fixes the shapes of graph inputs, and of values of which
     nothing else says the shape, for the analysis only (0: an open size); `max_added_transposes` is
-    the budget of layout nodes per head behind opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
+    the budget of layout nodes per head after opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
     `conv_rank` is the rank of convolutions (`auto`: that of the network's own, else two dimensions; with `2d` a network
     of one dimension is lifted);
     `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
@@ -219,7 +219,7 @@ class Options(Checked):
 
 
 def deciding() -> tuple[str, ...]:
-    """Give the names of the options that decide what a conversion makes."""
+    """Return the names of the options that decide what a conversion makes."""
     return tuple(each.name for each in fields(Options) if each.metadata.get("decides"))
 
 
@@ -257,7 +257,7 @@ _SAID_ELSEWHERE = frozenset(["command", "for_many", "hashes", "illustrate", "rep
 
 
 def non_default(options: Options | VerifyOptions | Limits | SlidingOptions) -> dict[str, str]:
-    """The options that are not the default, by the name of their field, as text; those within them among them."""
+    """Return the options that are not the default, as text by the name of their field, and those within them."""
     default, changed = type(options)(), dict[str, str]()
     for each in fields(options):
         value = getattr(options, each.name)

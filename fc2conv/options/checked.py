@@ -16,7 +16,7 @@ LEAST: Mapping[str, int] = {
     **dict.fromkeys("check_n memory_limit max_kernel max_kernel_area max_channels channel_multiple".split(), 1),
     **dict.fromkeys("static output_stride top".split(), 1),
 }
-"""The least value of each number, by the name of its field; those that are not here may be any."""
+"""The least value of each number, by the name of its field; a number that is not here may have any value."""
 
 MOST = (1 << 63) - 1
 """The largest whole number, as ONNX and the system have it."""
@@ -28,7 +28,7 @@ _Check = Callable[[str, Any], Any]
 
 
 def most_of(name: str) -> int:
-    """The largest value of a whole number, by the name of its field."""
+    """Return the largest value of a whole number, by the name of its field."""
     return MOST_MULTIPLE if name == "channel_multiple" else MOST
 
 
@@ -49,7 +49,7 @@ class Checked:
 
 @cache
 def _checks(kind: Any) -> tuple[tuple[str, _Check], ...]:
-    """List the check of each field, by the text of its type; a type that is not known here has none."""
+    """List the check of each field, by the text of its type; a type that is not known here has no check."""
     names = vars(sys.modules[kind.__module__])
     found = []
     for each in fields(kind):
@@ -178,12 +178,12 @@ _BY_TYPE: Mapping[str, _Check] = {
 
 
 def close(wanted: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """The name that is most like the wanted one; "" where none is like it."""
+    """Return the name that is most similar to the wanted one; "" where no name is similar."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(wanted, names, n=1, cutoff=cutoff)), "")
 
 
 def near(value: object, words: tuple[str, ...]) -> str:
-    """The word that is most like a value; the first where none is."""
+    """Return the word that is most similar to a value; the first where no word is similar."""
     return close(str(value), words, 0.0) or words[0]

@@ -42,7 +42,7 @@ _quietly = np.errstate(all="ignore")
 
 @_quietly
 def convert(model: Model, output: str | os.PathLike[str] | None, options: Options) -> tuple[Report, ModelProto | None]:
-    """Converts a model, proves the result, and writes it to `output`, or returns it where `output` is None."""
+    """Convert a model, prove the result, and write it to `output`, or return it where `output` is None."""
     clock = Clock()
     with clock.stage("load"):
         check_files(options.verification, [model], output)
@@ -73,7 +73,7 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
 
 @_quietly
 def plan(model: Model, options: Options) -> Report:
-    """Decides for every fully connected layer of a model, and writes nothing."""
+    """Decide for every fully connected layer of a model, and write nothing."""
     clock = Clock()
     with clock.stage("load"):
         check_files(options.verification, [model])
@@ -86,7 +86,7 @@ def plan(model: Model, options: Options) -> Report:
 
 @_quietly
 def trace(model: Model, patterns: Sequence[str], options: Options) -> list[TraceNode]:
-    """Lists what the analysis found of each node of a model, and what the plan decided."""
+    """List what the analysis found of each node of a model, and what the plan decided."""
     from fc2conv.planning.trace import trace as traced
 
     file = load(model)
@@ -97,7 +97,7 @@ def trace(model: Model, patterns: Sequence[str], options: Options) -> list[Trace
 
 @_quietly
 def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
-    """Compares two models, and holds them against a certificate where the options name one."""
+    """Compare two models, and check them against a certificate where the options name one."""
     from fc2conv.fcn.recipe import recipe_of
     from fc2conv.pipeline.proofs import beside, verify_sliding
     from fc2conv.verification.pair import verify_pair

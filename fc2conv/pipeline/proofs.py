@@ -33,7 +33,7 @@ Tell = Callable[[Outcome, Proof], Report]
 
 
 def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Proof:
-    """Proves what was written; a sliding model behind the converted one that it was made of."""
+    """Prove what was written; prove a sliding model after the converted one that it was made of."""
     given = of_inputs({**options.input_shapes, **options.verification.input_shapes}, declared_shapes(work.file.model))
     options = replace(options, verification=replace(options.verification, input_shapes=given))
     found, sliding = proved_by(work, written, options)
@@ -43,7 +43,7 @@ def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Pr
 
 
 def _check_sizes(found: Verification, work: Work, options: Options) -> None:
-    """Raises UsageError where the model runs with its own sizes, and not with those that `--static` writes."""
+    """Raise UsageError where the model runs with its own sizes, and not with those that `--static` writes."""
     open_ = [check for check in found.checks if check.name == "numeric" and check.verdict is Verdict.INCONCLUSIVE]
     if options.static is None or work.read is None or not open_:
         return
@@ -68,9 +68,9 @@ def proved_by(work: Work, written: ModelFile, options: Options) -> tuple[Verific
 def verify_sliding(
     original: ModelFile, there: ModelFile, recipe: Recipe, options: VerifyOptions, crops: bool
 ) -> Verification:
-    """Proves a sliding model by making it once more, which says what is claimed: the two must compute the same.
+    """Prove a sliding model by making it once more, which says what is claimed: the two must compute the same.
 
-    What is there is proved by these claims, or, where it has no values by their names, what was made.
+    The claims are proved of the given model or, where it has no values of the claimed names, of the one made anew.
     """
     from fc2conv.verification.pair import verify_pair
 
@@ -110,12 +110,12 @@ def _compared(file: ModelFile, rewritten: Rewritten, written: ModelFile, options
 
 
 def _base(file: ModelFile, rewritten: Rewritten | None) -> ModelFile:
-    """The model that is compared with: the one with requantized weights, where there are any."""
+    """Return the model to compare with: the one with requantized weights, where there are any."""
     return file if rewritten is None or not rewritten.requantized else rewritten.original
 
 
 def _frozen(file: ModelFile) -> ModelFile:
-    """The model whose initializers no caller replaces, as they are no inputs."""
+    """Return the model with no initializer among its inputs, so that no caller replaces one."""
     model = ModelProto()
     model.CopyFrom(file.model)
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -126,14 +126,14 @@ def _frozen(file: ModelFile) -> ModelFile:
 
 
 def _numbers(options: Options) -> VerifyOptions:
-    """How two models are run beside the proof: nothing is saved."""
+    """Return the options to run two models beside the proof: numbers alone, and nothing is saved."""
     return replace(options.verification, only="numeric", save_failing_inputs=None)
 
 
 def _measured(
     found: Verification, rewritten: Rewritten, unchanged: ModelFile, written: ModelFile, options: Options
 ) -> Verification:
-    """What was found of the model with requantized weights, and how far its outputs are from those of the model."""
+    """Add how far requantizing moved the weights, and the outputs from those of the model without it."""
     from fc2conv.verification.pair import verify_pair
 
     moved = max(rewritten.requantized.values())

@@ -75,7 +75,7 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
 
 
 def _folded(plan: Plan, decision: Decision, there: Set[str]) -> bool:
-    """Whether a constant that was made of two others is part of a kernel now."""
+    """Return whether a constant that was made of two others is part of a kernel now."""
     constant = decision.reason is not None and decision.reason.code is Code.BOTH_CONSTANT
     return constant and there.isdisjoint(plan.graph.nodes[decision.index].output)
 
@@ -83,7 +83,7 @@ def _folded(plan: Plan, decision: Decision, there: Set[str]) -> bool:
 def _target_report(
     work: Work, original: ModelFile, options: Options, layers: Sequence[SiteReport]
 ) -> TargetReport | None:
-    """What the target does not take; None where neither a target nor a limit was asked for."""
+    """Report what the target does not take; return None where neither a target nor a limit was asked for."""
     profile = profile_of(options)
     if profile is None:
         return None

@@ -11,7 +11,7 @@ from fc2conv.report.types import Report
 from fc2conv.report.verification import Check, Verdict, Verification
 
 _JUDGES = ("rtol", "atol", "per_output", "val_range", "load_inputs", "ort_opt", "providers")
-"""What a caller may choose by which the numbers of a right conversion may differ."""
+"""Options of a caller with which the numbers of a right conversion may differ."""
 
 _OPEN = "nothing was written; let the numbers decide (--numeric-only), or write it without proof (--no-verify)"
 _NOT_RUN = (
@@ -25,7 +25,7 @@ _Reporter = Callable[[Literal["differs", "inconclusive"]], Report]
 
 
 def check_proved(found: Verification, options: VerifyOptions, report: _Reporter) -> None:
-    """Raises MismatchError or InconclusiveError, with the report, unless the two models count as the same."""
+    """Raise MismatchError or InconclusiveError, with the report, unless the two models count as the same."""
     proved = any(check.name == "exact" and check.verdict is Verdict.PROVED for check in found.checks)
     open_ = [check for check in found.checks if check.verdict == found.verdict]
     worst = next((check for check in open_ if not (proved and check.name == "numeric")), next(iter(open_), None))
@@ -42,7 +42,7 @@ def check_proved(found: Verification, options: VerifyOptions, report: _Reporter)
 
 
 def _remedy(worst: Check | None, options: VerifyOptions) -> str:
-    """A difference is a fault of fc2conv, unless the numbers were judged as the caller chose."""
+    """Return the remedy: a difference is a fault of fc2conv, unless the numbers were judged as the caller chose."""
     chosen = [name for name in _JUDGES if name in non_default(options)]
     if not chosen or worst is None or worst.name != "numeric":
         return "nothing was written; please report this model"

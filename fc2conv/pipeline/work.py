@@ -42,7 +42,7 @@ _DOING = {"load": "reading", "convert": "converting", "write": "writing", "verif
 
 @dataclass(frozen=True)
 class Work:
-    """What became of a model: its plans, the converted model, and the sliding one with what is to be said of it.
+    """What became of a model: its plans, the converted model, and the sliding one with its report.
 
     `read` is the file as it was read, `file` the model with the signature that it was to have.
     """
@@ -83,7 +83,7 @@ def load(model: Model) -> ModelFile:
 
 @contextmanager
 def named(file: ModelFile) -> Iterator[None]:
-    """Names the file in what is said of the model in it."""
+    """Name the file in errors about the model in it."""
     try:
         yield
     except (InputError, UsageError) as error:
@@ -110,9 +110,9 @@ def worked(file: ModelFile, options: Options) -> Work:
 
 
 def _converted(read: ModelFile, options: Options, called: bool) -> Work:
-    """The model on its way through planning and rewriting, and freed of its size where that is asked for."""
+    """Plan and rewrite the model, and free it of the size of its images where that is asked for."""
     file, plans, rewritten = rewrite_signed(prepared(read, options), options)
-    if called:  # a function's values have names of their own where its nodes stand in the call's place
+    if called:  # a function's values have names of their own where its nodes replace the call
         values = inner_values(read.model).union(*(plan.graph.producer for plan in plans))
         check_shapes(options.input_shapes, declared_shapes(read.model), values)
     check_patterns(options, *named_layers(plans))
@@ -123,11 +123,11 @@ def _converted(read: ModelFile, options: Options, called: bool) -> Work:
 
 
 def _of_tokens(file: ModelFile, options: Options) -> bool:
-    """Whether nothing says that tokens are cells of a picture: no convolution, and no rank that is asked for."""
+    """Return whether nothing says that tokens are cells of a picture: no convolution, and no rank asked for."""
     convolves = any(op(node) in CONVOLUTIONS for node in file.model.graph.node)
     return not convolves and conv_rank(options, profile_of(options)) == "auto"
 
 
 def _mixed(sliding: SlidingReport) -> bool:
-    """Whether cells and channels are mixed on the way, as where tokens are written as a picture of one size."""
+    """Return whether cells and channels are mixed on the way, as where tokens become a picture of one size."""
     return any(each.code == Code.SIZES_MIXED.value for each in sliding.obstacles)

@@ -37,15 +37,15 @@ _QUALITY = {"JPEG": {"quality": 92}, "WEBP": {"quality": 92}}
 
 
 def heatmap(model: Name, image: Name, output: Name, options: HeatmapOptions) -> Seen:
-    """Runs a sliding network on a picture, and writes the picture with the scores of a class or several over it."""
+    """Run a sliding network on a picture, and write the picture with the scores of a class or several over it."""
     _check_apart(model, image, output, options)
     return _Camera(model, options).seen(image, output)
 
 
 def heatmaps(model: Name, folder: Name, output: Name, options: HeatmapOptions) -> list[Seen | Unseen]:
-    """Does the same for each picture of a folder, into another folder under the same names, as PNG.
+    """Do as `heatmap` for each picture of a folder, into another folder under the same names, as PNG.
 
-    One that cannot be read or is too small keeps none of the others back.
+    A picture that cannot be read or is too small does not keep the others back.
     """
     files = Path(folder).iterdir() if os.path.isdir(folder) else ()  # a name may be too long for pathlib
     images = sorted(path for path in files if path.suffix.lower() in _FORMATS and path.suffix)
@@ -66,7 +66,7 @@ def heatmaps(model: Name, folder: Name, output: Name, options: HeatmapOptions) -
 
 
 def _targets(images: Sequence[Path], folder: Path) -> list[Path]:
-    """The pictures to write: `NAME.png`, or `NAME.SUFFIX.png` where names differ by their suffix alone."""
+    """Return the pictures to write: `NAME.png`, or `NAME.SUFFIX.png` where names differ by their suffix alone."""
     stems = [image.stem for image in images]
     return [folder / f"{image.stem if stems.count(image.stem) == 1 else image.name}.png" for image in images]
 
@@ -105,7 +105,7 @@ class _Camera:
         self._runner: Runner | None = None
 
     def seen(self, image: Name, output: Name) -> Seen:
-        """Runs the network on one picture, and writes what it sees."""
+        """Run the network on one picture, and write what it sees."""
         pixels = read_picture(image, self.channels, self.options.size)
         whole = pixels.shape[:2]
         pixels = self._fitting(pixels, image)
@@ -136,7 +136,7 @@ class _Camera:
         )
 
     def _fitting(self, pixels: np.ndarray, image: Name) -> np.ndarray:
-        """The picture without the last rows and columns where only smaller sizes run."""
+        """Cut off the last rows and columns of a picture where only smaller sizes run."""
         height, width = self.geometry.axes
         if pixels.shape[0] < height.minimum or pixels.shape[1] < width.minimum:
             what = f"the picture {image} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width)"
@@ -145,7 +145,7 @@ class _Camera:
         return pixels[: height.runs.below(pixels.shape[0]), : width.runs.below(pixels.shape[1])]
 
     def _scored(self, pixels: np.ndarray) -> tuple[Scores, list[int]]:
-        """The scores, and the classes to show; where the whole map would take too much, it is run twice."""
+        """Return the scores and the classes to show; run the network twice where the whole map takes too much."""
         if self._runner is None:
             self._runner = Runner(self.file, self.name, self.geometry)
         rows, columns = self._runner.cells(pixels.shape[:2])
@@ -194,7 +194,7 @@ class _Camera:
         )
 
     def _box(self, cell: tuple[int, int], pixels: np.ndarray) -> tuple[int, int, int, int]:
-        """The pixels (left, top, right, bottom) of a cell's crop, within the picture."""
+        """Return the pixels (left, top, right, bottom) of a cell's crop, within the picture."""
         spans = [
             _crop(axis, axis.nearest(i) if self.geometry.upsampled else i, size)
             for axis, i, size in zip(self.geometry.axes, cell, pixels.shape[:2], strict=True)

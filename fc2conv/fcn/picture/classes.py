@@ -15,7 +15,7 @@ _LARGEST = 1 << 24
 
 
 def read_names(path: str) -> list[str]:
-    """The names of the classes: a line for each, a JSON list, or an object with numbers; the last of several words."""
+    """Read the class names: one per line, a JSON list, or an object with numbers; the last of several words."""
     try:
         with opened(path) as stream:
             text = stream.read(_LARGEST).decode()
@@ -32,7 +32,7 @@ def read_names(path: str) -> list[str]:
 
 
 def numbered(wanted: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    """The numbers of classes, each given by its number or by its name in any case."""
+    """Return the numbers of classes, each given by its number or by its name in any case."""
     return [
         each if isinstance(each, int) else int(each) if each.isdecimal() else _named(each, names) for each in wanted
     ]
@@ -50,7 +50,7 @@ def _named(wanted: str, names: Sequence[str]) -> int:
 
 
 def check_names(names: Sequence[str], path: str | None, count: int) -> None:
-    """Raises UsageError where the file names another number of classes than the map has."""
+    """Raise UsageError where the file names another number of classes than the map has."""
     if path is not None and len(names) != count:
         raise UsageError(f"{path} has {len(names)} names, and the map has {count} classes", "give a name for each")
 
@@ -69,7 +69,7 @@ class Scores:
         self.at = np.zeros((self.classes, 2), int)
 
     def take(self, part: np.ndarray, first: Sequence[int]) -> None:
-        """Takes the cells of a tile that begins at this row and column of the map."""
+        """Take the cells of a tile that begins at this row and column of the map."""
         row, column = first
         values = part[0].astype(np.float32, copy=False)
         chosen = values if len(self.kept) == self.classes else values[list(self.kept)]
@@ -84,5 +84,5 @@ class Scores:
         self.at[higher] = places[higher]
 
     def highest(self, count: int) -> list[int]:
-        """The classes of the highest scores, the first of those that are equal first."""
+        """Return the classes of the highest scores; of equal scores the first comes first."""
         return [int(i) for i in np.argsort(-self.best, kind="stable")[:count]]

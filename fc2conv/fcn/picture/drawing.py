@@ -49,7 +49,7 @@ class Style:
 
 
 def sheet(pixels: np.ndarray, panels: Sequence[Panel], geometry: Placed, style: Style) -> Image:
-    """What is written: one picture of full size, or a sheet with the picture itself and one panel for each class."""
+    """Draw one picture of full size, or a sheet with the picture itself and one panel for each class."""
     if len(panels) == 1:
         drawn = _overlaid(pixels, panels[0], geometry, style)
         return _with_legend(drawn, [panels[0].caption], style) if style.legend else drawn
@@ -72,7 +72,7 @@ def sheet(pixels: np.ndarray, panels: Sequence[Panel], geometry: Placed, style: 
 
 
 def _reduced(pixels: np.ndarray, share: float) -> np.ndarray:
-    """The pixels at a share of their size, each channel by itself."""
+    """Resize the pixels to a share of their size, each channel by itself."""
     if share == 1:
         return pixels
     height, width = (max(1, round(size * share)) for size in pixels.shape[:2])
@@ -83,7 +83,7 @@ def _reduced(pixels: np.ndarray, share: float) -> np.ndarray:
 def _overlaid(
     pixels: np.ndarray, panel: Panel, geometry: Placed, style: Style, full: tuple[int, int] | None = None
 ) -> Image:
-    """A picture in grey with the scores of one class over it, linear between the middles of the cells.
+    """Draw a picture in grey with the scores of one class over it, linear between the middles of the cells.
 
     `full` is the size (height, width) of the picture that was run, where this is a smaller one.
     """
@@ -128,7 +128,7 @@ def _framed(drawn: Image, box: Box) -> None:
 
 
 def _with_legend(drawn: Image, captions: Sequence[str], style: Style) -> Image:
-    """A picture with lines of text below it, and the colours from the lowest to the highest score."""
+    """Draw lines of text below a picture, and the colours from the lowest to the highest score."""
     width = max(drawn.width, _NARROW)
     page: Image = pillow().new("RGB", (width, drawn.height + (len(captions) + 2) * _LINE + _GAP), _PAPER)
     page.paste(drawn, (0, 0))
@@ -146,7 +146,7 @@ def _with_legend(drawn: Image, captions: Sequence[str], style: Style) -> Image:
 
 
 def _written(page: Image, text: str, left: int, top: int, width: int, anchor: str = "la") -> None:
-    """A line of text, cut to the width."""
+    """Write a line of text, cut to the width."""
     from PIL import ImageDraw, ImageFont
 
     font = ImageFont.load_default(13)

@@ -25,7 +25,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def pillow() -> Any:
-    """Pillow's Image; raises UsageError where it is not installed."""
+    """Return Pillow's Image; raise UsageError where Pillow is not installed."""
     try:
         import PIL.Image
     except ImportError:
@@ -35,7 +35,7 @@ def pillow() -> Any:
 
 
 def read_picture(path: str | os.PathLike[str], channels: int, size: tuple[int, int] | None) -> np.ndarray:
-    """The pixels [height, width, channels] of a file, from 0 to 255, as a viewer shows them.
+    """Read the pixels [height, width, channels] of a file, from 0 to 255, as a viewer shows them.
 
     The picture is turned as its EXIF orientation says, what is transparent is laid on white, and 16 bits become
     fractions. `size` is the (height, width) to which it is resized.
@@ -62,7 +62,7 @@ def read_picture(path: str | os.PathLike[str], channels: int, size: tuple[int, i
 
 
 def _eight_bits(picture: Image, channels: int) -> Image:
-    """The picture in the mode L, RGB or, for 16 bits, F."""
+    """Convert the picture to the mode L, RGB or, for 16 bits, F."""
     if picture.mode.startswith("I"):
         deep = np.asarray(picture).astype(np.float32)
         if deep.size and not 0 <= deep.min() <= deep.max() < 1 << 16:
@@ -79,14 +79,14 @@ def _eight_bits(picture: Image, channels: int) -> Image:
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
-    """The brightness of pixels [height, width, channels], as float32."""
+    """Compute the brightness of pixels [height, width, channels], as float32."""
     if pixels.shape[2] == 1:
         return pixels[:, :, 0].astype(np.float32)
     return np.asarray(pixels @ _GREY, np.float32)
 
 
 def channels_of(value: ValueInfoProto, geometry: Placed) -> int:
-    """How many channels the network takes: what is neither batch nor spatial."""
+    """Return how many channels the network takes: the dimension that is neither batch nor spatial."""
     spatial = {axis.dim for axis in geometry.axes}
     first = _first(spatial)
     dims = enumerate(value.type.tensor_type.shape.dim)
@@ -95,7 +95,7 @@ def channels_of(value: ValueInfoProto, geometry: Placed) -> int:
 
 
 def _first(spatial: Collection[int]) -> int:
-    """The first dimension of a picture: the one behind the batch, where there is one."""
+    """Return the first dimension of a picture: the one after the batch, where there is one."""
     return 0 if 0 in spatial else 1
 
 
@@ -109,12 +109,12 @@ class Feed:
     dtype: Any
 
     def shape(self, pixels: np.ndarray) -> tuple[int, ...]:
-        """The shape of the network's input for a picture."""
+        """Return the shape of the network's input for a picture."""
         sizes = tuple(pixels.shape[dim] for dim in self.order)
         return (1, *sizes) if self.batched else sizes
 
     def cut(self, pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """A part of a picture as the network takes it."""
+        """Return a part of a picture as the network takes it."""
         part = pixels[rows, columns]
         part = part[:, :, ::-1] if self.options.bgr else part
         if np.issubdtype(self.dtype, np.integer):
@@ -130,7 +130,7 @@ class Feed:
 
 
 def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Feed:
-    """How the pictures are fed; raises UsageError for other than 1 or as many numbers as channels."""
+    """Return how pictures are fed; raise UsageError unless mean and std have 1 number or one for each channel."""
     kind = value.type.tensor_type.elem_type
     channels = channels_of(value, geometry)
     plain = kind in (TensorProto.UINT8, TensorProto.INT8)
