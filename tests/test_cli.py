@@ -294,6 +294,7 @@ def test_debug_shows_where(library: Library, capsys: Captured) -> None:
         ("a b --overwrite-input-shape x:1,-1", "'x:1,-1' is not NAME:SIZE"),
         ("a b --overwrite-input-shape x:1,N", "'x:1,N' is not NAME:SIZE"),
         ("a b --overwrite-input-shape x:1 --overwrite-input-shape x:2", "an input has two shapes"),
+        ("verify a b --per-output y:1 --per-output y:2", "one output has two tolerances"),
         ("a b --check-n 0", "0 is not in the range"),
         ("a b --seed -1", "-1 is not in the range"),
         ("a b --rtol nan", "'nan' is not a finite number >= 0"),

@@ -185,6 +185,20 @@ def test_a_file_can_be_read_in_one_go() -> None:
     assert [path for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > MAX_LINES] == []
 
 
+def test_the_docstring_of_a_function_begins_with_a_verb() -> None:
+    """A noun's article, a question word and the third person are what other docstrings begin with."""
+    other = set("The A An What Whether How Where Why Which Who All Every Each One No It Its This That Of For".split())
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not any("property" in ast.unparse(d) for d in node.decorator_list):
+                word = ((ast.get_docstring(node) or "Return") + " ").split()[0].rstrip(",:;.")
+                third = word.endswith("s") and not word.endswith("ss")
+                if word in other or third or not (word.isalpha() and word.istitle()):
+                    found.append(f"{path.name}: {node.name}: {word}")
+    assert found == []
+
+
 def test_every_module_says_what_it_is_for() -> None:
     assert [path for path in MODULES if not read(path)[0]] == []
 

@@ -128,9 +128,9 @@ class Inference:
         return Facts(dict(ctx.views.now), tuple(nodes), dict(ctx.requests.now), dict(ctx.solved.now))
 
     def _inferred(self, ctx: Context, i: int, node: NodeProto) -> NodeFacts:
-        counted = self._numbers(ctx, i, node)
-        if counted is not None:
-            return self._counted(ctx, node, counted)
+        numbers = self._numbers(ctx, i, node)
+        if numbers is not None:
+            return self._counted(ctx, node, numbers)
         layer = self.found.get(i)
         if isinstance(layer, FCLayer):
             view, facts = infer_layer(ctx, layer, ctx.refused.get(i))

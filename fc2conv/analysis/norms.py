@@ -151,11 +151,9 @@ def _shape_keeping(ctx: Context, node: NodeProto) -> Inferred:
 
 
 @handles("ScatterElements", "ScatterND")
-def _scattered(ctx: Context, node: NodeProto) -> Inferred | None:
+def _scattered(ctx: Context, node: NodeProto) -> Inferred:
     """Lay out the dimensions that are scattered into: they are cells where the updates have as many cells."""
     view, scattered = ctx.data(node), ctx.view(node.input[2])
-    if view is None:
-        return None
     rank = len(view.dims)
     if scattered is None or not rank or len(scattered.dims) < rank:
         return ctx.opaque(node, view.dims)

@@ -16,6 +16,7 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context, Inferred
 from fc2conv.analysis.facts import FormOf, Operand, Relaid, Remap
 from fc2conv.dataclass import dataclass
+from fc2conv.ir.graph import label
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import Axis, Dim, Kind, Layout, Size, axes_of, kind_of, merged, put, same_axes, size_of
 from fc2conv.layout.squares import arranged
@@ -88,7 +89,7 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     dims = put(lead.dims, axis, tokens)
     provenance, blocked_by = ctx.provenance(node)
     if provenance is Provenance.MAP and any(view is None or view.provenance is not Provenance.MAP for view in views):
-        provenance, blocked_by = Provenance.OPAQUE, node.name or node.output[0]
+        provenance, blocked_by = Provenance.OPAQUE, label(node)
     ready = [each for each in operands if each is not None]
     if len(ready) < len(operands):
         return Inferred((View(dims, None, provenance, node.output[0], blocked_by),))

@@ -55,8 +55,10 @@ def write_all(run: Path) -> BatchReport:
 
 
 def files_of(report: BatchReport, run: Path) -> list[Role]:
-    """Return the files of a batch that a new report must not replace: its journals, and the outputs that it wrote."""
+    """Return the files of a batch that a new report must not replace: its source, its journals, and its outputs."""
     there: list[Role] = [("the journal", path) for path in journals(folder_of(run))]
+    if os.path.isfile(report.source):
+        there.append(("the source", Path(report.source)))
     names = [name for row in report.rows for name in row.outputs]
     there += [("an output", Path(report.destination, name)) for name in names if not is_url(report.destination)]
     return there

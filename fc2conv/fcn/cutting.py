@@ -55,8 +55,8 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: np.ndarray) -> N
         return
     form, dims, several = slider.axes_of(node, [axis])
     layout = form.layout if indices.ndim else left(node, form.layout, dims)
-    if len(several) == 1 and several <= form.free and np.unique(np.diff(indices.reshape(-1))).size <= 1:
-        places = indices.reshape(-1) % form.shape[dims[0]]
+    places = indices.reshape(-1) % form.shape[dims[0]]
+    if len(several) == 1 and several <= form.free and np.unique(np.diff(places)).size <= 1:
         step = int(places[1] - places[0]) if places.size > 1 else 1
         made = _cut(slider, node, form, [(int(places[0]), int(places[-1]) + 1, dims[0], step)])
         slider.forms[made.name] = replace(made, layout=layout)

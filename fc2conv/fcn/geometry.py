@@ -193,7 +193,7 @@ class Window:
             return replace(other if self.single else self, whole=True, stretched=stretched)
         period = lcm(self.period, other.period)
         if self.stride != other.stride:  # an obstacle: the one has more cells than the other on a larger image
-            return replace(self, whole=True)
+            return replace(self, whole=True, stretched=stretched)
         places = range(int(period / self.stride))
         return Window(
             self.stride,

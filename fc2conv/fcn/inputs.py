@@ -163,11 +163,11 @@ def _gather(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:
     table = followed.constants.shape(node.input[0])
     if table and node.input[0] not in followed.known and int_attribute(node, "axis", 0) == 0:
         return [*dims, *[()] * (len(table) - 1)]  # a table of values, looked up for each pixel
-    rank = len(followed.shape(node.input[1]) or ())
+    indices = followed.shape(node.input[1])
     axis = int_attribute(node, "axis", 0) % len(dims)
-    if node.input[0] not in followed.known or rank > 1:
+    if node.input[0] not in followed.known or indices is None or len(indices) > 1:
         return None
-    return dims if rank else _without(dims, [axis])
+    return dims if indices else _without(dims, [axis])
 
 
 def _gather_nd(followed: _Followed, node: NodeProto, dims: Dims) -> Dims | None:

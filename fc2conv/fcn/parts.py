@@ -288,5 +288,6 @@ def over_channels(slider: Slider, node: NodeProto, form: Form, kind: str, dims: 
         new = replace(form, name=made, sizes=form.sizes_of(prod(kept)), layout=tuple(map(tuple, layout)))
         new = new.holding(np.arange(prod(kept)).reshape(kept))
     slider.trace(made, [form])
-    follow_count(slider, node, form.name, more)
+    if kind in ("ReduceMean", "ReduceSum"):
+        follow_count(slider, node, form.name, more)
     return new

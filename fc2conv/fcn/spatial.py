@@ -51,8 +51,8 @@ def _window(slider: Slider, node: NodeProto) -> None:
         whole_map(slider, node, form, set(range(SPACE, form.rank)), layout)
         return
     steps, pads = _steps(node, form, kernel, sizes)
-    changed: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
-    made = slider.emit(node, [form.name, *node.input[1:]], **changed)
+    padding: dict[str, object] = {"auto_pad": None, "pads": pads} if _auto_pad(node) else {}
+    made = slider.emit(node, [form.name, *node.input[1:]], **padding)
     del made.output[1:]
     slider.result(node, form, steps, layout=layout, sizes=sizes)
 

@@ -138,4 +138,4 @@ def per_output(constants: Constants, name: str, m: tuple[int, ...], count: int) 
 def per_channel(constants: Constants, name: str, count: int) -> bool:
     """Return whether a scale or zero point is one value, or one per output."""
     shape = constants.shape(name)
-    return shape is not None and (all(size == 1 for size in shape) or sorted(shape)[-1:] == [count])
+    return shape is not None and prod(shape) == max(shape, default=1) and prod(shape) in (1, count)

@@ -246,14 +246,13 @@ class Placement(Requirements):
             self._any(network, made, [vertex[i]], max(of_original - of_spatial_form, 0), spatial_forms=True)
         if made is not None:
             cost = self.converting(name, to_spatial_form=False)
-            if not always:
+            if always:
+                network.edge(SOURCE, made, cost)
+            else:
                 # Frames are made of the spatial form, where no original is there for others.
                 more = min(sum(max(prices[1] - prices[0], 0) for prices in frames.values()), cost)
                 network.edge(SOURCE, made, more)
                 cost -= more
-            if always:
-                network.edge(SOURCE, made, cost)
-            else:
                 own = min(self.own_price(maker), cost) if maker is not None and self._read_past(maker) else 0
                 self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
 

@@ -214,3 +214,13 @@ def test_no_report_over_a_journal_or_an_output(tmp_path: Path) -> None:
     assert main(["report", str(out), "--report", str(tmp_path / "no" / "x.csv")]) == ExitCode.OUTPUT
     (tmp_path / "link").unlink()
     assert files_of(tmp_path) == before
+
+
+def test_no_report_over_the_manifest(tmp_path: Path) -> None:
+    save(tmp_path / "a.onnx")
+    manifest = tmp_path / "models.csv"
+    manifest.write_text("model\na.onnx\n", encoding="utf-8")
+    assert batch(manifest, tmp_path / "out", "-q") == ExitCode.DONE
+    before = manifest.read_bytes()
+    assert main(["report", str(tmp_path / "out"), "-q", "--report", str(manifest)]) == ExitCode.USAGE
+    assert manifest.read_bytes() == before

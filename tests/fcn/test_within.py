@@ -50,6 +50,7 @@ def test_poolings_side_by_side_slide_together(name: str, joined: str) -> None:
 
 
 _CELLS = {
+    "the middle, counted from both ends": 18,
     "rows as columns, pooled": 24,
     "rows as columns, convolved": 12,
     "the middle": 12,

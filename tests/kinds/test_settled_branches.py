@@ -120,6 +120,15 @@ def test_a_choice_in_a_function_is_settled_where_it_is_called() -> None:
     assert operators(conversion.model) == {"Conv": 2, "Flatten": 1}
 
 
+def test_a_loop_whose_body_has_no_nodes_is_not_walked_to_its_end() -> None:
+    text = """graph (float[N,4,3,3] x) => (float[N,5] y, int64 z)
+    <float[36,5] w, int64 many = {1099511627776}, int64 three = {3}>
+    { z = Loop (many, , three) <body = a (int64 i, bool g, int64 s) => (bool g, int64 s) { }>
+      f = Flatten (x)  [fc] y = MatMul (f, w) }"""
+    (layer,) = fc2conv.plan(parse(text)).sites
+    assert layer.decision == "convert"
+
+
 def test_the_state_of_a_loop_has_the_shape_that_it_has_throughout() -> None:
     text = """graph (float[N,4,3,3] x) => (float[N,5] y) <float[4,4,1,1] k, float[36,5] w, int64 n = {3}, bool on = {1}>
     { r = Loop (n, on, x) <body = a (int64 i, bool g, float[N,4,3,3] s) => (bool h, float[N,4,3,3] t)
