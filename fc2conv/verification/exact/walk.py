@@ -36,7 +36,7 @@ class Walk:
     `defaults` are weights that are inputs as well, and so variables. `stated` are the types and shapes of custom
     operators' results, by name, as are the terms `values`. `nodes` are those of all graphs, as walked. Where the shapes
     hold `COUNTS`, those `left` are the next sizes that values decide: a node of the second model has those of the first
-    model's node that is the `same`. `hidden` numbers are not known, or variables. `bodies` name nodes walked as steps.
+    one's that is the `same`. `hidden` numbers are not known, or variables. `bodies` name unrolled nodes and taken Ifs.
     """
 
     file: ModelFile
