@@ -256,7 +256,7 @@ TOLERANCES = {
     "float16": (1e-2, 1e-3),
     "quantized": (5e-2, 1e-5),
 }
-"""(rtol, atol) by arithmetic, from none to the coarsest, against the largest magnitude of the value.
+"""(rtol, atol) by arithmetic, from no rounding to the coarsest, against the largest magnitude of the value.
 
 Sums of 25088 float32 products in another order part by about 1e-6 of the range, wrong layouts by about 1. Where a model
 quantizes, the results part by a step.

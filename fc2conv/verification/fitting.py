@@ -171,7 +171,7 @@ def _distinct(original: ModelFile, setting: Setting, given: Given) -> Setting:
 
 @dataclass(frozen=True)
 class _Around:
-    """A model about the sizes that its open dimensions have `now`, some of which are others."""
+    """A model around the sizes that its open dimensions have `now`: at these, and at other sizes of some."""
 
     model: ModelFile
     given: Given

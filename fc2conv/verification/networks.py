@@ -104,7 +104,7 @@ class Network:
                 yield f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
 
     def described(self, images: Images) -> str:
-        """Return the sizes of images along the axes that grow."""
+        """Write the sizes of images along the axes that grow, in words."""
         every = [[images[name][dims[axis]] for axis in sorted(dims)] for name, dims in self.claims.axes.items() if dims]
         return ", ".join("x".join(map(str, sizes)) for sizes in every)
 

@@ -47,5 +47,5 @@ class Exact:
 
     @property
     def position_unseen(self) -> bool:
-        """Whether only a position beyond the items that are run stands against a proof."""
+        """Whether a position beyond the items that are run is all that is known against a proof."""
         return self.parting is not None and self.parting.cause == "position"
