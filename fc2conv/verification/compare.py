@@ -41,7 +41,7 @@ class Likeness:
     spread: Counter[int | None] = field(default_factory=Counter)
 
     def add(self, reference: Numbers, found: Numbers) -> None:
-        """Takes in one run of finite numbers."""
+        """Count one run of finite numbers in."""
         rows = same = 0
         if reference.ndim > 1 and reference.shape[-1] > 1:
             agreed = reference.argmax(-1) == found.argmax(-1)
@@ -51,13 +51,13 @@ class Likeness:
             self.sums += [*(float(each.sum()) for each in products), same, rows]
 
     def add_apart(self, apart: Numbers) -> None:
-        """Takes in one run of differences, which are finite and not negative."""
+        """Count one run of differences in, which are finite and not negative."""
         some = apart[apart > 0]
         self.spread.update({None: apart.size - some.size} if apart.size > some.size else {})
         self.spread.update(np.floor(np.log10(some) * _PER_DECADE).astype(np.int64).tolist())
 
     def shown(self) -> dict[str, Any]:
-        """The cosine, 10 log10(signal / noise), how often the largest element is the same one, and the differences."""
+        """Return the cosine, 10 log10(signal / noise), how often the largest element is the same, and the histogram."""
         both, reference, found, noise, agreed, rows = self.sums.tolist()
         size = float(np.sqrt(reference) * np.sqrt(found))
         finite = noise > 0 and reference > 0 and np.isfinite(reference)
@@ -82,8 +82,8 @@ class Value:
 
     A `probe` is no output: it is shown only where it differs. It is `loose` where its name need not mean the same in
     both models. `node` makes the value, and `arithmetic` is the coarsest on the way to it. `where` is the largest
-    difference in words, and `run` the run of it. `moves` is how far the original itself moves where its inputs move by
-    one ulp, and `unsteady`: it then has another shape, or is not finite in other places.
+    difference in words, and `run` the run that has it. `moves` is how far the original itself moves where its inputs
+    move by one ulp. With `unsteady` it then has another shape, or is not finite in other places.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Value:
     skipped: str = ""
 
     def add(self, reference: Any, found: Any, run: int = 0) -> None:
-        """Takes in one run."""
+        """Compare the value in one more run."""
         before = self.fault, self.words, self.difference
         old, new = list(_leaves(reference)), list(_leaves(found))
         if [(at, type(each)) for at, each in old] != [(at, type(each)) for at, each in new]:
@@ -157,9 +157,9 @@ class Value:
             self.count += some.size
 
     def result(self, options: VerifyOptions, proved: bool = False) -> tuple[OutputDifference, str]:
-        """The verdict, and why, where it is not a plain agreement.
+        """Return the verdict on the value, and the reason where it is not a plain agreement.
 
-        What is `proved` to be the same may differ by rounding, however much that is.
+        A value that is `proved` to be the same may differ by rounding, however much that is.
         """
         rtol, atol = tolerance(options, self.dtype, self.arithmetic, self.name)
         bound = atol + rtol * self.magnitude
@@ -176,7 +176,7 @@ class Value:
         ), why
 
     def parts(self, options: VerifyOptions) -> bool:
-        """Whether the two models part here, proved or not."""
+        """Return whether the two models part here, proved or not."""
         return self.result(options)[0].verdict is Verdict.DIFFERS
 
     def _judged(self, bound: float, atol: float, proved: bool) -> tuple[Verdict, str]:
@@ -209,7 +209,7 @@ _MOVES = "; the original moves by {:.3g} under one ulp of its inputs"
 
 
 def _leaves(value: Any, at: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], Any]]:
-    """The arrays of a result, each with its place in sequences and maps."""
+    """Yield the arrays of a result, each with its place in sequences and maps."""
     if isinstance(value, list):
         for i, each in enumerate(value):
             yield from _leaves(each, (*at, i))
@@ -221,13 +221,13 @@ def _leaves(value: Any, at: tuple[object, ...] = ()) -> Iterator[tuple[tuple[obj
 
 
 def _place(one: NDArray[Any], other: NDArray[Any], apart: NDArray[Any], at: tuple[object, ...], shown: Any) -> str:
-    """The element that is furthest apart, in words."""
+    """Describe the element that is furthest apart."""
     place = np.unravel_index(int(apart.argmax()), one.shape)
     return f"at {[*at, *map(int, place)]} it is {shown(other[place])}, where it was {shown(one[place])}"
 
 
 def tolerance(options: VerifyOptions, dtype: str, arithmetic: str, name: str = "") -> tuple[float, float]:
-    """(rtol, atol) of a value; what is no floating-point number is exact, but for the steps of a quantization."""
+    """Return (rtol, atol) of a value; other types than floats are exact, but for the steps of a quantization."""
     if dtype in TOLERANCES:
         rtol, atol = TOLERANCES[coarsest([dtype, arithmetic])]
         rtol = rtol if options.rtol is None else options.rtol
@@ -238,7 +238,7 @@ def tolerance(options: VerifyOptions, dtype: str, arithmetic: str, name: str = "
 
 
 def says_nothing(value: object) -> bool:
-    """Whether a result is empty, not finite, or one number throughout, so that comparing it proves nothing."""
+    """Return whether a result is empty, not finite or one number throughout: comparing it proves nothing."""
     if not isinstance(value, np.ndarray) or value.dtype.kind in "SUO":
         return False
     numbers = value.astype(np.float64)
@@ -256,7 +256,7 @@ TOLERANCES = {
     "float16": (1e-2, 1e-3),
     "quantized": (5e-2, 1e-5),
 }
-"""(rtol, atol) by arithmetic, from none to the coarsest, against the largest magnitude of the value.
+"""(rtol, atol) by arithmetic, from no rounding to the coarsest, against the largest magnitude of the value.
 
 Sums of 25088 float32 products in another order part by about 1e-6 of the range, wrong layouts by about 1. Where a model
 quantizes, the results part by a step.
@@ -269,23 +269,23 @@ FLOATS = {
     TensorProto.FLOAT16: "float16",
     **{kind: "quantized" for name, kind in TensorProto.DataType.items() if name.startswith(("FLOAT8", "FLOAT4"))},
 }
-"""The arithmetic of each floating-point element type; one of 8 bits has so few numbers that they are steps."""
+"""The arithmetic of each floating-point element type; a type of 8 bits has so few numbers that they are steps."""
 
 _QUANTIZE = ("QLinear", "QGemm", "QAttention", "QEmbed")
 _MOVE = frozenset(
     """Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Split Concat Gather Expand Tile Pad Where Relu Max Min
 MaxPool ArgMax TopK Shape Size Constant Cast CastLike ZipMap""".split()
 )
-"""Operators of which each result is an element of an operand, or a label of one; a Cast rounds where it narrows."""
+"""Operators that give elements of an operand, or labels of elements; a Cast rounds where it narrows."""
 
 
 def coarsest(kinds: Iterable[str]) -> str:
-    """The arithmetic that rounds most; "" of none."""
+    """Return the arithmetic that rounds most; "" where no arithmetic is given."""
     return max(kinds, key=list(TOLERANCES).index, default="")
 
 
 def arithmetic(walk: Walk) -> dict[str, str]:
-    """The coarsest arithmetic on the way to each value of a model that was walked."""
+    """Return the coarsest arithmetic on the way to each value of a model that was walked."""
     known: dict[bytes, str] = {}
     for term in walk.table.terms.values():
         read = (known.get(each.key, "") for each in term.inputs)
@@ -294,7 +294,7 @@ def arithmetic(walk: Walk) -> dict[str, str]:
 
 
 def _own(term: Term) -> str:
-    """The arithmetic of one node; `ai.onnx.ml` computes in float32, whatever it reads."""
+    """Return the arithmetic of one node; `ai.onnx.ml` computes in float32, whatever it reads."""
     if not term.has_op:
         return ""
     name, first = term.op.name.rpartition("::")[2], term.operand(0)

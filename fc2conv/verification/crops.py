@@ -1,4 +1,4 @@
-"""Maps that read no padding and have no head: on a crop they are what the original makes of it."""
+"""Maps that read no padding and have no head: on a crop they are what the original makes of that crop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def on_crops(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Siz
 
 
 def _places(claim: MapClaim, claims: Claims, sizes: Sizes) -> Iterator[dict[int, int]]:
-    """The pixels at which crops begin, by axis: at the first one, and where the last crop does."""
+    """Yield the pixels at which the first and the last crop begin along each axis, in all combinations."""
     ends = {}
     for axis, period in claim.periods.items():
         room = [sizes[name][dims[axis]] - claims.inputs[name][dims[axis]]

@@ -1,4 +1,4 @@
-"""Models in the making: parts of two models, and what is written between them."""
+"""Models in the making: parts of two models, and the nodes that are written between them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SLICE = 10
 class Draft:
     """A model made of nodes of `base`, which keep their names, and of copies of nodes of `source`.
 
-    Its inputs are those of `base`, at the sizes of `images`; the batch is as it was declared.
+    Its inputs are those of `base`, at the sizes of `images`; the batch stays as declared.
     """
 
     base: ModelFile
@@ -47,7 +47,7 @@ class Draft:
     # ------------------------------------------------------------------ parts of models
 
     def keep(self, names: Sequence[str]) -> None:
-        """Add what computes some values of the base; to be called before anything is copied."""
+        """Add the nodes and weights of some values of the base; call this before anything is copied."""
         for name in names:
             nodes, weights = _part(self.base, name, self.there)
             self.nodes += nodes
@@ -55,7 +55,7 @@ class Draft:
             self.weights.update(weights)
 
     def needs_others(self, name: str, given: Sequence[str], sized: Sequence[str]) -> bool:
-        """Say whether a value of the source needs more than what is given, and the sizes of some other inputs."""
+        """Return whether a value of the source needs more than what is given and the sizes of some other inputs."""
         asked, read = self._asked(name, given)
         others = {value.name for value in inputs(self.source.model)}.difference(given)
         return bool(others & (asked.difference(sized) | read))
@@ -66,7 +66,7 @@ class Draft:
         return [value.name for value in inputs(self.source.model) if value.name in asked - set(given)]
 
     def _asked(self, name: str, given: Sequence[str]) -> tuple[set[str], set[str]]:
-        """Return the values between that are computed for sizes alone, and those that are read."""
+        """Return the values between that are used for sizes alone, and those that are read."""
         asked, read = set[str](), {name}
         for node in reversed(self._between(name, given)):
             (asked if node.op_type in _SIZES or read.isdisjoint(node.output) else read).update(_reads(node))
@@ -76,7 +76,7 @@ class Draft:
         return _part(self.source, name, given)[0]
 
     def copied(self, name: str, given: Mapping[str, str], prefix: str) -> str:
-        """Add a copy of what computes a value of the source from values that are given; return the copy's name."""
+        """Copy the nodes that compute a value of the source from values that are given; return the copy's name."""
         nodes, weights = _part(self.source, name, given)
         names = {**given, **{each: self._weight(each, tensor) for each, tensor in weights.items()}}
         copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
@@ -127,7 +127,7 @@ class Draft:
         self.outputs.append(output)
 
     def sliced(self, value: str, bounds: Mapping[int, Bounds]) -> str:
-        """Cut a value along each dimension that is listed."""
+        """Cut a value along each dimension that is listed; return the name of the result."""
         if not bounds:
             return value
         starts, ends, steps = (list(each) for each in zip(*bounds.values(), strict=True))
@@ -141,10 +141,10 @@ class Draft:
         return self.add("Slice", [value, *map(self.constant, (starts, ends, list(bounds), steps))])
 
     def as_map(self, value: str, layout: Layout, sizes: Shape, parts: Shape = ()) -> str:
-        """Bring a value of the original to the order [N, C, *S] of its map; the batch is what is left.
+        """Bring a value of the original to the order [N, C, *S] of its map; the size of the batch is left open (-1).
 
-        Axes of one cell need not be in the layout, as the channels of a sound [N, L] are not. The channels may be there
-        in several `parts`.
+        Axes of one cell need not be in the layout, as the channels of a sound [N, L] are not. The channels may be in
+        several `parts`.
         """
         axes, channels = [axis for dim in layout for axis in dim], iter(parts or sizes[1:])
         split = self._reshaped(value, [-1 if i == 0 else next(channels) if i == 1 else sizes[i] for i in axes])
@@ -154,7 +154,7 @@ class Draft:
         return self._reshaped(moved, [(-1 if axis == 0 else n) if axis in axes else 1 for axis, n in enumerate(sizes)])
 
     def as_value(self, cells: str, layout: Layout, sizes: Shape) -> str:
-        """Bring a map [N, C, *S] to the form in which the original holds it."""
+        """Bring a map [N, C, *S] to the form that it has in the original."""
         if layout == tuple((axis,) for axis in range(len(sizes))):
             return cells
         axes = [axis for dim in layout for axis in dim]
@@ -184,7 +184,7 @@ class Draft:
     # ------------------------------------------------------------------ the model
 
     def finished(self) -> ModelFile:
-        """Return the model as a file in memory, its weights where they are, with what its outputs need alone."""
+        """Return the model as a file in memory, with only what its outputs need; its weights stay where they are."""
         wanted = needed(GraphProto(node=self.nodes), self.outputs)
         model = ModelProto()
         model.CopyFrom(self.base.model)
@@ -211,7 +211,7 @@ class Draft:
 
 
 def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
-    """Return a file whose payloads have other keys than those of another file, but for payloads that both have."""
+    """Return a file whose payloads have other keys than those of another file, except payloads that both have."""
     model = ModelProto()
     model.CopyFrom(file.model)
     payloads = dict(file.payloads)
@@ -225,7 +225,7 @@ def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
 
 
 def _part(file: ModelFile, name: str, given: Any) -> tuple[list[NodeProto], dict[str, TensorProto]]:
-    """What computes a value, but for what is given: nodes in order, and the weights that they read by name."""
+    """Return the nodes that compute a value from what is given, in order, and the weights that they read, by name."""
     graph = file.model.graph
     wanted = needed(graph, [name], given)
     read = {tensor.name: tensor for tensor in graph.initializer if tensor.name in wanted}

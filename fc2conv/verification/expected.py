@@ -1,8 +1,8 @@
-"""The claims of a sliding network as a model: what each of its outputs is to be, written with the original's nodes.
+"""The claims of a sliding network as a model: each of its outputs, written with the original's nodes.
 
-Two models come of it that the ordinary checks can compare. One applies the original's nodes once for every cell, to the
-window that the cell reads. The other is the sliding model with the same outputs. What lies in front of the windows is
-the sliding model's own in both.
+This makes two models that the ordinary checks can compare. One applies the original's nodes once for every cell, to the
+window that the cell reads. The other is the sliding model with the same outputs. The nodes before the windows are the
+sliding model's own in both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
 Held = Mapping[str, tuple[str, Layout]]
 """Values of the original that the sliding model has as a map alone: its name there, and their layout."""
 _LEAST = 2
-"""Cells of a map below which nothing is compared: one is at the rim of the image, as at the training size."""
+"""The least cells of a map that are compared: a single one is at the rim of the image, as at the training size."""
 _POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
 
 Sizes = Mapping[str, Shape]
@@ -35,7 +35,7 @@ Sizes = Mapping[str, Shape]
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be, and what is: so many `cells` of each value, by which these outputs are `compared`."""
+    """The `wanted` model and the `found` one: how many `cells` each value has, and the outputs that are `compared`."""
 
     wanted: ModelFile
     found: ModelFile
@@ -48,7 +48,7 @@ class _Window:
     """What one cell reads: a part of the value `name` of the sliding model, which the original has as `original`.
 
     The part has these `sizes`; `steps` has, for each axis of the map, the dimension along which the windows of two
-    neighbours are apart, and by how much. The original holds it in `layout`. With `holes` it is every so many cells.
+    neighbours are apart, and by how much. The original has it in `layout`. `holes` are its dilations, by dimension.
     """
 
     name: str
@@ -61,7 +61,7 @@ class _Window:
     def fits(self, axis: int, size: Shape, every: int = 1) -> tuple[int, bool]:
         """Return how many windows lie along an axis on which they move, and whether they end where the value does.
 
-        That is asked of those that are compared, `every` so many.
+        The second answer is for the windows that are compared: each `every`-th one.
         """
         dim, step = self.steps[axis]
         room = size[dim] - self.reach(dim)
@@ -94,7 +94,7 @@ def on_windows(
     """Write each cell as the original's head on its window; `sizes` are those of all values on a larger image.
 
     With `crops`, and for a map that reads no padding, it is the whole original on the crop of the image. Along axes
-    without windows these are as large as at the training size, or the `whole` image.
+    without windows the crops are as large as at the training size, or as the `whole` image.
     """
     claims = replace(claims, maps=tuple(_grown(claim, sizes[claim.name]) for claim in claims.maps)) if whole else claims
     shapes = {name: sizes[name] for name in claims.inputs}
@@ -137,8 +137,8 @@ def on_larger(
 ) -> Expected:
     """Write the maps without windows as the original itself makes them; `own` are the sizes of its values that grow.
 
-    Where it does not make a map, as a target of a Reshape is a number, or a number counts the cells of the training
-    size, these are the nearest values before that.
+    Where the original does not make a map, as a Reshape has numbers as its target, or a number counts the cells of the
+    training size, write the nearest values before that instead.
     """
     wanted, found = drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
     given = {value.name: value.name for value in inputs(original.model)}
@@ -179,19 +179,19 @@ def on_larger(
 
 
 def _mixed(own: Shape, size: Shape) -> bool:
-    """Whether the original has the elements of a map in other dimensions, as behind a Reshape to numbers."""
+    """Return whether the original has the elements of a map in other dimensions, as after a Reshape to numbers."""
     return len(own) == len(size) and prod(own) == prod(size) and sorted(own) != sorted(size)
 
 
 def _is_map(own: Shape | None, size: Shape, known: bool) -> bool:
-    """Whether the original has a map where the sliding network has one of this size, if only of a wrong size."""
+    """Return whether the original has a map where the sliding network has one of this size, even of a wrong size."""
     if own is None or known:
         return own is not None
     return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 
 
 def drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
-    """A draft of what is to be, of nodes of `base`, and one that has the whole model that is there."""
+    """Return a draft for the expected model, with nodes of `base`, and one that has the whole of `there`."""
     found = Draft(there, there, images)
     found.keep([*(value.name for value in there.model.graph.output), *more])
     return Draft(there, keyed_apart(base, there), images), found
@@ -212,25 +212,25 @@ def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
 
 
 def _grown(claim: MapClaim, size: Shape) -> MapClaim:
-    """The claim of a map with the sizes that it has on a larger image, along axes without windows."""
+    """Return the claim of a map with its sizes on a larger image, along axes without windows."""
     grows = range(SPACE, len(size))
     sizes = (size[i] if i in grows and i not in claim.windowed else n for i, n in enumerate(claim.sizes))
     return replace(claim, sizes=tuple(sizes))
 
 
 def _widened(window: _Window, size: Shape) -> _Window:
-    """A window that is as large as what it is cut from along dimensions in which it does not move."""
+    """Return a window that is as large as what it is cut from along dimensions in which it does not move."""
     moves = {0, *(dim for dim, _ in window.steps.values())}
     return replace(window, sizes=tuple(n if i in moves else size[i] for i, n in enumerate(window.sizes)))
 
 
 def _image(name: str, shape: Shape, steps: Mapping[int, tuple[int, int | Fraction]]) -> _Window:
-    """Return the window that an image of the training size is; without steps a head asks for the sizes alone."""
+    """Return the window that is an image of the training size; without steps a head reads its sizes alone."""
     return _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
 
 
 def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:
-    """The cells along each axis that are compared: those so far apart that an image moves the map by whole cells."""
+    """Return the cells to compare along each axis: so far apart that moving the image moves the map by whole cells."""
     step = any(window.name in claims.inputs for window in windows)
     found: dict[int, Bounds] = {}
     for axis in claim.windowed:
@@ -240,7 +240,7 @@ def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claim
 
 
 def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -> str:
-    """What the original reads for one place; along an axis without windows that is the first of as many cells."""
+    """Cut what the original reads for one place; along an axis without windows take the first cells, of its size."""
     starts = {dim: round(place[axis] * step) for axis, (dim, step) in window.steps.items() if axis in place}
     bounds = {
         dim: (starts.get(dim, 0), starts.get(dim, 0) + window.reach(dim), window.holes.get(dim, 1))
@@ -251,10 +251,10 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
 
 
 def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Sizes) -> dict[int, Bounds]:
-    """What is compared of a map: the cells of the places, and those of the training size where there are no windows.
+    """Return the bounds of what is compared: the cells of the places, or of the training size without windows.
 
-    A map has no other cells where the last windows end with what they are cut from, unless it is dense. Where some of
-    it is left, it is too small for a window, and the map may have a cell that reads no more than that.
+    A map has no other cells where the last windows end with what they are cut from, unless it is dense. What is left
+    there is too small for a window, and the map may have a cell that reads no more than that.
     """
     size = sizes[claim.name]
     found: dict[int, Bounds] = {}
@@ -268,7 +268,7 @@ def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window
 
 
 def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
-    """The answers for the whole image, and the means of class activation maps, which are scores."""
+    """Add the answers for the whole image, and the means of class activation maps, which are scores."""
     wanted.keep([source for _, source, _ in claims.pooled] + [cam.output for cam in claims.cams])
     for output, source, kind in claims.pooled:
         pooled = wanted.add(_POOLS[kind], [source])
@@ -290,7 +290,7 @@ def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
 
 
 def _pooled(draft: Draft, cam: CamClaim) -> str:
-    """The pooling of a class activation map: so much of the mean of each window, and so much of its maximum."""
+    """Add the pooling of a class activation map: factors times the mean and times the maximum of each window."""
     parts = []
     for kind, factor in (("Average", cam.mean), ("Max", cam.maximum)):
         if factor:

@@ -42,9 +42,9 @@ _WORDS = ("a", "b", "one", "two")
 
 @dataclass(frozen=True)
 class Setting:
-    """What unknown dimensions become: the batch (an unknown first one), spatial ones (of rank 4 and up), others.
+    """The sizes of unknown dimensions: the batch (an unknown first one), spatial ones (of rank 4 and up), others.
 
-    Those that are `fixed` have a size of their own.
+    Dimensions that are `fixed` have a size of their own.
     """
 
     batch: int
@@ -55,22 +55,22 @@ class Setting:
 
 
 def settings() -> Iterator[Setting]:
-    """Settings for batch 1, likeliest first; integers are 0 and 1, and in a last round all 1."""
+    """Yield settings for batch 1, likeliest first; integers are 0 and 1, and in a last round all 1."""
     for ones in (False, True):
         for spatial, other in _SETTINGS:
             yield Setting(1, spatial, other, ones)
 
 
 def inputs(model: ModelProto) -> list[ValueInfoProto]:
-    """The graph inputs that a caller must give."""
+    """Return the graph inputs that a caller must give."""
     weights = {t.name for t in model.graph.initializer}
     return [v for v in model.graph.input if v.name not in weights]
 
 
 def unsupported(model: ModelProto, given: Collection[str] = ()) -> str:
-    """The first input for which no numbers can be made, in words; "" if there is none.
+    """Name the first input for which no numbers can be made, and say why; "" if there is no such input.
 
-    The caller says the shapes of those that are `given`.
+    The caller gives the shapes of those inputs that are `given`.
     """
     for info in inputs(model):
         kind = info.type.tensor_type
@@ -82,7 +82,7 @@ def unsupported(model: ModelProto, given: Collection[str] = ()) -> str:
 
 
 def type_name(kind: TypeProto) -> str:
-    """A type as onnxruntime writes it, such as `sequence(tensor(float))`."""
+    """Write a type as onnxruntime does, for example `sequence(tensor(float))`."""
     which = kind.WhichOneof("value")
     if which is None:
         return "of no type"
@@ -102,16 +102,16 @@ def _element(kind: int) -> str:
 
 Given = Mapping[str, tuple[int, ...]]
 _Dims = Sequence[tuple[int | None, str]]
-"""Of each dimension its size, None where it is open, and its symbol, "" where it has none."""
+"""For each dimension its size (None where it is open) and its symbol ("" where it has no symbol)."""
 
 
 def dynamic_batch(model: ModelProto, given: Given) -> bool:
-    """Whether the first dimension of some input is open."""
+    """Return whether the first dimension of some input is open."""
     return any(axis == 0 for group in open_places(model, given) for _, axis in group)
 
 
 def shapes(model: ModelProto, setting: Setting, given: Given) -> Shapes:
-    """Concrete shapes of all inputs; dimensions of one symbol have one size."""
+    """Return concrete shapes of all inputs; dimensions of one symbol have one size."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
     batch = {dims[0][1] for dims in known.values() if dims} - {""}
 
@@ -124,7 +124,7 @@ def shapes(model: ModelProto, setting: Setting, given: Given) -> Shapes:
 
 
 def open_places(model: ModelProto, given: Given) -> list[list[Place]]:
-    """The open dimensions of the inputs, those of one symbol together."""
+    """Return the open dimensions of the inputs, those of one symbol together."""
     groups: dict[object, list[Place]] = {}
     for info in inputs(model):
         for axis, (size, symbol) in enumerate(_dims(info, given)):
@@ -134,7 +134,7 @@ def open_places(model: ModelProto, given: Given) -> list[list[Place]]:
 
 
 def other_places(model: ModelProto, given: Given) -> list[list[Place]]:
-    """The open dimensions that are not the batch: those behind the first, and a first one of another symbol."""
+    """Return the open dimensions that are not the batch: those after the first, and a first one of another symbol."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
     groups = open_places(model, given)
     first = next((group for group in groups if any(axis == 0 for _, axis in group)), [])
@@ -142,7 +142,7 @@ def other_places(model: ModelProto, given: Given) -> list[list[Place]]:
 
 
 def distinct(model: ModelProto, setting: Setting, given: Given, step: int) -> Setting:
-    """A setting in which no two open dimensions have one size, which would hide that one is taken for the other."""
+    """Return a setting where no two open dimensions are equal: equal sizes would hide that one replaces the other."""
     base, fixed, taken = shapes(model, setting, given), dict(setting.fixed), {setting.batch}
     for group in other_places(model, given):
         size = next(size for size in count(base[group[0][0]][group[0][1]], step) if size not in taken)
@@ -152,13 +152,13 @@ def distinct(model: ModelProto, setting: Setting, given: Given, step: int) -> Se
 
 
 def is_spatial(model: ModelProto, place: Place) -> bool:
-    """Whether a dimension is one of an image's sides."""
+    """Return whether a dimension is one of an image's sides."""
     name, axis = place
     return any(_spatial(_dims(info, {}), axis) for info in inputs(model) if info.name == name) and axis > 0
 
 
 def _dims(info: ValueInfoProto, given: Given) -> _Dims:
-    """Lists the dimensions of an input as the caller gives them, else as they are declared."""
+    """List the dimensions of an input as the caller gives them, else as they are declared."""
     dims = info.type.tensor_type.shape.dim
     sizes = given.get(info.name) or [declared_size(dim) or 0 for dim in dims]
     symbols = [str(dim.dim_param) for dim in dims] or [""] * len(sizes)
@@ -166,7 +166,7 @@ def _dims(info: ValueInfoProto, given: Given) -> _Dims:
 
 
 def _spatial(dims: _Dims, axis: int) -> bool:
-    """Whether a dimension is one of an image, [N, C, H, W] or [N, H, W, C], where up to 4 are channels."""
+    """Return whether an axis is one of an image, [N, C, H, W] or [N, H, W, C]; a last size of up to 4 is channels."""
     rank, last = len(dims), dims[-1][0]
     return rank >= 4 and (axis < rank - 1 if last is not None and last <= 4 else axis >= 2)
 
@@ -178,7 +178,7 @@ def _spatial(dims: _Dims, axis: int) -> bool:
 class Fill:
     """How inputs are filled: `ranges` by name, from `low` to `high`; all other floats as `default` says.
 
-    A `default` of None is N(0, 1), and `ones` makes all integers 1. `said` tells where the ranges come from.
+    A `default` of None is N(0, 1), and `ones` makes all integers 1. `said` is where the ranges come from, in words.
     """
 
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -187,7 +187,7 @@ class Fill:
     ones: bool = False
 
     def numbers(self, info: ValueInfoProto, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
-        """Numbers of one input."""
+        """Make numbers for one input."""
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type))
         if dtype.kind in "OSU":
             return rng.choice(np.array(_WORDS, dtype=object), shape)
@@ -203,7 +203,7 @@ class Fill:
 
 
 def feeds(model: ModelProto, sizes: Shapes, fill: Fill, seed: int, index: int) -> Feeds:
-    """Numbers for every input, as `fill` says, by seed, name and index alone."""
+    """Make numbers for every input, as `fill` says; they depend on seed, name and index alone."""
     found = {}
     for info in inputs(model):
         rng = np.random.default_rng([seed, zlib.crc32(info.name.encode()), index])
@@ -212,7 +212,7 @@ def feeds(model: ModelProto, sizes: Shapes, fill: Fill, seed: int, index: int) -
 
 
 def fills(file: ModelFile, given: tuple[float, float] | None) -> Iterator[Fill]:
-    """What is tried, in this order, until the model's outputs say something."""
+    """Yield the ways to fill inputs, in the order in which they are tried until the outputs say something."""
     known = dict(_known(file))
     if given is not None:
         low, high = given
@@ -230,7 +230,7 @@ def _floats(model: ModelProto) -> list[str]:
 
 
 def _known(file: ModelFile) -> Iterator[tuple[str, tuple[float, float]]]:
-    """The ranges that the model names: by what quantizes or indexes with an input, by its metadata, by bytes."""
+    """Yield the ranges that the model names: by nodes that quantize or index with an input, by metadata, by bytes."""
     model = file.model
     weights = {t.name: t for t in model.graph.initializer}
     pixels = {p.key: p.value for p in model.metadata_props}.get("Image.NominalPixelRange", "")
@@ -251,7 +251,7 @@ def _known(file: ModelFile) -> Iterator[tuple[str, tuple[float, float]]]:
 def _read(
     file: ModelFile, node: NodeProto, name: str, weights: Mapping[str, TensorProto]
 ) -> tuple[float, float] | None:
-    """What one reader says of an input: what it quantizes, the size of the axis that it indexes, or some steps."""
+    """Return the range that a reader asks of an input: what it quantizes, the axis that it indexes, or some steps."""
     if node.op_type == "QuantizeLinear" and len(node.input) > 2 and node.input[0] == name:
         scale, zero = (weights.get(node.input[i]) for i in (1, 2))
         if scale is None or zero is None or prod(scale.dims) != 1 or prod(zero.dims) != 1:

@@ -1,9 +1,9 @@
 """The sizes of open dimensions at which two models are compared in exact arithmetic.
 
-The model's own numbers fix some: a map that a weight was made for, channels, a table of positions. A size is searched
-for at which the first node that contradicts itself does so no longer, and so on to the last node. What a node sees
-grows with the sizes of the inputs, so that each search is a bisection. Nothing here is proved: a size that is found is
-one to run at.
+The model's own numbers fix some: a map that a weight was made for, channels, a table of positions. The search finds a
+size at which the first node that contradicts itself no longer does, and so on to the last node. What a node sees grows
+with the sizes of the inputs, so that each search is a bisection. Nothing here is proved: a size that is found is a size
+to run at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fc2conv.verification.feeds import Given, Place, Setting
 
 _LARGEST = 2048
 _FEW = 17
-"""Fewer items than these are tried first where the number of items is searched for."""
+"""Numbers of items below this one are tried first where the number of items is searched for."""
 _MOST = 20_000
 """Nodes that are walked; each search takes about a dozen walks."""
 _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
@@ -32,7 +32,7 @@ _SIDES = (*range(1, 17), 24, 28, 32, 48, 64, 96, 112, 128, 160, 224, 256)
 
 
 class _UnmetError(Exception):
-    """A walk came to a requirement that is not met: `place` is that of its node, and its index among the node's."""
+    """A walk came to a requirement that is not met: `place` is the place of its node, and its index at that node."""
 
     def __init__(self, place: tuple[int, int], requirement: Requirement) -> None:
         super().__init__(place)
@@ -40,7 +40,7 @@ class _UnmetError(Exception):
 
 
 def fitted(file: ModelFile, setting: Setting, given: Given) -> Setting | None:
-    """The setting with the sizes that the model takes; None where none were found."""
+    """Return the setting with sizes that the model takes; None where no such sizes are found."""
     groups = feeds.open_places(file.model, given)
     apart = [[place] for group in groups for place in group]  # one name for all that is open may mean nothing
     searches = (_Search(file, setting, given, each) for each in ([groups] if groups == apart else [groups, apart]))
@@ -62,7 +62,7 @@ def _found(search: _Search) -> Setting | None:
 
 
 def fits(file: ModelFile, setting: Setting, given: Given) -> bool:
-    """Whether no node contradicts itself at a setting's sizes."""
+    """Return whether no node contradicts itself at a setting's sizes."""
     return _Search(file, setting, given).gap(setting.fixed) is None
 
 
@@ -76,9 +76,9 @@ class _Search:
     fixed: dict[Place, int] = field(default_factory=dict)
 
     def tries(self, gap: _UnmetError) -> Iterator[tuple[Mapping[Place, int], Sequence[Place]]]:
-        """What can be searched for, and the sizes assumed meanwhile: a square map, each size, a map not square.
+        """Yield the dimensions to search for, and sizes assumed meanwhile: a square map, each size, a map not square.
 
-        A size that was found comes last: where it had but to be large enough, another may be needed further on.
+        A size that was found comes last: where it only had to be large enough, a later node may need another one.
         """
         model = self.file.model
         free = [group for group in self.groups if self._matters(group, gap)]
@@ -91,12 +91,12 @@ class _Search:
             yield from ((dict.fromkeys(sides[0], side), sides[1]) for side in _SIDES)
 
     def _matters(self, places: Sequence[Place], gap: _UnmetError) -> bool:
-        """Whether what contradicts itself grows with some places."""
+        """Return whether what contradicts itself grows with some places."""
         now = self.gap({**self.fixed, **dict.fromkeys(places, _LARGEST)})
         return now is None or now.place > gap.place or (now.place == gap.place and now.requirement != gap.requirement)
 
     def solved(self, assumed_sizes: Mapping[Place, int], places: Sequence[Place], gap: _UnmetError) -> bool:
-        """Whether a size of some places ends a contradiction, which is then fixed."""
+        """Search for a size of some places that ends a contradiction, fix it, and return whether there is one."""
         low, high = 1, _LARGEST
         while low <= high and self.walked < _MOST:
             size = (low + high) // 2
@@ -111,7 +111,7 @@ class _Search:
         return False
 
     def gap(self, fixed: Mapping[Place, int]) -> _UnmetError | None:
-        """The first requirement that is not met."""
+        """Return the first requirement that is not met; None where all are met."""
         shapes = feeds.shapes(self.file.model, replace(self.setting, fixed=fixed), self.given)
         places = count()
 
@@ -142,7 +142,7 @@ _STEPS = (1, 32)
 def sizes_of(
     original: ModelFile, given: Given, ran: Setting | None = None, one_batch: bool = False
 ) -> dict[int, feeds.Shapes]:
-    """The shapes for exact arithmetic, for several batches where the batch is open and more than `one_batch` runs."""
+    """Return the shapes for exact arithmetic: several batches if the batch is open and more than `one_batch` runs."""
     if feeds.unsupported(original.model, given):
         return {1: {}}
     first = next(feeds.settings())
@@ -153,7 +153,7 @@ def sizes_of(
 
 
 def _distinct(original: ModelFile, setting: Setting, given: Given) -> Setting:
-    """The setting with open sizes of which no two are the same, if the model takes such."""
+    """Return the setting with open sizes that all differ, if the model takes these."""
 
     def known(fixed: Setting) -> set[str]:
         values = Walk(original, feeds.shapes(original.model, fixed, given)).run()
@@ -171,26 +171,26 @@ def _distinct(original: ModelFile, setting: Setting, given: Given) -> Setting:
 
 @dataclass(frozen=True)
 class _Around:
-    """A model about the sizes that its open dimensions have `now`, some of which are others."""
+    """A model around the sizes that its open dimensions have `now`: at these, and at other sizes of some."""
 
     model: ModelFile
     given: Given
     now: Mapping[Place, int]
 
     def shapes(self, others: Mapping[Place, int]) -> feeds.Shapes | None:
-        """The shapes of the inputs where some dimensions have other sizes; None where these do not suit the model."""
+        """Return the input shapes with other sizes of some dimensions; None where these do not suit the model."""
         setting = replace(next(feeds.settings()), fixed={**self.now, **others})
         suits = fits(self.model, setting, self.given)
         return feeds.shapes(self.model.model, setting, self.given) if suits else None
 
     def larger(self, more: int, groups: Iterable[Iterable[Place]], apart: int = 0) -> feeds.Shapes | None:
-        """The shapes where groups of dimensions are larger, each group by more than the one before it if `apart`."""
+        """Return the shapes where groups of dimensions are larger, each by more than the group before it if `apart`."""
         return self.shapes(
             {place: self.now[place] + more * (1 + i * apart) for i, group in enumerate(groups) for place in group}
         )
 
     def steps_to_grow(self, step: int, groups: Sequence[list[Place]], apart: int, counts: Sequence[int]) -> int:
-        """The least of some counts of steps at which every value is larger that grows at all: some are rounded down."""
+        """Return the least of `counts` steps at which all values that grow are larger: some sizes are rounded down."""
 
         def sizes(n: int) -> Mapping[str, Shape | None]:
             shapes = self.larger(step * n, groups, apart)
@@ -203,7 +203,7 @@ class _Around:
         return next((n for n, now in every if all(now.get(name, first[name]) != first[name] for name in grows)), 1)
 
     def turned(self, more: int, groups: Iterable[Sequence[Place]], batch: Iterable[Place] = ()) -> feeds.Shapes | None:
-        """The shapes where a group of dimensions is the larger, the smaller it is now, with an item more of a batch."""
+        """Return the shapes with the order of groups by size reversed, and with one item more of a `batch`."""
         ordered = sorted(groups, key=lambda group: -self.now[group[0]])
         most = self.now[ordered[0][0]]
         sizes = {place: most + more * (1 + i) for i, group in enumerate(ordered) for place in group}
@@ -211,11 +211,11 @@ class _Around:
 
 
 def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
-    """The shapes of the least of these sizes, and other ones along other open axes, where the model takes them.
+    """Return the shapes of the least of these sizes, with other sizes along other open axes that the model takes.
 
-    The batch is one of them where only some numbers of items suit the model, such as each third. Axes that grow do so
-    together, each alone, and once in the reverse order of sizes: one may be cut at the size of another. The last but
-    those that are broadcast is one with another batch as well. One that is may be 1, or as large as what it meets.
+    The batch is one of these axes where only some numbers of items suit the model, for example each third. Axes grow
+    together, each alone, and once in the reverse order of sizes: one may be cut at the size of another. The last entry
+    before those of broadcast axes has another batch as well. A broadcast axis may be 1, or as large as what it meets.
     """
     least = min(sizes)
     every = feeds.open_places(original.model, given)
@@ -251,10 +251,10 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
 def _growing(
     around: _Around, groups: Sequence[list[Place]], steps: Iterable[int], most: int
 ) -> tuple[int, int, list[list[Place]]]:
-    """The step by which dimensions grow, 1 where each grows by another multiple of it, and the dimensions.
+    """Return the step by which dimensions grow, 1 where each grows by another multiple of it, and the dimensions.
 
-    The first step is taken of which the model takes `most`. Where it takes so many of none, as its table of positions
-    ends, that is the first step of which it takes one.
+    Take the first step that the model takes `most` times. Where there is no such step, as a table of positions ends,
+    take the first step that it takes once.
     """
     found: tuple[int, int, list[list[Place]]] = 0, 0, []
     for step, apart in product(steps, (1, 0)):  # a difference of two is to grow as well
@@ -267,7 +267,7 @@ def _growing(
 
 
 def _broadcast(around: _Around, group: Sequence[Place], shapes: Mapping[str, Shape]) -> feeds.Shapes | None:
-    """The shapes where dimensions that grow by no step are 1, or as large as some value if they are 1 now."""
+    """Return the shapes where dimensions that grow by no step are 1, or, if they are 1 now, as large as some value."""
     sizes = {1}
     if around.now[group[0]] == 1:
         terms = Walk(around.model, shapes).run().values()

@@ -1,4 +1,4 @@
-"""Inputs from files, and inputs to files: what the caller gives, and what a failure is reproduced with."""
+"""Inputs from files, and inputs to files: what the caller gives, and what reproduces a failure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from fc2conv.verification.feeds import Feeds, inputs
 
 
 def loaded(model: ModelProto, sources: Sequence[str]) -> Feeds:
-    """Arrays by input, from `FILE.npz` (named as the inputs) and `NAME:FILE.npy`.
+    """Load arrays by input, from `FILE.npz` (named as the inputs) and `NAME:FILE.npy`.
 
-    Raises UsageError for a file that cannot be read, a name that no input has, and a type or rank that it has not.
+    Raise UsageError for a file that cannot be read, a name that no input has, and a wrong type or rank.
     """
     return {name: _checked(model, name, array) for source in sources for name, array in _read(source).items()}
 
@@ -55,7 +55,7 @@ def _checked(model: ModelProto, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def save(feeds: Feeds, path: str, loaded: Sequence[str]) -> None:
-    """Writes inputs as one file; one from which they were loaded has them. Raises OutputError."""
+    """Write inputs as one file, unless they were loaded from that file; raise OutputError where that fails."""
     if any(same_file(path, input_file(source)[1]) for source in loaded):
         return
     with as_output_error(path):
@@ -66,5 +66,5 @@ def save(feeds: Feeds, path: str, loaded: Sequence[str]) -> None:
 
 
 def again(command: Sequence[str], path: str) -> str:
-    """The command that shows the same on saved inputs, as one line; only its option where the command is not known."""
+    """Write the command that runs on saved inputs, as one line; its option alone where the command is not known."""
     return shlex.join([*command, "--load-inputs", path])

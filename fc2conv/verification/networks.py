@@ -36,7 +36,7 @@ Values = Mapping[str, Term]
 
 @dataclass
 class Network:
-    """A sliding network with what is claimed of it; `shapes` are those of inputs that a caller gives.
+    """A sliding network with its claims; `shapes` are those of inputs that a caller gives.
 
     Images without windows grow by multiples of `step` pixels.
     """
@@ -82,7 +82,7 @@ class Network:
         return self.claims.sizes.get(name, {}).get(axis, Sizes())
 
     def larger(self) -> Iterator[Images]:
-        """Yield larger images: for some cells more, and of a size that is no multiple of the stride."""
+        """Yield larger images: some cells larger, and of a size that is no multiple of the stride."""
 
         def grown(odd: int, name: str, axis: int, size: int) -> int:
             every = {(claim.periods[axis], claim.every[axis]) for claim in self.claims.maps
@@ -98,18 +98,18 @@ class Network:
             yield self.resized(partial(grown, odd))
 
     def beyond(self, values: Values) -> Iterator[str]:
-        """Say which nodes name a position of an axis that grows, beyond what it has on larger images: in `values`."""
+        """Yield a line for each node that names a position of an axis that grows, beyond its size in `values`."""
         for node in self.file.model.graph.node:
             if position := unseen(node, self._training, values):
                 yield f"{label(node)} names the position {position} of an axis that grows, beyond what is run"
 
     def described(self, images: Images) -> str:
-        """Return the sizes of images along the axes that grow."""
+        """Write the sizes of images along the axes that grow, in words."""
         every = [[images[name][dims[axis]] for axis in sorted(dims)] for name, dims in self.claims.axes.items() if dims]
         return ", ".join("x".join(map(str, sizes)) for sizes in every)
 
     def other_sizes(self, values: Values, images: Images) -> Iterator[str]:
-        """The outputs that are to be as large as an image and are not, in words."""
+        """Yield a line for each output that is to be as large as an image and is not."""
         for name, _, source in self.claims.upsampled:
             dims = self.claims.axes[source]
             wanted = tuple(images[source][dims[axis]] for axis in sorted(dims))
@@ -122,7 +122,7 @@ _NEITHER = "it has no head behind the padding, and the original makes no such ma
 
 
 def known_shapes(values: Values) -> dict[str, Shape]:
-    """The shapes of values, as far as they are known."""
+    """Return the shapes of values, as far as they are known."""
     return {name: term.shape for name, term in values.items() if term.shape is not None}
 
 
@@ -130,8 +130,8 @@ def known_shapes(values: Values) -> dict[str, Shape]:
 class Pairs:
     """The pairs of models that one check compares: what exact arithmetic and numbers say, and what was seen besides.
 
-    Of each of the `outputs`, which the report lists with this `label`, some cells must be `compared`. `key` are the
-    files of which the primes are made.
+    Of each of the `outputs`, which the report lists with this `label`, some cells must be `compared`. The primes are
+    made from the files in `key`.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Pairs:
     said: list[str] = field(default_factory=list)
 
     def add(self, pair: Expected, images: Images, one_batch: bool = True) -> None:
-        """Compare a pair, by numbers as well if it is the first one, or not proved."""
+        """Compare a pair, by numbers as well if it is the first pair, or is not proved."""
         exact = self._exact(pair, images, one_batch)
         numeric = Comparison(skipped(NAME, "only a proof is asked for"))
         if self.options.only != "exact" and not (self.exacts and exact.proved):
@@ -161,7 +161,7 @@ class Pairs:
         self._list(outputs_of(pair.wanted, exact, numeric, False))
 
     def _exact(self, pair: Expected, images: Images, one_batch: bool) -> Exact:
-        """Prove one pair; what nodes do to a batch is looked at once, at the training size."""
+        """Prove one pair; several batches are compared only without `one_batch`, at the training size."""
         if self.options.only == "numeric":
             return Exact(skipped("exact", "only numbers are asked for"))
         sizes = sizes_of(pair.wanted, self.network.given(images))
@@ -170,27 +170,27 @@ class Pairs:
         return check_exact(pair.wanted, pair.found, sizes, self.options.seed, self.key)
 
     def _list(self, differences: Iterable[OutputDifference]) -> None:
-        """List what is known of outputs; of one that was compared before, the worse."""
+        """List what is known of outputs; for an output that was compared before keep the worse verdict."""
         for each in differences:
             before = self.differences.get(each.output, each)
             if before is each or worst([each.verdict, before.verdict]) != before.verdict:
                 self.differences[each.output] = each
 
     def take(self, other: Pairs) -> None:
-        """Add what another check has compared."""
+        """Add what another check compared."""
         self.exacts += other.exacts
         self.numbers += other.numbers
         self.compared |= other.compared
         self._list(other.differences.values())
 
     def fault(self, verdict: Verdict, details: Iterable[str]) -> None:
-        """Add what was seen."""
+        """Add a check of this verdict for each of these details."""
         self.seen += (Check(name=self.name, verdict=verdict, detail=each) for each in details)
 
     def check(self) -> Check:
-        """The verdict of exact arithmetic and of what was seen; where those do not decide, that of the numbers.
+        """Return the verdict of exact arithmetic and of what was seen; where these do not decide, that of the numbers.
 
-        An output of which nothing was compared leaves it open, and is listed.
+        An output of which nothing was compared makes it inconclusive, and is listed.
         """
         missing = [name for name in self.outputs if name not in self.compared]
         if missing:

@@ -20,7 +20,7 @@ from fc2conv.io.tensors import payload_key, tensors
 from fc2conv.sandbox import note
 
 MAX_DEPTH = 16
-"""How deep calls are followed; one deeper is opaque, as functions that call each other never end."""
+"""How deep calls are followed; a deeper one is opaque, as functions that call each other never end."""
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 FAKE_QUANTIZERS = (
@@ -47,7 +47,7 @@ _NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
 """Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
 
 _FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, AssertionError)
-"""What onnx's reference evaluator raises for a node that it cannot run; it documents none."""
+"""What onnx's reference evaluator raises for a node that it cannot run; it documents no exceptions."""
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ class UnmodelledError(Exception):
 
 
 def label(node: NodeProto) -> str:
-    """A node's name, or its op and first output where it has none."""
+    """Return a node's name, or its op and first output where it has no name."""
     return node.name or f"{node.op_type} -> {next(iter(node.output), '')}"
 
 
@@ -72,7 +72,7 @@ def integer(node: NodeProto, name: str, default: int) -> int:
 
 
 def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
-    """Return the bytes of an attribute, with a hash in place of each token."""
+    """Return the bytes of an attribute, with a hash instead of each token."""
     if attribute.type in _PLAIN_KINDS and not attribute.doc_string:
         plain: bytes = attribute.SerializeToString(deterministic=True)
         return plain
@@ -86,9 +86,9 @@ def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
 
 
 def canonical(model: ModelProto, file: ModelFile) -> bytes:
-    """The bytes of a part of a skeleton, wrapped in a model (which is changed), with a hash in place of each token.
+    """Return the bytes of a part of a skeleton, wrapped in a model (which is changed), with tokens made hashes.
 
-    A token counts payloads, so that one weight may have another in each of two files.
+    A token counts payloads, so that one weight may have another token in each of two files.
     """
     for tensor, _ in tensors(model):
         if (key := payload_key(tensor)) is not None:
@@ -102,7 +102,7 @@ def canonical(model: ModelProto, file: ModelFile) -> bytes:
 
 
 def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
-    """The main graph, the functions, and all graphs within them."""
+    """Yield the main graph, the functions, and all graphs within them."""
     stack: list[GraphProto | FunctionProto] = [*reversed(model.functions), model.graph]
     while stack:
         yield stack[-1]
@@ -110,7 +110,7 @@ def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
 
 
 def element_types(model: ModelProto) -> dict[str, int]:
-    """The element types of the main graph's values, as far as onnx's inference knows them; 0 where it does not."""
+    """Return the element types of the main graph's values by onnx's inference; 0 where it does not know one."""
     note("onnx.shape_inference")
     try:
         graph = onnx.shape_inference.infer_shapes(checkable(model)).graph
@@ -121,14 +121,14 @@ def element_types(model: ModelProto) -> dict[str, int]:
 
 
 def innermost(kind: TypeProto) -> TypeProto:
-    """The type itself, or that of what a sequence or an optional holds."""
+    """Return the type itself; of a sequence or an optional the type of its elements."""
     while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
         kind = getattr(kind, which).elem_type
     return kind
 
 
 def body_of(function: FunctionProto, call: NodeProto) -> GraphProto:
-    """The graph of one call: references to its attributes are those, and the inputs that it leaves out are absent."""
+    """Return the graph of one call, with its attributes bound; the inputs that the call leaves out are absent."""
     names = [*call.input, *[""] * len(function.input)][: len(function.input)]
     absent = {inner for inner, given in zip(function.input, names, strict=True) if not given}
     graph = GraphProto(node=function.node)
@@ -159,18 +159,18 @@ def _bound(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> At
 
 
 def is_random(node: NodeProto) -> bool:
-    """Whether a node draws numbers; a Dropout does in training, which is an operand."""
+    """Return whether a node draws random numbers; a Dropout does in training mode, which is an operand."""
     return node.op_type in RANDOM or (node.op_type == "Dropout" and len(node.input) > 2)
 
 
 def captured(node: NodeProto) -> list[str]:
-    """The names that a node's subgraphs may read from outside, in a fixed order."""
+    """Return the names that a node's subgraphs may read from outside, in a fixed order."""
     inner = sorted({name for graph in subgraphs(node) for name in _free(graph)}) if node.attribute else []
     return [name for name in inner if name not in node.input]
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that a node's attributes hold, not those nested in them."""
+    """Yield the graphs in a node's attributes, not those nested in them."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
@@ -178,7 +178,7 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def rename(node: NodeProto, names: Mapping[str, str], prefix: str) -> None:
-    """Give the values of a node new names, in subgraphs as well; what has none gets a prefix."""
+    """Give the values of a node new names, in subgraphs as well; a value without a new name gets a prefix."""
 
     def new(name: str) -> str:
         return names.get(name, f"{prefix}{name}") if name else ""
@@ -202,7 +202,7 @@ def _free(graph: GraphProto) -> set[str]:
 
 
 def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list[Array]:
-    """Run one node with onnx's reference evaluator; raises UnmodelledError where it cannot."""
+    """Run one node with onnx's reference evaluator; raise UnmodelledError where it cannot."""
     copy = NodeProto()
     copy.CopyFrom(node)
     names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
@@ -231,12 +231,12 @@ def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list
 
 @cache
 def prepare() -> None:
-    """Has onnx.reference and numpy load what they load at first use, for children of this process to find it there."""
+    """Make onnx.reference and numpy load what they load at first use, so that children of this process have it."""
     evaluate(helper.make_node("Identity", ["x"], ["y"]), 13, [np.unique(np.zeros(1))])
 
 
 def needed(graph: GraphProto, names: Iterable[str], given: Container[str] = ()) -> set[str]:
-    """Return the values that some are computed of, and these; what is given needs none."""
+    """Return these values and all that they are computed from; a value that is given is left out with its operands."""
     makers = {name: node for node in graph.node for name in node.output if name}
     stack, found = [*names], set[str]()
     while stack:
@@ -249,7 +249,7 @@ def needed(graph: GraphProto, names: Iterable[str], given: Container[str] = ()) 
 
 
 def in_order(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """Return the nodes, each after those that it reads from; in files in the wild they are not always so."""
+    """Return the nodes, each after those that it reads from; files in the wild are not always in this order."""
     producers = {name: node for node in nodes for name in node.output if name}
     order: list[NodeProto] = []
     seen: set[int] = set()

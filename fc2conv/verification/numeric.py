@@ -1,4 +1,4 @@
-"""What runs of two models say of every value and of the whole."""
+"""The verdict of runs of two models, on every value and on the whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 4
 
 @dataclass(frozen=True)
 class Comparison:
-    """The check, the outputs, and the inputs on which the two models part; if only inner values do, it is `hidden`."""
+    """The check, the outputs, and the inputs on which two models part; `hidden` if only inner values part."""
 
     check: Check
     outputs: Sequence[OutputDifference] = ()
@@ -28,7 +28,7 @@ class Comparison:
 
 
 def judged(trials: Sequence[Trial], proved: Collection[str] = ()) -> Comparison:
-    """Return the verdict of all levels, where some outputs are `proved`: the first that differs, or what all say."""
+    """Return the verdict of all levels, where some outputs are `proved`: the first that differs, or all together."""
     found = [_judged(each, proved) for each in trials]
     apart = next((each for each in found if each.check.verdict is Verdict.DIFFERS), None)
     if apart is not None or len(found) == 1:
@@ -42,7 +42,7 @@ def judged(trials: Sequence[Trial], proved: Collection[str] = ()) -> Comparison:
 def _judged(trial: Trial, proved: Collection[str]) -> Comparison:
     """Return the verdict of one level; the first value that parts is shown.
 
-    Agrees iff at least one value was compared and all outputs agree: in shape, in NaN and infinity, in numbers.
+    The verdict is agrees iff at least one value was compared and all outputs agree: in shape, NaN, infinity, numbers.
     """
     if trial.why is not None:
         return Comparison(trial.why)
@@ -82,7 +82,7 @@ def _circumstances(trial: Trial) -> str:
 
 
 def saved(found: Comparison, options: VerifyOptions) -> tuple[Check, str]:
-    """The check, and the command that shows a difference again, where its inputs are to be saved."""
+    """Save the inputs of a difference if asked; return the check, and the command that shows it again."""
     check = found.check
     if check.verdict is not Verdict.DIFFERS or found.parting is None or (path := options.failing_inputs) is None:
         return check, ""

@@ -34,22 +34,22 @@ def skipped(name: str, why: str) -> Check:
 def verify_pair(
     original: ModelFile, converted: ModelFile, ours: bool, options: VerifyOptions, inlined: ModelFile | None = None
 ) -> Verification:
-    """Compares two models. The checks, in the report's order: `checker`, `signature`, `structure`, `exact`, `numeric`.
+    """Compare two models, by checks in the report's order: `checker`, `signature`, `structure`, `exact`, `numeric`.
 
     The verdict on an output is
 
     - differs, if exact arithmetic or the numbers say so;
-    - else proved, if exact arithmetic says so: no difference of numbers that is rounding is one then;
+    - else proved, if exact arithmetic says so: a difference of numbers is then rounding, and does not count;
     - else inconclusive, if exact arithmetic follows both models and they part, however close the numbers are;
     - else agrees, if the numbers do;
     - else inconclusive.
 
-    The verdict of the whole is the worst. If the converted model is one of `ours`, all that describes it is as it was.
-    Of two models of others what they only say in another way is noted, and where their signatures are not the same the
-    numbers are shown, if one feed suits both. Raises UsageError for `input_shapes` that fit no input.
+    The verdict of the whole is the worst. If the converted model is one of `ours`, its description must be unchanged.
+    For two models of others note what they only say in another way; where their signatures are not the same, show the
+    numbers if one feed suits both. Raise UsageError for `input_shapes` that fit no input.
 
-    `inlined` is the original with the functions inlined that the converted model lacks. It is compared in its place
-    where each node is the same, as the values of functions have the names then by which the two models are followed.
+    `inlined` is the original with the functions inlined that the converted model lacks. It is compared instead of the
+    original where each node is the same, as values of functions then have the names by which both models are followed.
     """
     check_shapes(options.input_shapes, declared_shapes(original.model))
     use_libraries(options.custom_op_libraries)
@@ -88,9 +88,9 @@ def verify_pair(
 
 
 def _with_drawn_names(original: ModelFile, converted: ModelFile) -> tuple[ModelFile, ModelFile]:
-    """Both models, where what they draw has the same names.
+    """Return both models with the same names for what they draw.
 
-    Random numbers are distinguished by the names of results. Those that only one model has are paired in their order.
+    Random numbers are distinguished by the names of results. Names that only one model has are paired in their order.
     """
     drawn = [[n for n in in_order(file.model.graph.node) if is_random(n)] for file in (original, converted)]
     names = [{node.output[0] for node in nodes} for nodes in drawn]
@@ -106,7 +106,7 @@ def _with_drawn_names(original: ModelFile, converted: ModelFile) -> tuple[ModelF
 
 
 def _drawing(file: ModelFile, names: Mapping[str, str]) -> ModelFile:
-    """The model, where these results of nodes have other names, and their readers are given an Identity of them."""
+    """Return the model with other names for these results of nodes, and an Identity of each for its readers."""
     model = ModelProto()
     model.CopyFrom(file.model)
     del model.graph.node[:]
@@ -121,9 +121,9 @@ def _drawing(file: ModelFile, names: Mapping[str, str]) -> ModelFile:
 def _compared(
     original: ModelFile, converted: ModelFile, sizes: dict[int, feeds.Shapes], options: VerifyOptions, ours: bool
 ) -> tuple[Exact, Comparison, Certificate | None]:
-    """Prove, and run the models: once where all is proved, and no more runs are asked for.
+    """Prove, and run the models: once where all is proved and no more runs are asked for.
 
-    Where exact arithmetic cannot follow the models at the sizes that are likeliest, it is tried at those that ran.
+    Where the models are not proved at the likeliest sizes, try exact arithmetic at the sizes that ran.
     """
     if options.only == "numeric":
         runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)), named=ours)
@@ -162,15 +162,15 @@ def _compared(
 
 
 def _items(position: int) -> int:
-    """A second batch that goes beyond a position, if that is not too far."""
+    """Return a second batch that goes beyond a position, if that is not too far."""
     return max(OTHER_BATCH, position + 1 if position <= MOST_ITEMS else 0)
 
 
 def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, ours: bool) -> list[OutputDifference]:
-    """All outputs, and inner values that differ.
+    """Return the differences of all outputs, and of inner values that differ.
 
-    What is not proved of models of others may part where no run shows it. Of `ours` the ends of what was
-    converted are compared as well: where these agree, an output without numbers (no box was found) agrees too.
+    Models of others that are not proved may part where no run shows it. For `ours` the ends of what was converted are
+    compared as well: where these agree, an output without numbers (no box was found) agrees too.
     """
     known = {each.output: each for each in numeric.outputs}
     found = []
@@ -200,9 +200,9 @@ def _sizes_that_run(
     given: feeds.Given,
     parted: bool,
 ) -> list[dict[int, feeds.Shapes]]:
-    """The shapes that are left to try; one batch after the other where the model does not take each.
+    """Return the shapes that are left to try; one batch after the other where the model does not take every batch.
 
-    Where the models have `parted`, those alone, if it does not take the batch at which they did.
+    Where the models have `parted`, return only these batches, and only if it does not take the batch that parted.
     """
     found = sizes_of(original, given, ran.setting, ran.one_batch)
     rest = [found] if found != tried and not parted else []

@@ -31,7 +31,7 @@ class Modes:
 def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: Mapping[int, int]) -> Expected:
     """Write the cells that the plain model has as well, on images that begin `moved` pixels later.
 
-    `sizes` are those of the values of both models on an image, the plain one's `before` on the moved image.
+    `sizes` are those of the values of both models on an image, `before` those of the plain model on the moved image.
     """
     images = {name: sizes[name] for name in modes.claims.inputs}
     wanted, found = drafts(plain, modes.file, images)
@@ -65,9 +65,9 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
 
 
 def interpolated(modes: Modes, sizes: Sizes) -> Expected:
-    """Write the maps at the size of the image as what lies linearly between their cells, each at its place.
+    """Write the maps at the size of the image as linear interpolations of their cells, each at its place.
 
-    Such maps are large, so that only some of many channels are compared; all channels are computed in the same way.
+    These maps are large, so that only some of many channels are compared; all channels are computed in the same way.
     """
     images = {name: sizes[name] for name in modes.claims.inputs}
     wanted, found = drafts(modes.file, modes.file, images)

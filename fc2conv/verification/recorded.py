@@ -1,4 +1,4 @@
-"""A report as a certificate: whether two models still are the files that it is about, and prove the same again."""
+"""A report as a certificate: whether two models still are its files, and whether they prove the same again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def digests(file: ModelFile) -> dict[str, str]:
 
 
 def identity(file: ModelFile) -> list[str]:
-    """Return the SHA-256 of a model's files, whatever they are called; of a model in memory that of what it holds."""
+    """Return the SHA-256 of a model's files, whatever their names; of a model in memory that of its content."""
     if file.stamps:
         return sorted(digests(file).values())
     model = ModelProto()
@@ -59,11 +59,11 @@ class Recorded(msgspec.Struct, frozen=True):
 
     @property
     def certificate(self) -> Certificate | None:
-        """What exact arithmetic ran on; None where it did not run."""
+        """The primes, residues and shapes of exact arithmetic; None where it did not run."""
         return self.verification.certificate if self.verification is not None else None
 
     def options(self, given: VerifyOptions) -> VerifyOptions:
-        """Return the options with the seed and the shapes of the certificate; UsageError for another seed."""
+        """Return the options with the seed and the shapes of the certificate; raise UsageError for another seed."""
         known = self.certificate
         if known is None:
             return given
@@ -74,7 +74,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 def read_certificate(path: str) -> Recorded:
-    """Return what a report records; UsageError if the file is none, or has no hashes."""
+    """Return what a report records; raise UsageError if the file is no report, or has no hashes."""
     try:
         with opened(path) as stream:
             plain = of_json(stream.read())
@@ -129,7 +129,7 @@ def _differs(detail: str) -> Check:
 
 
 def _disagreements(then: Certificate | None, now: Certificate | None) -> Iterator[str]:
-    """What exact arithmetic found then and does not find now."""
+    """Yield what exact arithmetic found then and does not find now."""
     if then is None or now is None:
         yield from [] if then is None else ["exact arithmetic did not run"]
         return

@@ -1,4 +1,4 @@
-"""A sliding model that is there, compared with what the same recipe makes now."""
+"""An existing sliding model, compared with what the same recipe makes now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fc2conv.verification.pair import verify_pair
 from fc2conv.verification.spec import Claims
 
 _GEOMETRY = "fc2conv.geometry."
-"""What the keys of metadata_props begin with that say where the cells of an output lie."""
+"""The prefix of the keys of metadata_props that say where the cells of an output lie."""
 
 
 def check_remade(
@@ -22,7 +22,7 @@ def check_remade(
 ) -> Check:
     """Compare a model with what is made now, on larger images; `versions` are those that made the two.
 
-    What another version made may be another network and right as well.
+    A network that another version made may be another one and right as well: that is inconclusive.
     """
     verdict, detail = _remade(made, there, claims, options)
     by, now = versions

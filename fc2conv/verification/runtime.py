@@ -39,7 +39,7 @@ class RefusedError(Exception):
 
 
 class DiedError(RefusedError):
-    """A child before this one died of what was to be run, as the `limit` says."""
+    """An earlier child died of the run that was to be made, as the `limit` says."""
 
     def __init__(self, message: str, limit: LimitError) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class DiedError(RefusedError):
 
 
 class LackingError(RefusedError):
-    """onnxruntime knows an operator, and has it for other element types alone."""
+    """onnxruntime knows an operator, but implements it for other element types only."""
 
 
 class Session:
@@ -72,12 +72,12 @@ class Session:
             )
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
-        """The values of `names`, or of all outputs."""
+        """Run the model and return the values of `names`, or of all outputs."""
         note("onnxruntime, running the model")
         return self._run(feeds, names)
 
     def attempt(self, feeds: Feeds, names: Sequence[str]) -> list[Any]:
-        """As `run`, where inputs of other sizes would do: DiedError for those of which another child died."""
+        """Run as `run`, where inputs of other sizes would do; raise DiedError for sizes of which another child died."""
         sizes = ", ".join(str([*array.shape]) for array in feeds.values())
         if died := attempt(f"onnxruntime, running the model on {sizes}"):
             raise DiedError(f"{died.message}, on inputs of {sizes}", died)
@@ -95,7 +95,7 @@ class Session:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Around a call: what onnxruntime could not get of the system says nothing of the model."""
+    """Guard a call: raise RefusedError, or LimitError for what the system lacks, which says nothing of the model."""
     try:
         yield
     except _REFUSALS as error:
@@ -108,7 +108,7 @@ def _refusing() -> Iterator[None]:
 
 @contextmanager
 def room_for_feeds() -> Iterator[None]:
-    """Around the making of inputs: those that are too large are refused, as numpy knows no array of 2**63 bytes."""
+    """Guard the making of inputs: refuse those that are too large, as numpy has no array of 2**63 bytes."""
     try:
         yield
     except (MemoryError, ValueError) as error:
@@ -125,7 +125,7 @@ def node_kinds(
     opsets: Mapping[str, int],
     operands: Sequence[tuple[int, tuple[int, ...], NDArray[Any] | None] | None],
 ) -> list[Kind]:
-    """Return type and shape of each result of one node, by runs on zeros and on ones beside the values that are known.
+    """Return type and shape of each result of one node, by runs on zeros and on ones with the values that are known.
 
     A shape that depends on the values is not known.
     """
@@ -169,7 +169,7 @@ def _kind_of(value: Any) -> Kind:
 
 @lru_cache(maxsize=1)
 def saturates() -> bool:
-    """Whether this processor adds products of unsigned and signed bytes in 16 bits (see `saturation`)."""
+    """Return whether this processor adds products of unsigned and signed bytes in 16 bits (see `saturation`)."""
     text = "g (uint8[1,16] x, int8[16,16] w) => (int32[1,16] y) { y = MatMulInteger (x, w) }"
     model = helper.make_model(parser.parse_graph(text), opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     weights = numpy_helper.from_array(np.full((16, 16), 127, np.int8), "w")
@@ -180,7 +180,7 @@ def saturates() -> bool:
 
 
 def check_providers(names: Sequence[str]) -> None:
-    """Raises UsageError for an execution provider that this onnxruntime does not have."""
+    """Raise UsageError for an execution provider that this onnxruntime does not have."""
     there = ort.get_available_providers()
     for name in names:
         if name not in there:
@@ -188,13 +188,13 @@ def check_providers(names: Sequence[str]) -> None:
 
 
 _libraries: tuple[str, ...] = ()
-"""Libraries with custom operators, which every session is given."""
+"""Libraries with custom operators for every session."""
 
 
 def use_libraries(paths: Sequence[str]) -> None:
-    """Gives every later session the custom operators of these libraries, and of no others.
+    """Give every later session the custom operators of these libraries, and of no others.
 
-    A library is a program: what is in it runs. Raises UsageError for one that onnxruntime cannot load.
+    A library is a program: what is in it runs. Raise UsageError for a library that onnxruntime cannot load.
     """
     global _libraries
     _libraries = ()
@@ -234,7 +234,7 @@ def _options(folder: object, optimized: bool = False) -> Any:
 
 
 def _seed(model: ModelProto) -> None:
-    """Seeds what is random, by the name of its result, so that it is the same in both models."""
+    """Seed random nodes by the name of their result, so that they draw the same numbers in both models."""
     for node in (node for graph in graphs(model) for node in graph.node if is_random(node)):
         if not any(a.name == "seed" for a in node.attribute):
             seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF

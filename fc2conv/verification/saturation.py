@@ -1,9 +1,9 @@
-"""Integer products that a processor without VNNI does not compute exactly, made ones that it does.
+"""Integer products that a processor without VNNI does not compute exactly, rewritten so that it does.
 
 There onnxruntime adds pairs of unsigned * signed bytes in 16 bits, where they saturate: in a product whose left factor
-is unsigned and whose right factor is signed. With signed weights w and their zero point z the products of w + 128 and
-z + 128 are the same, of bytes that have no sign, and exact. So are those of ConvInteger, whose kernel is the left
-factor, with w - 128 and z - 128. (onnxruntime: "U8S8 on AVX2", session.x64quantprecision.)
+is unsigned and whose right factor is signed. For signed weights w with zero point z, w + 128 and z + 128 give the same
+products, of unsigned bytes, and these are exact. So do w - 128 and z - 128 for ConvInteger, whose kernel is the left
+factor. (onnxruntime: "U8S8 on AVX2", session.x64quantprecision.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ only where the input has none.
 
 
 def make_exact(model: ModelProto) -> None:
-    """Gives the weights of integer products the type in which nothing saturates."""
+    """Give the weights of integer products the type in which nothing saturates."""
     if not any(node.op_type in _WEIGHTS for node in model.graph.node):
         return
     kinds, made, nodes = element_types(model), set[str](), list[NodeProto]()
@@ -48,7 +48,7 @@ def make_exact(model: ModelProto) -> None:
 
 
 def _shifted(node: NodeProto, places: tuple[int, int], signed: int, made: set[str]) -> list[NodeProto]:
-    """The nodes that move a weight and its zero point by 128, which the node then reads."""
+    """Return the nodes that move a weight and its zero point by 128, and make the node read their results."""
     step, kind = (128, _UNSIGNED) if signed == _SIGNED else (-128, _SIGNED)
     by, middle = f"fc2conv by {step}", f"fc2conv middle {step}"
     nodes: list[NodeProto] = []

@@ -1,8 +1,8 @@
 """How far a model's own values move where each of its inputs moves by one unit in the last place.
 
-A network may make much of little: a recurrent one on inputs that it was not trained for, a quotient by what is almost
-zero. A conversion adds up the same products in another order, which is a change of that size at one layer. So this says
-what a difference is worth: one that is proved to be rounding, and smaller, is right.
+A network may make much of little: a recurrent one on inputs that it was not trained for, or a quotient by a number that
+is almost zero. A conversion adds up the same products in another order, which is a change of that size at one layer. So
+this is the scale of a difference: one that is proved to be rounding, and is smaller, is right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def measure(original: ModelFile, options: VerifyOptions, given: Sequence[Feeds], values: Sequence[Value]) -> None:
-    """Note how each value moves over these runs; nothing where no number that is fed becomes a float."""
+    """Note how far each value moves over these runs; note nothing where no number that is fed becomes a float."""
     names = [value.name for value in values]
     model, firsts = _begun(original.model)
     try:
@@ -47,9 +47,9 @@ def measure(original: ModelFile, options: VerifyOptions, given: Sequence[Feeds],
 
 
 def _begun(original: ModelProto) -> tuple[ModelProto, list[str]]:
-    """The model without the nodes that make floats of integers that are fed, and these floats, which it is fed.
+    """Return the model without nodes that make floats of integer inputs, and the floats, which become inputs.
 
-    An image of bytes, or words by their numbers, have no ulp; what they become first has one.
+    An image of bytes, or words as numbers, have no ulp; the floats that they first become have one.
     """
     model, types = ModelProto(), element_types(original)
     model.CopyFrom(original)
@@ -72,7 +72,7 @@ def _begun(original: ModelProto) -> tuple[ModelProto, list[str]]:
 
 
 def _nudged(feeds: Feeds, rng: np.random.Generator) -> Feeds:
-    """Each element of the floats up or down by one ulp, at random."""
+    """Move each element of the floats up or down by one ulp, at random."""
     found = {}
     for name, array in feeds.items():
         if array.dtype.name in _FLOATS:

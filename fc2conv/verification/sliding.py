@@ -32,7 +32,7 @@ from fc2conv.verification.trials import run_models
 
 _MOST_TRIED = 1 << 12
 _STRIDE = 32
-"""An image that grows by so many pixels is padded as before, where padding goes by the rest modulo a stride."""
+"""An image that grows by this many pixels is padded as before, where padding depends on the rest modulo a stride."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -45,9 +45,9 @@ class Shown(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Claimed:
-    """A sliding model, its original, and what is claimed of it.
+    """A sliding model, its original, and its claims.
 
-    With `modes` the model there is compared with the sliding one, which then is the plain one.
+    The model of `modes` is compared with the sliding one, which is then the plain one.
     """
 
     original: ModelFile
@@ -75,7 +75,7 @@ def prove(models: Claimed, options: VerifyOptions, crops: bool = False) -> Shown
 
 
 def _gaps(gaps: Sequence[CropGap], claims: Claims) -> Check:
-    """What was measured of each map, and of which maps nothing was."""
+    """Report what was measured of each map, and the maps of which nothing was."""
     said = [f"{gap.output}: max {gap.max:.3g}, mean {gap.mean:.3g}" for gap in gaps]
     measured = {gap.output for gap in gaps}
     missing = [claim.original for claim in claims.maps if claim.original not in measured]
@@ -107,16 +107,16 @@ class _Proof:
         return check
 
     def training(self) -> Check:
-        """At the training size each map is the original's output."""
+        """Check that each map is the original's output at the training size."""
         found = self._pairs("training size", self.maps)
         pair = expected.at_training(self.original, self.sliding, self.claims)
         found.add(pair, self.claims.inputs, one_batch=False)
         return self._checked(found)
 
     def windows(self) -> Check:
-        """On larger images each cell of a map is the original's head on its window; so are answers beside the maps.
+        """Check on larger images that each cell of a map is the original's head on its window, and answers beside maps.
 
-        Where there is no head behind the padding, a map may be what the original itself makes of a larger image, or of
+        Where there is no head after the padding, a map may be what the original itself makes of a larger image, or of
         crops of one.
         """
         found = self._pairs("windows", self.maps)
@@ -143,7 +143,7 @@ class _Proof:
         return self._checked(found)
 
     def _whole(self, found: Pairs, images: Images, sizes: Mapping[str, Shape]) -> list[str]:
-        """Compare maps without windows with what the original makes of the larger image, which may be another thing."""
+        """Compare maps without windows with what the original makes of the larger image, which may be another map."""
         before, own = (known_shapes(self.network.values(each, self.original)) for each in (self.claims.inputs, images))
         own = {name: size for name, size in own.items() if size != before.get(name)}
         files = self.original, self.sliding, self.claims, sizes
@@ -155,14 +155,14 @@ class _Proof:
         return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}" for pair in taken]
 
     def _partly(self, pair: expected.Expected, sizes: Mapping[str, Shape]) -> Iterator[expected.Expected]:
-        """Yield a pair whose windows move along some axes, and the one whose windows take all of the other axes."""
+        """Yield a pair whose windows move along some axes, and the pair whose windows take all of the other axes."""
         yield pair
         yield expected.on_windows(self.original, self.sliding, self.claims, sizes, whole=True)
 
     def _alone(self, found: Pairs, ways: Iterable[expected.Expected], images: Images) -> bool:
-        """Add what is compared with what the original makes of a larger image; leave open what is another thing.
+        """Add a comparison with what the original makes of a larger image; leave it open where that is another map.
 
-        It may be said in several ways, of which one is enough.
+        Return whether one of several ways to write the pair is accepted: one is enough.
         """
         before = False
         for pair in ways:
@@ -178,13 +178,13 @@ class _Proof:
         return False
 
     def _unsized(self, values: Values) -> str:
-        """A map, or a value from which windows are cut, whose shape is not known, in words; "" for none."""
+        """Name a map, or a value from which windows are cut, whose shape is not known; "" where all are known."""
         names = [name for claim in self.claims.maps for name in (claim.name, *(f.name for f in claim.features))]
         missing = next((name for name in names if name not in values or values[name].shape is None), None)
         return "" if missing is None else f"the shape of {missing} is not known"
 
     def _fed(self, images: Images) -> feeds.Feeds:
-        """Numbers for one run on images of this size."""
+        """Make numbers for one run on images of this size."""
         with room_for_feeds():
             fill = next(feeds.fills(self.original, self.options.val_range))
             return feeds.feeds(self.sliding.model, self.network.fed(images), fill, self.options.seed, 0)
@@ -206,7 +206,7 @@ class _Proof:
     # ------------------------------------------------------------------ cells at other places
 
     def placement(self, modes: Modes) -> Check:
-        """Every cell of the plain map that the model has as well is the same there, on two larger images.
+        """Check on two larger images that every cell of the plain map that the model has as well is the same there.
 
         With `same` padding there are ceil(N / stride) cells. Where nothing pads, the other cells are those of the plain
         map on the image without its first pixels, as in shift-and-stitch. A map at the size of the image is compared
@@ -224,7 +224,7 @@ class _Proof:
         for part in (0, 1):
 
             def size(name: str, axis: int, size: int, part: int = part) -> int:
-                """One cell of the plain map more than both need, and then half of its stride more."""
+                """Return a size one cell of the plain map larger than both need; for part 1 half a stride more."""
                 most, runs = cells[axis].stride if axis in cells else 1, made.runs(name, axis)
                 first = max(size, runs.minimum) + most + part * (most // 2 + 1)
                 both = (n for n in range(first, first + _MOST_TRIED) if runs.runs(n))
@@ -252,7 +252,7 @@ class _Proof:
         return self._checked(found)
 
     def _draw(self, found: Pairs, modes: Modes, sizes: Mapping[str, Shape], images: Images) -> None:
-        """Compare maps at the size of the image with what lies between their cells, by numbers alone."""
+        """Compare maps at the size of the image with interpolations between their cells, by numbers alone."""
         said = "what lies between cells is compared by numbers alone"
         check = Check(name="placement", verdict=Verdict.INCONCLUSIVE, detail=said)
         if self.options.only != "exact":
@@ -267,7 +267,7 @@ class _Proof:
 
 
 def _pads_by_size(model: ModelProto) -> bool:
-    """Whether some padding of a model is computed, or goes by the size of what is padded."""
+    """Return whether some padding of a model is computed, or depends on the size of what is padded."""
     given = {tensor.name for tensor in model.graph.initializer}
     given |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     kinds = {a.s for node in model.graph.node for a in node.attribute if a.name == "auto_pad"}
@@ -276,7 +276,7 @@ def _pads_by_size(model: ModelProto) -> bool:
 
 
 def _counted(modes: Modes, sizes: Mapping[str, Shape], images: Images) -> Iterator[str]:
-    """The maps that have not as many cells as they are to have, in words."""
+    """Yield a line for each map that does not have the number of cells that it must have."""
     for each in modes.placements:
         for axis, cells in each.axes.items():
             size, count = images[cells.image][cells.dim], sizes[each.name][axis]

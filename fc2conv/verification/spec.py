@@ -1,4 +1,4 @@
-"""What is claimed of a sliding model, in names of values and plain numbers, so that what proves it decides nothing."""
+"""The claims about a sliding model, in names of values and plain numbers, so that the prover decides nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Sizes:
     remainders: tuple[int, ...] = (0,)
 
     def runs(self, size: int) -> bool:
-        """Whether the network runs on an image of this size."""
+        """Return whether the network runs on an image of this size."""
         return size >= self.minimum and size % self.step in self.remainders
 
     def above(self, size: int) -> int:
-        """The least size that runs and is no less than this one."""
+        """Return the least size that runs and is no less than this one."""
         first = max(size, self.minimum)
         return next(each for each in range(first, first + self.step) if self.runs(each))
 
     def below(self, size: int) -> int:
-        """The largest size that runs and is no more than this one; 0 where none does."""
+        """Return the largest size that runs and is no more than this one; 0 where no size does."""
         return next((each for each in range(size, max(size - self.step, 0), -1) if self.runs(each)), 0)
 
 
@@ -37,8 +37,8 @@ class Feature:
     """A map from which a head goes on without padding: windows of it are what the original's head reads.
 
     `name` is the map in the sliding model, `original` the value in the original that holds a window of it in `layout`.
-    `sizes` are those of the map at the training size, and `steps` by how many of its cells two neighbours of the result
-    are apart, along each axis on which windows lie. With `holes` a window has every so many cells, by axis.
+    `sizes` are those of the map at the training size. `steps` are how many of its cells two neighbours of the result
+    are apart, along each axis on which windows lie. `holes` are the dilations of a window, by axis.
     """
 
     name: str
@@ -55,9 +55,9 @@ class MapClaim:
 
     `sizes` are those of the map at the training size, `windowed` its axes with one cell there, along which it slides.
     An image that moves by `periods` pixels moves the map by `every` cells, by axis: where a backbone upsamples, the
-    cells between show other crops. With no `features` there is no head that could be compared. A `dense` map may have
-    more cells at the training size, of which the first is that of the original. The layout may have the channels in
-    several `parts` of these sizes.
+    cells between show other crops. Without `features` there is no head to compare. A `dense` map may have more cells
+    at the training size; the first one is the original's. The layout may have the channels in several `parts` of these
+    sizes.
     """
 
     name: str
@@ -75,7 +75,7 @@ class MapClaim:
 
 @dataclass(frozen=True)
 class CamClaim:
-    """Pooling of the map `output` gives the map `scores` in front of its activation `then` ("" where it has none).
+    """Pooling of the map `output` gives the map `scores` before its activation `then` ("" for no activation).
 
     Pooling is `mean` times the mean and `maximum` times the maximum of each window of `kernel` cells, `strides` apart,
     or of the whole map where there is no kernel.
@@ -94,8 +94,8 @@ class CamClaim:
 class Cells:
     """The cells of a map along one axis, beside those of the plain map, in pixels of the dimension `dim` of `image`.
 
-    Those of the plain map are `stride` apart and these `made`, and cell 0 lies `shift` of these after the plain one's.
-    `center` is the pixel in its middle. With `covers` there is one for each `made` pixels of the image.
+    Cells of the plain map are `stride` apart, these cells `made`, and cell 0 lies `shift` of these after the plain
+    one's. `center` is the pixel in its middle. With `covers` there is one cell for each `made` pixels of the image.
     """
 
     image: str
@@ -127,7 +127,7 @@ class Claims:
 
     `pooled` are answers beside maps as (output, map, reduction), `upsampled` the outputs that are maps at the size of
     an input as (output, map, input). `sizes` are those on which the network runs, by input and axis.
-    `chosen` are outputs that tell which class is the best, each with the map of scores that it is chosen from: where
+    `chosen` are outputs that name the best class, each with the map of scores that it is chosen from: where
     one class is the best throughout, the scores are what can be compared. `counted` are the original's values that a
     number scales by how many cells a map has at the training size, for which the sliding model has that of any map.
     `held` are the original's values that the sliding model has as a map alone: its name there, and their layout.
@@ -145,7 +145,7 @@ class Claims:
     held: Mapping[str, tuple[str, Layout]] = field(default_factory=dict)
 
     def named(self) -> set[str]:
-        """Return the values of the sliding model of which something is claimed, apart from its inputs."""
+        """Return the values of the sliding model that appear in a claim, apart from its inputs."""
         names = {claim.name for claim in self.maps} | {f.name for claim in self.maps for f in claim.features}
         names |= {each for name, source, _ in self.pooled for each in (name, source)}
         names |= {name for cam in self.cams for name in (cam.output, cam.scores)}

@@ -1,7 +1,7 @@
-"""What must be the same in both models, or hold for the converted one, without a number being computed.
+"""Checks that compute no numbers: what must be the same in both models, or hold for the converted one.
 
-What two models only say in another way, on which nothing that they compute depends, is noted in the report of a
-comparison. A conversion must leave the description of a model as it was.
+Where two models say the same in another way, and nothing that they compute depends on it, the report of a comparison
+has a note. A conversion must leave the description of a model as it was.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def _check(name: str, fault: str, right: str = "") -> Check:
 
 
 def check_valid(original: ModelFile, converted: ModelFile, ours: bool) -> Check:
-    """onnx.checker passes the converted model, if it passes the original.
+    """Check that onnx.checker passes the converted model, if it passes the original.
 
-    A model of others that it does not pass may compute the same; what it means is open.
+    A model of others that it does not pass may compute the same: the check is then inconclusive.
     """
     if _invalid(original.model):
         return Check(name="checker", verdict=Verdict.SKIPPED, detail="onnx.checker does not pass the original either")
@@ -49,7 +49,7 @@ def check_valid(original: ModelFile, converted: ModelFile, ours: bool) -> Check:
 
 
 def _invalid(model: ModelProto) -> str:
-    """What onnx.checker says of a model.
+    """Return the first line that onnx.checker says of a model; "" where it passes the model.
 
     It does not know that "ai.onnx" is the domain "" of a node as well, nor operators that onnxruntime has there.
     """
@@ -73,10 +73,10 @@ def _invalid(model: ModelProto) -> str:
 
 
 def check_signature(original: ModelFile, converted: ModelFile, ours: bool) -> Check:
-    """The same inputs and outputs: names, order, types and shapes.
+    """Check that inputs and outputs are the same: names, order, types and shapes.
 
-    What a model of others declares of the sizes of its outputs is no result. An open size is one, whatever it is
-    written as. An input that an initializer gives a default to may be gone, as freezing it makes it a constant; the
+    The sizes that a model of others declares for its outputs are not compared. An open size is open, however it is
+    written. An input that has an initializer as its default may be gone, as freezing it makes it a constant; the
     detail says so.
     """
     files = original, converted
@@ -94,7 +94,7 @@ def check_signature(original: ModelFile, converted: ModelFile, ours: bool) -> Ch
 
 
 def comparable(original: ModelFile, converted: ModelFile) -> bool:
-    """Whether one feed suits both models by name, type and rank, and the second gives what the first gives."""
+    """Return whether one feed suits both models by name, type and rank, and the second has all outputs of the first."""
     old, new = (
         sorted((v.name, v.type.tensor_type.elem_type, len(v.type.tensor_type.shape.dim)) for v in inputs(file.model))
         for file in (original, converted)
@@ -104,7 +104,7 @@ def comparable(original: ModelFile, converted: ModelFile) -> bool:
 
 
 def _unsized(outputs: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
-    """Outputs without the sizes that are declared of them."""
+    """Return outputs without the sizes that are declared for them."""
     copies = [ValueInfoProto.FromString(info.SerializeToString()) for info in outputs]
     for kind in (innermost(info.type) for info in copies):
         if kind.HasField("tensor_type"):
@@ -113,7 +113,7 @@ def _unsized(outputs: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
 
 
 def _meant(*sides: Sequence[ValueInfoProto]) -> list[list[bytes]]:
-    """Inputs and outputs without doc strings, and with their symbols by the order in which they come."""
+    """Return inputs and outputs without doc strings, and with symbols numbered in the order in which they come."""
     symbols: dict[str, str] = {}
     plain = [[ValueInfoProto(name=info.name, type=info.type) for info in side] for side in sides]
     for kind in (innermost(info.type) for side in plain for info in side):
@@ -126,7 +126,7 @@ def _meant(*sides: Sequence[ValueInfoProto]) -> list[list[bytes]]:
 
 
 def _signature(infos: Sequence[ValueInfoProto]) -> str:
-    """Inputs or outputs in words, the first of many."""
+    """Describe inputs or outputs in words; of many the first ones."""
     more = f" and {len(infos) - _SHOWN} more" if len(infos) > _SHOWN else ""
     return ", ".join(f"{info.name} {_type(info.type)}" for info in infos[:_SHOWN]) + more if infos else "none"
 
@@ -140,7 +140,7 @@ def _type(kind: TypeProto) -> str:
 
 
 def _listed(values: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
-    """The inputs or outputs as libraries see them: an open size is one however it is written."""
+    """Return the inputs or outputs as libraries see them: an open size is open, however it is written."""
     listed = [ValueInfoProto.FromString(value.SerializeToString()) for value in values]
     for value in listed:
         open_type(value.type)
@@ -148,7 +148,7 @@ def _listed(values: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
 
 
 def _defaults(model: ModelProto) -> dict[str, bytes]:
-    """The inputs that an initializer gives a default to; in an old model none can be replaced."""
+    """Return the inputs that have an initializer as default; before IR version 4 no initializer can be replaced."""
     weights = {t.name for t in model.graph.initializer} if model.ir_version >= 4 else set()
     infos = [v for v in model.graph.input if v.name in weights]
     return {v.name: _meant([v])[0][0] for v in infos}
@@ -158,7 +158,7 @@ def _defaults(model: ModelProto) -> dict[str, bytes]:
 
 
 def check_structure(original: ModelFile, converted: ModelFile, ours: bool) -> Check:
-    """With `ours`, what describes the model is untouched, as a conversion must leave it."""
+    """Check for `ours` that the description of the model is untouched, as a conversion must leave it."""
     changed = next(described(original, converted), "") or redeclared(original.model, converted.model) if ours else ""
     return _check("structure", f"the description of the model is not what it was: {changed}" if changed else "")
 
@@ -171,7 +171,7 @@ _MOST = 60
 
 
 def noted(original: ModelFile, converted: ModelFile) -> list[str]:
-    """What is not the same, thing by thing, each in one line."""
+    """List the differences of two models that no result depends on, each in one line."""
     one, other = original.model.graph, converted.model.graph
     found = [*described(original, converted)]
     if _texts(original.model.functions) != _texts(converted.model.functions):
@@ -188,7 +188,7 @@ def noted(original: ModelFile, converted: ModelFile) -> list[str]:
 
 
 def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
-    """What the two models say of themselves, and not of their nodes and values."""
+    """Yield the differences in what two models say of themselves, and not of their nodes and values."""
     old, new = original.model, converted.model
     for name in _FIELDS:
         if getattr(old, name) != getattr(new, name):
@@ -216,13 +216,13 @@ def described(original: ModelFile, converted: ModelFile) -> Iterator[str]:
 
 
 def _said(value: ValueInfoProto) -> object:
-    """What a declaration says besides the type."""
+    """Return what a declaration says besides the type."""
     dims = [(dim.dim_param, dim.dim_value, dim.denotation) for dim in value.type.tensor_type.shape.dim]
     return value.doc_string, value.type.denotation, dims, _texts(value.metadata_props)
 
 
 def redeclared(old: ModelProto, new: ModelProto) -> str:
-    """A function that is new, or called in another way; exact arithmetic looks at its nodes, and at those inlined."""
+    """Name a function that is new or called in another way; its nodes, inlined ones too, are for exact arithmetic."""
     before = {(f.domain, f.name, f.overload): _declared(f) for f in old.functions}
     changed = (f.name for f in new.functions if before.get((f.domain, f.name, f.overload)) != _declared(f))
     return next((f"functions: {name}" for name in changed), "")
@@ -237,13 +237,13 @@ def _declared(function: FunctionProto) -> list[bytes]:
 
 
 def _dead(graph: GraphProto) -> list[bytes]:
-    """The nodes that no output depends on."""
+    """Return the nodes that no output depends on."""
     live = needed(graph, (v.name for v in graph.output))
     return sorted(_texts(node for node in graph.node if not live.intersection(node.output)))
 
 
 def _named(one: GraphProto, other: GraphProto) -> Iterator[str]:
-    """What two graphs of the same operators name or describe in another way."""
+    """Yield what two graphs of the same operators name or describe in another way."""
     pairs = list(zip(one.node, other.node, strict=True))
     weights = {t.name for t in one.initializer} ^ {t.name for t in other.initializer}
     for what, names in (

@@ -1,4 +1,4 @@
-"""Both models in onnxruntime on seeded inputs: which inputs, how often, and the values that are looked at."""
+"""Both models in onnxruntime on seeded inputs: which inputs, how often, and the values that are compared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LENIENT = frozenset({"Einsum", "PRelu"})
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the original: what went in and what came out, the outputs and then the values at probes."""
+    """One run of the original: its inputs, and its values: the outputs, then those at probes."""
 
     setting: Setting
     feeds: feeds.Feeds
@@ -53,10 +53,10 @@ class Run:
 class Trial:
     """Two models that are run at one level of onnxruntime's graph optimizations.
 
-    `brief`: once, on the outputs alone. `probes`: values besides the outputs are looked at, by their names. If these
-    need not mean the same in both models (not `named`), such a value refuses nothing by itself. `items` is the second
-    batch, where the batch is open, and `one_batch`: the original takes no other batch, though it declares it open.
-    `died` says of what onnxruntime died, and on which inputs; `why` is there where nothing was compared.
+    `brief`: once, on the outputs alone. `probes`: values besides the outputs are compared, by their names. If names
+    need not mean the same in both models (not `named`), a difference of a probe refuses nothing by itself. `items` is
+    the second batch, where the batch is open. `one_batch`: the original takes no other batch, though it declares it
+    open. `died` says of what onnxruntime died, and on which inputs; `why` is the check where nothing was compared.
     """
 
     original: ModelFile
@@ -138,7 +138,7 @@ class Trial:
         return Session(file, watched, self.optimized, self.options.providers)
 
     def _runs(self, session: Session, names: Sequence[str]) -> list[Run]:
-        """Run on the first setting that it takes, and unless `brief` on another batch and other sizes too."""
+        """Run on the first setting that the original takes, and unless `brief` on another batch and other sizes too."""
         model, given, count = self.original.model, self.options.input_shapes, self.options.check_n
 
         def run(setting: Setting, fill: Fill, index: int) -> Run:
@@ -187,7 +187,7 @@ class Trial:
         return runs
 
     def _wider(self, setting: Setting) -> Iterator[Setting]:
-        """Other sizes of unknown dimensions, no two of them the same if that runs."""
+        """Yield settings with other sizes of unknown dimensions: first sizes that all differ, if that runs."""
         for spatial, more in _OTHER_SIZES:
             wider = replace(setting, spatial=setting.spatial + spatial, other=setting.other + more)
             yield feeds.distinct(self.original.model, wider, self.shapes, spatial)
@@ -211,7 +211,7 @@ class Trial:
         raise failure or RefusedError("no input shapes to try")
 
     def _settings(self) -> Iterator[Setting]:
-        """The likeliest, then what the model's own sizes say, then all others, and other batches."""
+        """Yield the likeliest setting, then the one of the model's own sizes, then all others, and other batches."""
         first, *others = feeds.settings()
         lenient = any(node.op_type in _LENIENT for node in self.original.model.graph.node)
         if not lenient:
@@ -238,10 +238,10 @@ class Trial:
 
 
 def _probes(original: ModelFile, converted: ModelFile, named: bool) -> list[str]:
-    """Values at which two models are looked at besides their outputs, in the original's order, some of many.
+    """Return values at which two models are compared besides their outputs, in the original's order, some of many.
 
-    What goes into a Softmax, which hides differences, or one of its family; and what both have and make in two ways.
-    Names that need not mean the same are those of results of the same operator.
+    These are inputs of a Softmax or of its family, which hide differences, and values that both make in two ways.
+    Where names need not mean the same, only results of the same operator are taken.
     """
     makers = [{name: n for n in f.model.graph.node for name in n.output if name} for f in (original, converted)]
     outputs = {v.name for v in original.model.graph.output}
@@ -264,7 +264,7 @@ def _probes(original: ModelFile, converted: ModelFile, named: bool) -> list[str]
 
 
 def run_models(original: ModelFile, converted: ModelFile, options: VerifyOptions, **how: Any) -> list[Trial]:
-    """Run two models at each level of optimizations that is asked for, with fields of a Trial."""
+    """Run two models at each level of optimizations that is asked for; `how` are fields of a Trial."""
     check_providers(options.providers)
     levels = {"disable": (False,), "all": (True,), "both": (False, True)}[options.ort_opt]
     return [Trial(original, converted, options, optimized, **how).run() for optimized in levels]

@@ -1,4 +1,4 @@
-"""What one model alone has: functions, constants, and nodes without a rule, that read other elements or the same."""
+"""What one model alone has: functions, constants, and nodes without a rule, which read other elements or the same."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _SIZES = frozenset({"Shape", "Size"})
 _FACTORS = frozenset({"BatchNormalization", "com.microsoft::MatMulNBits"})
 """Operators that multiply their constants with each other."""
 _PLACES = frozenset({("NonZero", 0), ("NonMaxSuppression", 0), ("MaxPool", 1)})
-"""Results of operators that are the places of elements, which of equal ones the order decides."""
+"""Results that are places of elements; among equal elements the order decides."""
 _WITHIN = dict.fromkeys(("ReduceMax", "ReduceMin"), "MaxPool")
 """Functions that another operator applies as well, under this name."""
 
 
 def own_terms(term: Term, side: int, same: Collection[bytes] = ()) -> Iterator[Term]:
-    """Yield the nodes that only one model has on the way to a value, apart from what is the `same` in both."""
+    """Yield the nodes that only one model has on the way to a value, apart from those that are the `same` in both."""
     return behind(term, lambda top: top.sides == side and top.has_op and top.key not in same)
 
 
 def may_round(term: Term) -> bool:
-    """Decide whether a node makes a constant of others, or has factors: a runtime rounds what comes of them."""
+    """Decide whether a node makes a constant of others, or has factors: a runtime rounds these results."""
     computed = (term.value is not None or term.computed) and not term.integer
     return computed or term.op.name in _FACTORS or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 
 def functions(term: Term) -> set[str]:
-    """Return what a node applies apart from sums, products and layout."""
+    """Return the functions that a node applies, apart from sums, products and layout."""
     name = term.op.name.rpartition("::")[2]
     kept = name == "Cast" and casts.exact_cast(term.operand(0), term)
     return set() if kept or (name in EXACT and not _hashes(term)) else {_WITHIN.get(name, name)}
 
 
 def _hashes(term: Term) -> bool:
-    """Whether a sum, product or move is a hash: one of what is not finite, a rounded quotient, an unknown place."""
+    """Return whether a sum, product or move is a hash: of non-finite numbers, a rounded quotient, an unknown place."""
     picked = term.op.name in ("Gather", "GatherND") and term.operand(1).value is None
     rounded = term.op.name == "Div" and term.integer
     return picked or rounded or any(each.atoms for each in term.inputs)
@@ -61,7 +61,7 @@ def _hashes(term: Term) -> bool:
 def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
     """Return the functions that a node applies, with the numbers that are attributes, apart from moves and quotients.
 
-    Of a node without a rule these are all attributes, apart from those that another layout may change.
+    For a node without a rule these are all attributes, apart from those that another layout may change.
     """
     given = pointwise.attributes(term.op.name, term.op.attributes)
     kept = {key: value for key, value in given.items() if isinstance(value, float) or (opaque and key not in _LAYOUT)}
@@ -72,7 +72,7 @@ def named(term: Term, opaque: bool) -> set[tuple[str, str]]:
 
 
 def unmatched(whole: Evaluator, one: Term, other: Term) -> Sides:
-    """The nodes without a rule on the way to each of two values to which none on the way to the other is equal."""
+    """Return the nodes without a rule on the way to each of two values that equal no node on the way to the other."""
     ways = [{term.key: term for term in behind(top) if term.key in whole.opaque} for top in (one, other)]
     alone = [[term for key, term in ways[i].items() if key not in ways[1 - i]] for i in (0, 1)]
     residues = [{_residues(whole, term).tobytes() for term in terms} for terms in alone]
@@ -82,9 +82,9 @@ def unmatched(whole: Evaluator, one: Term, other: Term) -> Sides:
 
 
 def contradicted(whole: Evaluator, sides: Sides) -> bool:
-    """Whether one model gives such a node elements that the other model gives to no node of its kind.
+    """Return whether one model gives a node without a rule elements that the other gives to no node of its kind.
 
-    Nodes behind another one of those are left out, as what they read is not known.
+    Nodes after another one of these are left out, as their operands are not known.
     """
     firsts = [_firsts(side) for side in sides]
     for side, others in (firsts, firsts[::-1]):
@@ -102,9 +102,9 @@ def _firsts(terms: Sequence[Term]) -> list[Term]:
 
 
 def _same_elements(whole: Evaluator, one: Term, other: Term) -> bool:
-    """Whether two nodes read the same elements; true as well where that is not known.
+    """Return whether two nodes read the same elements; true as well where that is not known.
 
-    They may lie in any layout, but for a node that gives places of elements.
+    The elements may lie in any layout, except for a node that gives places of elements.
     """
     places = (one.op.name, one.index) in _PLACES
     for a, b in zip(one.inputs, other.inputs, strict=False):
@@ -134,19 +134,19 @@ _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def constants(terms: Iterable[Term], side: int) -> set[tuple[int, int]]:
-    """Return what the floating-point constants hold that nodes of one model read, which the other may hold as well."""
+    """Return the contents of the floating-point constants that nodes of one model read; the other may have them too."""
     read = {each.key: each for term in terms for each in term.inputs}.values()
     return {content(each.numbers()) for each in read if each.constant and each.sides & side and not each.integer}
 
 
 def total(contents: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Return what constants hold together, which is the same where one of them is cut into parts."""
+    """Return the content of constants together, which is the same where one of them is cut into parts."""
     counts, sums = zip((0, 0), *contents, strict=True)
     return sum(counts), sum(sums) & MASK
 
 
 def content(values: Array) -> tuple[int, int]:
-    """How many numbers are not 0, and a sum of their hashes, which does not depend on their order."""
+    """Return how many numbers are not 0, and a sum of their hashes, which does not depend on their order."""
     flat, count, total = values.reshape(-1), 0, 0
     if flat.dtype.kind in "OSU":
         flat = np.array([float(tag("text", str(word))) for word in flat])

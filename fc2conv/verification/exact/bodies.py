@@ -1,6 +1,6 @@
 """Fused and quantized operators as text: each is a function of the operators that it is made of.
 
-What is written `%(name)s` depends on the call, and `parts` fills it in.
+A field `%(name)s` depends on the call, and `parts` fills it in.
 """
 
 from __future__ import annotations

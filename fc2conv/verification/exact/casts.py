@@ -1,4 +1,4 @@
-"""Casts: which types have all numbers of others."""
+"""Casts: which types can represent all numbers of which others."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _FLOATS: dict[int, tuple[int, int]] = {
 
 _KEPT = CHOOSE | {"Relu"}
 _FIT = _KEPT | {"Neg", "Abs"}
-"""Operators of whose results each type has those of what it has, and others of which a type of floats has."""
+"""Operators whose results every type can represent if it can their operands; `_FIT`: every type of floats."""
 
 
 def exact_cast(source: Term, result: Term) -> bool:
-    """Decide whether a Cast keeps every number: no type is narrower, or what was widened is narrowed again."""
+    """Decide whether a Cast keeps every number: its type is no narrower, or it narrows again what was widened."""
     origin, floats = (_origin(source, moves) for moves in (_KEPT, _FIT))
     return kept(source, result) or kept(origin, result) or (not floats.integer and kept(floats, result))
 
 
 def _origin(source: Term, moves: Collection[str]) -> Term:
-    """Return what was widened, and is only moved or chosen from since."""
+    """Return the value before it was widened; since then it was only moved or chosen from."""
     origin = unmoved(source, moves)
     while origin.op.name == "Cast" and kept(origin.inputs[0], origin):
         origin = unmoved(origin.inputs[0], moves)
@@ -39,7 +39,7 @@ def _origin(source: Term, moves: Collection[str]) -> Term:
 
 
 def kept(source: Term, result: Term) -> bool:
-    """Decide whether the type of a result has every number of a source, and none of these can have wrapped around."""
+    """Decide whether the type of a result has every number of a source, where no integer can have wrapped around."""
     if source.kind in INTEGERS:
         if source.kind == TensorProto.BOOL:
             return True
@@ -52,9 +52,9 @@ def kept(source: Term, result: Term) -> bool:
 
 
 def cast(at: At) -> Residues:
-    """Cast: exact to a wider type; else a hash that the type names.
+    """Apply Cast: to a wider type exactly; else as a hash that the type names.
 
-    Integers that fit a type of floats fit it wherever they come again, whatever larger bounds are known of them there.
+    Integers that fit a type of floats fit it wherever they occur again, even where only larger bounds are known.
     """
     source, target, x = at.operand(0), at.term.kind, at.res(0)
     exact = exact_cast(source, at.term)

@@ -1,4 +1,4 @@
-"""The check `exact`: two models are the same function, or it says where they part."""
+"""The check `exact`: prove that two models are the same function, or say where they part."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STEP = 7919
 _MOST_MORE = 4
 _NO_QUOTIENT = "a divisor is 0"
 _MOST_SIZES = 7
-"""At how many sizes values are compared that are polynomials of a size, whatever their degree."""
+"""The most sizes at which values that are polynomials of a size are compared, whatever their degree."""
 
 Shapes = Mapping[str, Shape]
 Sizes = Mapping[int, Shapes]
@@ -42,9 +42,9 @@ def check_exact(
 ) -> Exact:
     """Compare two models in exact arithmetic, modulo primes that depend on `seed` and `files`.
 
-    `sizes` are the shapes of the inputs for so many items of the batch; one entry where the batch is not open. The two
-    least are computed, as what is a number in one model may be a size in the other, and one more where a node that only
-    one model has names a position beyond them. `grown` are the same for all other open axes.
+    `sizes` are the shapes of the inputs by the number of items of the batch; one entry where the batch is not open.
+    The two least are computed, as a number in one model may be a size in the other, and one more where a node that
+    only one model has names a position beyond them. `grown` are the same for all other open axes.
     """
     prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name, seed, files=files)
     if any(node.op_type in SHAPED_BY_VALUES for graph in graphs(original.model) for node in graph.node):
@@ -55,7 +55,7 @@ def check_exact(
 
 
 def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> tuple[Exact, Prover]:
-    """Compare two models at all sizes that are asked for; the prover is that of the first ones."""
+    """Compare two models at all sizes that are asked for; return the result, and the prover of the first sizes."""
     least = min(sizes)
     prover = _run(prover, seed)
     on: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
@@ -81,12 +81,12 @@ def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
 
 
 def _both(sizes: Sizes, others: Mapping[int, Shapes]) -> bool:
-    """Whether the batch is another one as well: that shows where a value is a multiple of two sizes alone."""
+    """Return whether other axes grow with the batch: that matters only where a value is a multiple of two sizes."""
     return bool(_growing(sizes)) and _growing(sizes) < _growing(others)
 
 
 def _growing(sizes: Sizes) -> set[tuple[str, int]]:
-    """The dimensions of inputs that the two least sizes do not have in common."""
+    """Return the dimensions of inputs in which the two least sizes differ."""
     few, *more = (sizes[n] for n in sorted(sizes)[:2])
     pairs = ((name, zip(few[name], many[name], strict=True)) for many in more for name in few)
     return {(name, axis) for name, each in pairs for axis, pair in enumerate(each) if pair[0] != pair[1]}
@@ -95,7 +95,7 @@ def _growing(sizes: Sizes) -> set[tuple[str, int]]:
 def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> Exact | None:
     """Compare with the sizes that values decide as further open ones, and where these are 0, 1, or in another order.
 
-    No truth value is known that is another one then. None where values decide no size.
+    A truth value that changes with these sizes is not known. Return None where values decide no size.
     """
     few, plain = min(STEPS), sizes[min(sizes)]
     line: Sizes = {n: {**plain, COUNTS: counts(n)} for n in STEPS}
@@ -118,7 +118,7 @@ def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
 
 
 def _changing(walks: Sequence[Walk]) -> dict[Place, bytes]:
-    """The truth values that are not the same in several walks of one model."""
+    """Return the truth values that are not the same in several walks of one model."""
     found: dict[Place, set[frozenset[bool]]] = {}
     for scope, node in (each for walk in walks for each in walk.nodes):
         for name in node.output:
@@ -145,9 +145,9 @@ def _wider(
     on: Sequence[str],
     said: Callable[[Mapping[float, Shapes]], str],
 ) -> tuple[Exact, Sequence[str]]:
-    """Compare the models at a second size, and at a third where what one alone does may be something else there.
+    """Compare the models at a second size, and at a third where a node of one model may do something else there.
 
-    The sizes that were proved are listed in place of the last of `on`.
+    The sizes that were proved replace the last entry of `on`.
     """
     least, second = sorted(sizes)[:2]
     wider = _at(prover, sizes[second])
@@ -192,7 +192,7 @@ def _wider(
 
 
 def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:
-    """The sizes to try besides the two least: the first ones, one behind the position, and lesser ones."""
+    """Return the sizes to try besides the two least: the next ones, one beyond the position, and lesser ones."""
     ordered, position = sorted(sizes), past.position
     more = {*ordered[2 : min(past.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
     least: dict[float, Shapes] = {n: sizes[n] for n in ordered[:2]}
@@ -200,7 +200,7 @@ def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:
 
 
 def _fewer(sizes: Mapping[float, Shapes], items: float) -> dict[str, Shape]:
-    """The shapes of inputs for fewer items than two sizes have; a part of an item is one of the steps of an axis."""
+    """Return the shapes for fewer items than two sizes have; a fraction of an item is some steps of an axis."""
     (few, one), (many, other) = sizes.items()
     dims = {name: zip(shape, other[name], strict=True) for name, shape in one.items()}
     less = (few - items) / (many - few)
@@ -208,12 +208,12 @@ def _fewer(sizes: Mapping[float, Shapes], items: float) -> dict[str, Shape]:
 
 
 def _at(prover: Prover, shapes: Shapes) -> Prover:
-    """The same two models at other sizes, by as few primes as are asked for first."""
+    """Return a prover of the same two models at other sizes, with as few primes as at first."""
     return replace(prover, shapes=shapes, primes=2, earlier=0.0)
 
 
 def same_nodes(original: ModelFile, inlined: ModelFile, shapes: Shapes) -> bool:
-    """Whether two models are the same node by node, once the functions of both are inlined."""
+    """Return whether two models are the same node by node, once the functions of both are inlined."""
     prover = Prover(original, inlined, shapes, Blobs(original, inlined).name)
     prover.walk(settled=False)
     old, new = prover.old, prover.new
@@ -232,7 +232,7 @@ def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:
 
 
 def _run(prover: Prover, seed: int) -> Prover:
-    """Run, and again with as many primes more as the stated probability asks for."""
+    """Run a prover, and run it again with as many more primes as the stated probability requires."""
     first = _seeded(prover, seed)
     safety = first.safety
     if safety >= WANTED or not all(each.equal for each in first.found):
@@ -242,7 +242,7 @@ def _run(prover: Prover, seed: int) -> Prover:
 
 
 def _seeded(prover: Prover, seed: int) -> Prover:
-    """Run with a seed, and with another one where a divisor is 0."""
+    """Run a prover with a seed, and with another one where a divisor is 0."""
     for attempt in range(_TRIES):
         prover = replace(prover, seed=seed + attempt * _STEP)
         try:
@@ -256,7 +256,7 @@ def _seeded(prover: Prover, seed: int) -> Prover:
 
 
 def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> Beyond:
-    """Return what lies behind two sizes."""
+    """Return what two sizes do not show of both models."""
     pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
     least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
     cut = max((few.cuts, *few.used, *many.used), key=lambda each: each.level).cut
@@ -266,14 +266,14 @@ def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> Beyond:
 
 
 def _stopped(few: Prover, many: Prover) -> bool:
-    """Whether the original runs with few items, and not with many: there is nothing to prove then."""
+    """Return whether the original runs with few items and not with many: then there is nothing to prove."""
     pairs = ((term, many.old[name]) for name, term in few.old.items() if name in many.old)
     unknown = any(one.shape is not None and other.shape is None and other.key in many.needed for one, other in pairs)
     return unknown or (few.misfit(few.needed) is None and many.misfit(many.needed) is not None)
 
 
 def _result(prover: Prover, on: Sequence[str]) -> Exact:
-    """Return what was found of all outputs, and what a certificate holds of it."""
+    """Return the result for all outputs, with the primes and residues for a certificate."""
     residues = {each.name: each.residues for each in prover.found if each.equal}
     found = replace(_verdict(prover, " and ".join(on)), primes=tuple(prover.field.primes), residues=residues)
     prover.forget()
@@ -281,7 +281,7 @@ def _result(prover: Prover, on: Sequence[str]) -> Exact:
 
 
 def _verdict(prover: Prover, on: str) -> Exact:
-    """Return the verdict on all outputs; of those that part the first is shown, else one that cannot be followed."""
+    """Return the verdict on all outputs; show the first that parts, else one that cannot be followed."""
     verdicts = {each.name: Verdict.PROVED if each.equal else Verdict.INCONCLUSIVE for each in prover.found}
     apart = [(each, *parted(prover, each)) for each in prover.found if each.equal is False]
     verdicts |= {each.name: verdict for each, verdict, _, _ in apart}

@@ -1,4 +1,4 @@
-"""Values that are bounded, chosen, or bent at 0, each in the one way in which it is written."""
+"""Values that are clamped, chosen, or bent at 0, each brought to one form."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from onnx import NodeProto, helper
 from fc2conv.verification.exact.terms import ABSENT, TURNS, Op, Term, digest, number
 
 Clamp = tuple[Term, float, float]
-"""What is brought between two bounds, and these."""
+"""A value that is clamped, and its lower and upper bound."""
 Multiple = tuple[Term, float]
 """A value and a factor."""
 
 
 def made(term: Term, name: str, version: int, attributes: Any, *inputs: Term) -> Term:
-    """The term of another operator, in the place of one."""
+    """Return the term of another operator, with the shape and type of the term that it replaces."""
     key = digest("law", name, version, sorted(attributes.items()), [each.key for each in inputs])
     op = Op(name, version, attributes, NodeProto(op_type=name), term.label, key)
     return Term(key, term.label, term.shape, term.kind, op, inputs)
 
 
 def read(term: Term, name: str) -> Term:
-    """The first operand of a term of an operator; ABSENT for any other term."""
+    """Return the first operand of a term of this operator; ABSENT for any other term."""
     return term.operand(0) if term.op.name == name else ABSENT
 
 
 def one_number(term: Term) -> float | None:
-    """The one number that a float constant is."""
+    """Return the number that a float constant of one element has; None for any other term."""
     known = not term.integer and term.value is not None and term.value.size == 1
     return float(term.numbers().reshape(-1)[0]) if known else None
 
 
 def clamped(term: Term) -> Term:
-    """A clamp of a clamp as one Clip."""
+    """Return a clamp of a clamp as one Clip; any other term as it is."""
     own = clamp(term)
     if own is None:
         return term
@@ -58,7 +58,7 @@ def clamped(term: Term) -> Term:
 
 
 def _whole(last: Clamp) -> Clamp:
-    """A clamp with those before it."""
+    """Merge a clamp with the clamps before it."""
     source, low, high = last
     before = clamp(source)
     if before is None:
@@ -68,7 +68,7 @@ def _whole(last: Clamp) -> Clamp:
 
 
 def clamp(term: Term) -> Clamp | None:
-    """Return what a term clamps and its bounds; None unless the type and these are known and the shape stays."""
+    """Return what a term clamps and its bounds; None unless its type and bounds are known and the shape stays."""
     op, numbers = term.op, [one_number(each) for each in term.inputs]
     if term.integer or not term.kind or not numbers:
         return None
@@ -91,7 +91,7 @@ def clamp(term: Term) -> Clamp | None:
 
 
 def chosen(term: Term) -> Term:
-    """Where by a comparison of what it chooses from, as Max or Min."""
+    """Return a Where by a comparison of what it chooses from as Max or Min, or by the sign of x as a LeakyRelu."""
     condition, *pair = term.inputs
     compared, name = condition.inputs, condition.op.name
     if term.integer or len(compared) != 2 or not name.startswith(("Greater", "Less")):
@@ -108,7 +108,7 @@ def chosen(term: Term) -> Term:
 
 
 def multiple(term: Term) -> Multiple:
-    """What a value is a multiple of, and the factor."""
+    """Return the value that a term is a multiple of, and the factor; 1 where it is no multiple."""
     if term.op.name == "Neg":
         source, factor = multiple(term.inputs[0])
         return source, -factor
@@ -120,7 +120,7 @@ def multiple(term: Term) -> Multiple:
 
 
 def factors(term: Term) -> Iterator[tuple[Term, bool]]:
-    """Yield the numbers above 0 that a value is multiplied by, or divided, behind sums with other numbers."""
+    """Yield the numbers above 0 that a value is multiplied by, or divided by (True), past sums with other numbers."""
     while len(term.inputs) == 2 and term.op.name in ("Add", "Sub", "Mul", "Div"):
         known = [one_number(each) for each in term.inputs]
         rest, number, value = (*term.inputs, known[1]) if known[1] is not None else (*term.inputs[::-1], known[0])
@@ -135,7 +135,7 @@ def factors(term: Term) -> Iterator[tuple[Term, bool]]:
 
 
 def bent(term: Term, above: Multiple, below: Multiple) -> Term | None:
-    """What is one multiple of a value above 0, and another below 0, as a LeakyRelu; None for anything else."""
+    """Return one multiple of a value above 0 and another below 0 as a LeakyRelu; None where it is no LeakyRelu."""
     (source, one), (other, slope) = above, below
     if source.key != other.key or source.shape != term.shape or one != 1.0:
         return None
@@ -145,6 +145,6 @@ def bent(term: Term, above: Multiple, below: Multiple) -> Term | None:
 
 
 def _equal(one: Term, other: Term) -> bool:
-    """Whether two operands hold the same elements, or one number."""
+    """Return whether two operands are the same term, or the same one number."""
     number = one_number(one)
     return one.key == other.key or (number is not None and number == one_number(other))

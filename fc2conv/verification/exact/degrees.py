@@ -1,4 +1,4 @@
-"""How often an open size is a factor of a value: one that sums over an axis, or is multiplied by its size."""
+"""How often an open size is a factor of a value that sums over an axis, or is multiplied by its size."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ELEMENTS = {
     **dict.fromkeys(("ConstantOfShape", "Shape", "Size"), ()),
     "Range": (0, 2),
 }
-"""The operands whose elements are in a result, of operators that have others which say where, or how many."""
+"""The operands whose elements are in a result, for operators with other operands that say where, or how many."""
 _ADDED = frozenset("Add Sub Sum ReduceSum".split())
-"""Operators of which a quotient of one size and of another has both sizes below the line."""
+"""Operators that make of quotients by different sizes one with both sizes in the denominator."""
 _SUMS = frozenset("ReduceSum ReduceMean ReduceProd MatMul MatMulInteger Gemm Einsum GlobalLpPool".split())
-"""Operators that sum over the axes which a result has not."""
+"""Operators that sum over the axes that a result does not have."""
 _ALONG = {
     **dict.fromkeys("Softmax LogSoftmax".split(), (2, 1, -1)),
     **dict.fromkeys("RMSNormalization SimplifiedLayerNormalization".split(), (3, 1, -1)),
@@ -36,15 +36,15 @@ _ALONG = {
     "GroupNormalization": (6, 4, 1),
     "CumSum": (1, 1, 0),
 }
-"""How often an operand is a factor of a result, and a sum over axes that stay, from which axis on."""
+"""How often an operand is a factor of a result, how often a sum over axes that stay, and the first axis."""
 _ALONE, _ONE_AXIS = frozenset("Softmax LogSoftmax".split()), 13
-"""Those which sum over that axis alone, from an opset on."""
+"""Operators that sum over that axis alone, and the opset from which they do."""
 
 
 class Degrees:
-    """The values of one model as polynomials of open sizes; what is `cut` is a variable.
+    """The values of one model as polynomials of open sizes; a value that is `cut` is a variable.
 
-    `degree` is the largest, which `node` makes, and `steps` are those of what is multiplied on the way to it.
+    `degree` is the largest, which `node` makes. `steps` counts the nodes that raise a degree, by their degrees.
     """
 
     def __init__(self, cut: Callable[[Term], bool]) -> None:
@@ -75,7 +75,7 @@ class Degrees:
         pairs: Sequence[tuple[Term, Term]],
         scales: list[int],
     ) -> None:
-        """Note how often an open size is a factor of what a node gives."""
+        """Note how often an open size is a factor of a node's results."""
         own = [term for term in made if not self._cut(term)]
         if not own or any(term.key in self._found for term in made):
             return  # a call has its body's
@@ -100,18 +100,18 @@ class Degrees:
             self.degree, self.node = degree, node
 
     def note_numbers(self, node: NodeProto, place: Place, names: Iterable[str], scales: list[int], more: bool) -> None:
-        """Note how often an open size is a factor of the numbers that a node gives; it may read `more` of them then."""
+        """Note how often an open size is a factor of a node's numbers; with `more` items it may read more numbers."""
         degree = (max if node.op_type in STRAIGHT else sum)([0, *scales]) + (more and node.op_type in _SUMS)
         self._numbers |= {(place, name): degree for name in names if degree > 1}
 
 
 def _opened(one: Term, other: Term) -> list[tuple[int, tuple[int, int]]]:
-    """The axes of a value that grow, with their sizes."""
+    """Return the axes of a value that grow, each with both sizes."""
     shapes = (one.shape or (), other.shape or ())
     return [(axis, pair) for axis, pair in enumerate(zip(*shapes, strict=False)) if pair[0] != pair[1]]
 
 
 def in_result(node: NodeProto, name: str) -> bool:
-    """Return whether elements of an operand are in the result, or scale it: those that say where or how many do not."""
+    """Return whether elements of an operand are in the result, or scale it, and do not only say where or how many."""
     picked = _ELEMENTS.get(node.op_type)
     return picked is None or name in [node.input[i] for i in picked if i < len(node.input)] or name not in node.input

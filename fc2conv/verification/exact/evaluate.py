@@ -1,10 +1,10 @@
-"""Evaluates terms to residues, on demand: each term once, what both models have not at all where that is costly.
+"""The evaluation of terms to residues, on demand: each term once, and costly terms that both models have not at all.
 
-Three levels say how much is computed. At each of them equal residues prove equal functions; different ones say
-something at the last alone.
+Three levels say how much is computed. At each of them equal residues prove equal functions; different residues say
+something only at the last level.
 
 - CUTS: what both models compute in the same way is a fresh variable where it is costly, constants are their bits, and a
-  stored weight that both models hold is an uninterpreted linear map.
+  stored weight that both models have is an uninterpreted linear map.
 - NUMBERS: constants are numbers of the field, and every product is computed.
 - WHOLE: nothing is cut.
 """
@@ -39,7 +39,7 @@ Known = TypeVar("Known")
 
 
 class OpaqueError(Exception):
-    """No rule says what a node computes in this form: it is a hash of its whole operands."""
+    """No rule says what a node computes in this form: its result is a hash of its whole operands."""
 
 
 class BudgetError(Exception):
@@ -49,7 +49,7 @@ class BudgetError(Exception):
 MOST_BYTES = 2 << 30
 """Residues that one evaluator may hold."""
 _ROOM = 32 << 20
-"""Bytes of residues that are made before those that nothing needs are let go, and half of what is in memory."""
+"""Bytes of residues that are made before unneeded ones are dropped, or half of what is in memory if that is more."""
 Rule = Callable[["At"], Residues]
 _CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError, ZeroDivisionError)
 """What numpy and a rule raise for operands that contradict the operator's definition."""
@@ -59,10 +59,10 @@ _CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError, 
 class Evaluator:
     """Residues of terms at one level.
 
-    `rounded` says that constants are taken as runtimes round them, apart from nodes that the other model has as well:
-    `kept` are their signatures. `shared`: only these are. `computed`: so are those that nodes of these operators
-    compute (None: of any), and not alone factors like alpha. `ahead` are the terms that will be asked for: what none of
-    them needs is let go. `laws` are those of `lawful`, `hashes` those of operands by place, `pinned` of variables.
+    `rounded`: constants are taken as runtimes round them, except in nodes that the other model has as well, whose
+    signatures are `kept`. `shared`: only these are. `computed`: so are those that nodes of these operators compute
+    (None: of any), besides factors like alpha. `ahead` are terms that will be asked for: residues that they do not need
+    are dropped. `laws`: those of `lawful` apply. `hashes` are those of operands by place, `pinned` names of variables.
     """
 
     field: Field
@@ -88,7 +88,7 @@ class Evaluator:
     _last: tuple[bytes, Array | None] = (b"", None)
 
     def of(self, term: Term) -> Residues:
-        """Return the residues [lanes, *shape] of a term, those of its operands made first."""
+        """Return the residues [lanes, *shape] of a term, after making those of its operands."""
         stack = [term]
         while stack:
             top = stack[-1]
@@ -107,18 +107,18 @@ class Evaluator:
         return self.memo[term.key]
 
     def spend(self, products: float) -> None:
-        """Count products; raises BudgetError beyond the budget."""
+        """Count products; raise BudgetError beyond the budget."""
         self.spent += products
         if self.spent > self.budget:
             raise BudgetError(f"more than {self.budget:.0e} products")
 
     def room(self, elements: float) -> None:
-        """Raise BudgetError where so many residues, in memory for a moment, are too many."""
+        """Raise BudgetError where residues of this many elements, in memory for a moment, are too many."""
         if elements * 8 > MOST_BYTES / 4:
             raise BudgetError(f"windows of more than {MOST_BYTES >> 22} MiB of residues")
 
     def _hold(self, made: Residues) -> None:
-        """Count the bytes of what is stored, a view with what it is a view of."""
+        """Count the bytes of stored residues; for a view those of the array that it shows."""
         owner: np.ndarray[Any, Any] = made
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
@@ -127,7 +127,7 @@ class Evaluator:
             self.memo_bytes += owner.nbytes
 
     def _release(self, current: Iterable[Term]) -> None:
-        """Let go of the residues that neither these terms nor those ahead need; raises BudgetError beyond the most."""
+        """Drop the residues that neither these terms nor those ahead need; raise BudgetError if too many are left."""
         kept: dict[bytes, Residues] = {}
         seen: set[bytes] = set()
         stack = [*current, *self.ahead()]
@@ -147,18 +147,18 @@ class Evaluator:
             raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
 
     def forget(self) -> None:
-        """Let go of all residues."""
+        """Drop all residues."""
         self.memo.clear()
         self.owners.clear()
         self.memo_bytes = self.most = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether more than half of what may be computed is."""
+        """Whether more than half of the budget, or of the memory, is used."""
         return self.spent > self.budget / 2 or self.memo_bytes > MOST_BYTES / 2
 
     def cut(self, term: Term) -> bool:
-        """Whether a term is a fresh variable at this level."""
+        """Return whether a term is a fresh variable at this level."""
         shared = term.sides == 3 and term.has_op and term.op.name not in self.cheap
         return (shared and self.level < Level.WHOLE) or term.key in self.pinned
 
@@ -167,11 +167,11 @@ class Evaluator:
             yield from (each for each in self._form(term).there if not each.constant)
 
     def _form(self, term: Term) -> Term:
-        """The term that is computed for one."""
+        """Return the term that is computed for a term."""
         return lawful(term) if self.laws else term
 
     def rounds(self, term: Term) -> bool:
-        """Whether the constants of a node are taken as they are rounded."""
+        """Return whether the constants of a node are taken as rounded."""
         return self.rounded and self.shared is None and signature(term) not in self.kept
 
     def _by_value(self, term: Term) -> bool:
@@ -183,7 +183,7 @@ class Evaluator:
         return rounds and (term.value is not None or (term.computed and self.numbers_of(term) is not None))
 
     def numbers_of(self, term: Term) -> Array | None:
-        """Return the elements of a constant that is stored or computed; None where no evaluator computes it."""
+        """Return the elements of a stored or computed constant; None where no evaluator computes it."""
         if not term.has_op or term.value is not None:
             return term.numbers()
         if self._last[0] != term.key:
@@ -214,7 +214,7 @@ class Evaluator:
         return self.hashed(term, term.op.digest)
 
     def constant(self, term: Term) -> Residues:
-        """Return the residues of a constant, by its numbers; a large one by its bits where those will do."""
+        """Return the residues of a constant by its numbers; of a large one by its bits where these suffice."""
         if isinstance(self.field, Symbols) and term.value is None:
             return self.field.named(term.key, term.shape or ())
         numbers = np.asarray(self.numbers_of(term))
@@ -222,7 +222,7 @@ class Evaluator:
         return self.field.bits(numbers) if as_bits else self.field.of(numbers)
 
     def read(self, term: Term, kind: int = 0) -> Residues:
-        """Return the residues of an operand; one that may have wrapped is a function of them in another `kind`."""
+        """Return the residues of an operand, hashed where it may have wrapped around and `kind` is another type."""
         if term.constant:
             return self.constant(term)
         residues = self.memo[term.key]
@@ -247,7 +247,7 @@ class Evaluator:
         return spread.reshape(field.lanes, *term.shape)
 
     def _operand(self, place: int, term: Term) -> Residues:
-        """Hash all elements of an operand, once for all that read it at this place."""
+        """Hash all elements of an operand, once for all nodes that read it at this place."""
         if (place, term.key) not in self.hashes:
             key, elements = ("operand", place, term.shape), self.read(term).reshape(self.field.lanes, -1)
             self.hashes[place, term.key] = self.field.mix(self.field.sequence(elements, key), tag(key))
@@ -273,11 +273,11 @@ class At:
         return _known(self.term.shape)
 
     def has(self, index: int) -> bool:
-        """Whether an operand is given."""
+        """Return whether an operand is given."""
         return self.term.operand(index) is not ABSENT
 
     def operand(self, index: int) -> Term:
-        """Return the term of an operand; OpaqueError where it is not given."""
+        """Return the term of an operand; raise OpaqueError where it is not given."""
         if not self.has(index):
             raise OpaqueError
         return self.term.inputs[index]
@@ -291,7 +291,7 @@ class At:
         return _known(self.operand(index).shape)
 
     def numbers(self, index: int) -> Array:
-        """Return the elements of an operand that is a small known constant; OpaqueError for others."""
+        """Return the elements of an operand that is a small known constant; raise OpaqueError for others."""
         return _known(self.operand(index).value)
 
     def ints(self, index: int) -> list[int] | None:
@@ -315,6 +315,6 @@ def _known(found: Known | None) -> Known:
 
 
 def needs_plain(at: At, indices: Sequence[int]) -> None:
-    """Raise OpaqueError where an operand of a product holds constants that are not finite."""
+    """Raise OpaqueError where an operand of a product has constants that are not finite."""
     if any(at.has(i) and at.operand(i).atoms for i in indices):
         raise OpaqueError

@@ -12,32 +12,32 @@ from onnx import NodeProto
 from fc2conv.verification.exact.terms import Array, digest
 
 FAR = 10**9
-"""No axis is so long. A Slice that ends there has no end; tf2onnx writes this very number."""
+"""A number that no axis reaches. A Slice that ends there has no end; tf2onnx writes this very number."""
 _ROUNDS = 1e-5
 _WIDE = 4
-"""Bytes of a type that holds all sizes that there may be."""
+"""Bytes of a type that can represent all possible sizes."""
 
 Numbers = tuple[Array | None, Array | None]
-"""The numbers that a value holds with few and with many items, None where it is no constant."""
+"""The numbers of a value with few and with many items; None where it is no constant."""
 
 BENT = frozenset("Min Max Clip Relu".split())
 _COMPARED = BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".split())
-"""Operators that do one thing below a number and another above it; at the number those that are bent do both."""
+"""Operators that do one thing below a number and another above it; those of `BENT` do both at the number."""
 STRAIGHT = _COMPARED | frozenset(
     """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
 Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum""".split()
 )
-"""Operators that give numbers which grow evenly with the sizes that they are computed from."""
+"""Operators whose numbers grow evenly with the sizes that they are computed from."""
 _SAYS_WHERE = {
     **dict.fromkeys("Gather GatherND Slice Split".split(), slice(1, None)),
     "OneHot": slice(2),
     "ScatterND": slice(1, 2),
 }
-"""The operands of those that say which elements are picked, or where: what grows may come to any element."""
+"""Their operands that say which elements are picked, or where: an index that grows may come to any element."""
 _SMOOTH = frozenset("Mul MatMul Pow Reciprocal Sqrt ReduceProd ReduceMean ReduceSum".split())
-"""Operators that give a polynomial of the sizes, a quotient or a root: a third size shows that two are not the same."""
+"""Operators that give a polynomial of the sizes, a quotient or a root: a third size shows where two differ."""
 _ROUNDED = frozenset("Reciprocal Sqrt ReduceMean".split())
-"""Those that round what they give of integers."""
+"""Operators of these that round their results of integers."""
 
 
 def bent(
@@ -48,10 +48,10 @@ def bent(
     grows: int,
     behind: bool,
 ) -> int:
-    """The number of items from which a node, which reads sizes, may give another result; 0 if it never does.
+    """Return the number of items from which a node that reads sizes may change what it does; 0 if it never does.
 
-    A number below 0 says that the result changes with fewer items than `sizes` have, with 0 fewer where it is -1. So
-    many of its operands grow. What lies `behind` a number that may be another one already may do so anywhere.
+    A number below 0 says that this happens with fewer items than `sizes` have: with 0 fewer where it is -1. `grows` is
+    the number of operands that grow. A node `behind` a number that may already have changed may change anywhere.
     """
     if not grows or not made:
         return 0
@@ -67,7 +67,7 @@ def bent(
 
 
 def _even(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], behind: bool) -> bool:
-    """Whether an operator that is straight gives numbers that grow evenly with those which it reads."""
+    """Return whether an operator of `STRAIGHT` gives numbers that grow evenly with those that it reads."""
     kind = node.op_type
     if kind in ("Cast", "Range") and not all(
         each is None or np.array_equal(each, np.floor(each)) for pair in numbers for each in pair
@@ -87,17 +87,17 @@ def _even(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | No
 
 
 def _unsigned(made: Sequence[Array | None]) -> bool:
-    """Whether numbers have a type in which a difference wraps around."""
+    """Return whether numbers have a type in which a difference wraps around."""
     return any(each is not None and each.dtype.kind == "u" for each in made)
 
 
 def longer(numbers: Sequence[Numbers]) -> bool:
-    """Return whether some numbers are more with more items."""
+    """Return whether there are more of some numbers with more items."""
     return any(one is not None and other is not None and one.shape != other.shape for one, other in numbers)
 
 
 def _smooth(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None]) -> bool:
-    """Whether a node gives a polynomial of the sizes, a quotient or a root, and does not round it."""
+    """Return whether a node gives a polynomial of the sizes, a quotient or a root, and does not round it."""
     whole = made[0] is None or made[0].dtype.kind in "iu"
     if _unsigned(made) or (node.op_type == "ReduceProd" and longer(numbers)):
         return False
@@ -110,20 +110,20 @@ def _smooth(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | 
 
 
 def _divides(one: Numbers, other: Numbers) -> bool:
-    """Whether a quotient by what does not grow has no rest at two sizes, and so at all sizes, or is not rounded."""
+    """Return whether a quotient is not rounded, or its divisor stays and leaves no rest at two sizes, and so at all."""
     exact = all(a is None or a.dtype.kind not in "iu" for a in one)
     return exact or (not depends(*other) and not any(rest.any() for _, rest in _quotients(one, other)))
 
 
 def _ratio(one: Numbers, other: Numbers) -> bool:
-    """Whether two numbers that grow evenly have the same quotient at both sizes, without a rest: then at all sizes."""
+    """Return whether numbers that grow evenly have one quotient, without a rest, at both sizes, and so at all sizes."""
     found = _quotients(one, other)
     same = len(found) > 1 and np.array_equal(found[0][0], found[1][0])
     return same and not any(rest.any() for _, rest in found)
 
 
 def _quotients(one: Numbers, other: Numbers) -> list[tuple[Array, Array]]:
-    """The quotients and the rests at both sizes."""
+    """Return the quotients and the rests at both sizes."""
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     return [np.divmod(a, np.where(b == 0, 1, b)) for a, b in pairs]
 
@@ -133,7 +133,7 @@ def content(one: Array | None, other: Array | None) -> bytes:
 
 
 def depends(one: Array | None, other: Array | None) -> bool:
-    """Whether known numbers are others with more items, and not the same ones more often."""
+    """Return whether known numbers change with more items, and are not the same numbers more often."""
     if one is None or other is None or one.ndim != other.ndim:
         return one is not None
     if not one.size or not other.size:
@@ -146,14 +146,14 @@ def depends(one: Array | None, other: Array | None) -> bool:
 
 
 def _close(one: Array, other: Array) -> bool:
-    """Whether numbers are the same, apart from what sums of floats round in another order."""
+    """Return whether numbers are the same, apart from the rounding of float sums in another order."""
     if one.dtype.kind != "f" or not one.size:
         return np.array_equal(one, other)
     return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * float(np.abs(one).max()), equal_nan=True)
 
 
 def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
-    """Return the number of items at which an operand passes another, if each grows as it does between the two sizes."""
+    """Return the number of items at which an operand passes another, if each grows as it does between both sizes."""
     (least, few, many), found, changes = sizes, 0, set[int]()
     zero = np.zeros(1)
     for one, other in combinations(numbers if len(numbers) > 1 else [*numbers, (zero, zero)], 2):

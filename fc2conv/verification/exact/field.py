@@ -1,8 +1,8 @@
 """Residues modulo several random primes at once, and the arithmetic of models on them.
 
 A float is m * 2^e, so that it is a number of Z[1/2], and Z[1/2] -> Z_p (p an odd prime) keeps sums and products. A
-tensor of residues has a *lane* for each prime: int32 [lanes, *shape], each element below its prime. What is no sum or
-product is a keyed hash of its arguments' residues: an uninterpreted function.
+tensor of residues has a *lane* for each prime: int32 [lanes, *shape], each element below its prime. Any function that
+is no sum or product is a keyed hash of its arguments' residues: an uninterpreted function.
 
 The mixing function is a keyed linear step and the finaliser `lowbias32` (C. Wellons, Hash Function Prospector), which
 works on words of 32 bits, so that no residue is widened.
@@ -27,20 +27,20 @@ Words = NDArray[Any]
 LIMB = 15
 """The most bits of a limb: half of those of a residue."""
 MOST_SUMMED = 1 << 15
-"""Products of a residue with a limb of 8 bits, added up so often, are exact in float64."""
+"""The most products of a residue with a limb of 8 bits whose sum is exact in float64."""
 
 _M1, _M2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _BLOCK = 1 << 15
-"""Elements that are computed at a time, so that they stay in a processor's cache."""
+"""Elements that are computed at a time, so that they stay in the processor's cache."""
 _TAKEN: Any = ("external_loop", "buffered", "zerosize_ok")
 _FEW = 1 << 9
 """Numbers whose residues are remembered: windows of one map read the same weights."""
 _FITTING = 1 << 22
-"""Integers that are remembered as those that fit a type."""
+"""The most integers that are remembered to fit a type."""
 
 
 class ZeroDivisorError(Exception):
-    """A divisor has the residue 0 modulo one of the primes, which says nothing: another seed is needed."""
+    """A divisor has the residue 0 modulo one of the primes, which proves nothing: another seed is needed."""
 
 
 def tag(*parts: object) -> int:
@@ -60,7 +60,7 @@ class Field:
         self._fitting: dict[int, list[NDArray[np.uint64]]] = {}
 
     def fits(self, kind: int, x: Residues, *, known: bool) -> bool:
-        """Return whether a type has all of these integers: that is `known`, or was known of the same ones before."""
+        """Return whether a type has all of these integers: that is `known`, or was known for the same ones before."""
         found = self._fitting.setdefault(kind, [])
         if known and not 0 < x[0].size <= _FITTING - sum(each.size for each in found):
             return True
@@ -77,7 +77,7 @@ class Field:
     # ------------------------------------------------------------------ numbers to residues
 
     def of(self, values: Array) -> Residues:
-        """Return the residues of numbers: floats are exact, as m * 2^e; raises TypeError for other elements."""
+        """Return the residues of numbers: floats are exact, as m * 2^e; raise TypeError for other elements."""
         if values.size > _FEW or values.dtype == object:
             return self._of(values)
         key = values.dtype, values.shape, values.tobytes()
@@ -98,9 +98,9 @@ class Field:
         raise TypeError(f"no residues of {values.dtype}")
 
     def bits(self, values: Array) -> Residues:
-        """Return the residues of what floats are as bits, for constants that are only moved; 0 and -0 are 0.
+        """Return residues for the bits of floats, for constants that are only moved; 0 and -0 are 0.
 
-        Any map of bits to residues will do for a constant that both models apply in the same way.
+        Any map from bits to residues suffices for a constant that both models apply in the same way.
         """
         if values.dtype != np.float32:
             return self.of(values)
@@ -109,7 +109,7 @@ class Field:
         return self.named_by(np.broadcast_to(words, (self.lanes, *words.shape)))
 
     def named_by(self, words: Integers) -> Residues:
-        """Return a random residue for each number, which no sum of others gives; 0 stays 0."""
+        """Return a random residue for each number, so that it is no sum of others; 0 stays 0."""
         return np.where(words == 0, 0, self.mix(self.reduced(words), tag("named by")))
 
     def _integers(self, values: Array) -> Residues:
@@ -135,7 +135,7 @@ class Field:
         return out.reshape(self.lanes, *values.shape)
 
     def _powers(self, double: bool) -> Integers:
-        """The powers of two that exponents of floats are."""
+        """Return the powers of two for all exponents of floats, modulo each prime."""
         if double not in self._known_powers:
             last, least = (2048, 1075) if double else (256, 150)
             every = [[pow(2, max(e, 1) - least, p) for e in range(last)] for p in self.primes]
@@ -153,7 +153,7 @@ class Field:
         return self._each(_mixed, values, *(() if place is None else (place,)), keys=keys)
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
-        """Return random residues that a key and the index alone decide: fresh variables."""
+        """Return random residues that depend on a key and the index alone: fresh variables."""
         index = np.arange(prod(shape), dtype=np.int32)
         wide = np.broadcast_to(index, (self.lanes, index.size))
         return self.mix(wide, tag("uniform", key)).reshape(self.lanes, *shape)
@@ -181,7 +181,7 @@ class Field:
     # ------------------------------------------------------------------ arithmetic
 
     def add(self, one: Residues, other: Residues) -> Residues:
-        """Add, with broadcasting behind the lanes."""
+        """Add, with broadcasting of the axes after the lanes."""
         return self._each(lambda p, a, b: _least(a + b, p), one, other)
 
     def sub(self, one: Residues, other: Residues) -> Residues:
@@ -215,7 +215,7 @@ class Field:
         return out
 
     def relu(self, x: Residues) -> Residues:
-        """R(x), with R(x) - R(-x) = x."""
+        """Compute R(x), a hash with R(x) - R(-x) = x."""
         negative = self.neg(x)
         hashed = self.mix(np.minimum(x, negative), tag("relu"))
         np.copyto(hashed, self.add(hashed, x), where=x > negative)
@@ -226,7 +226,7 @@ class Field:
         return x.reshape(len(x), *shape)
 
     def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
-        """Join along an axis, counted without the lanes."""
+        """Concatenate along an axis, counted without the lanes."""
         return np.concatenate(parts, axis=axis + 1)
 
     def taken(self, x: Residues, places: Array, axis: int) -> Residues:
@@ -234,16 +234,16 @@ class Field:
         return np.take(x, places, axis=axis + 1)
 
     def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
-        """Put a number around a tensor."""
+        """Pad a tensor with one number."""
         filled = zip(x, fill.reshape(len(x)), strict=True)
         return np.stack([np.pad(lane, widths, constant_values=value) for lane, value in filled])
 
     def same(self, one: Residues, other: Residues) -> bool:
-        """Whether two tensors are equal."""
+        """Return whether two tensors are equal."""
         return bool(np.array_equal(one, other))
 
     def inverse(self, values: Residues) -> Residues:
-        """Return the reciprocals; raises ZeroDivisorError for a residue 0."""
+        """Return the reciprocals; raise ZeroDivisorError for a residue 0."""
         if not values.all():
             raise ZeroDivisorError("a divisor has the residue 0")
         lanes = [inverses(values[lane].reshape(-1).astype(np.int64), p) for lane, p in enumerate(self.primes)]
@@ -254,7 +254,7 @@ class Field:
         return self.reduced(values.sum(axis=tuple(axis + 1 for axis in axes), keepdims=keepdims, dtype=np.int64))
 
     def matmul(self, one: Residues, other: Array) -> Residues:
-        """Multiply matrices [.., M, K] and [.., K, N]; exact, on float64 BLAS, with the smaller one in limbs."""
+        """Multiply matrices [.., M, K] and [.., K, N], exactly, with float64 BLAS and the smaller matrix in limbs."""
         width = one.shape[-1]
         if width > MOST_SUMMED:
             half = width // 2
@@ -276,7 +276,7 @@ class Field:
         return out
 
     def reduced(self, values: Integers) -> Residues:
-        """Bring int64 numbers of each lane, which are not negative, below its prime."""
+        """Reduce int64 numbers that are not negative modulo the prime of each lane."""
         return self._each(lambda p, word: _below(word, p), values, words=np.uint64)
 
     def number(self, value: float) -> Residues:
@@ -285,7 +285,7 @@ class Field:
 
 
 def _mixed(p: np.uint32, key: int, word: Words, *place: Words) -> Words:
-    """Mix words to 30 bits; of what is not below the prime, which is above 2^29, it is taken away once."""
+    """Mix words to 30 bits; subtract the prime, which is above 2^29, once from a word that is not below it."""
     word = (word + place[0] if place else word) * np.uint32(key >> 32 | 1)
     word += np.uint32(key & 0xFFFFFFFF)
     word ^= word >> np.uint32(16)
@@ -298,16 +298,16 @@ def _mixed(p: np.uint32, key: int, word: Words, *place: Words) -> Words:
 
 
 def _least(word: Words, p: np.unsignedinteger[Any]) -> Words:
-    """Bring words below 2p below p: what is less than p wraps around."""
+    """Reduce words below 2p modulo p: `word - p` wraps around for a word below p, and the minimum is the word."""
     return np.asarray(np.minimum(word, word - p))
 
 
 def _below(word: Words, p: np.uint64) -> Words:
-    """Return words modulo p, by //, which is faster than %."""
+    """Reduce words modulo p, by //, which is faster than %."""
     return np.asarray(word - word // p * p)
 
 
 def _limbs(values: Residues, bits: int) -> Iterator[NDArray[np.float64]]:
-    """Cut residues into limbs of so many bits."""
+    """Yield the limbs of residues, each of this many bits, the highest first."""
     for shift in range((-(-BITS // bits) - 1) * bits, -1, -bits):
         yield ((values >> shift) & ((1 << bits) - 1)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Operators on groups of elements: reductions, softmaxes, norms, pooling, and what looks at the order of a sequence."""
+"""Operators on groups of elements: reductions, softmaxes, norms, pooling, and those that depend on an order."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fc2conv.verification.nodes import BLOCKED
 
 
 def mean(field: Field, x: Residues, axes: Sequence[int]) -> Residues:
-    """Return the means along axes, which stay as 1."""
+    """Return the means along axes, which keep size 1."""
     count = prod(x.shape[axis + 1] for axis in axes)
     return field.mul(field.total(x, axes), field.inverse(field.of(np.asarray(count))))
 
 
 def greatest(name: str) -> Callable[[Field, Residues, Sequence[int]], Residues]:
-    """Make the rule of a maximum or the like: the hash of the sum of hashes, and over one element the element."""
+    """Make the rule of a maximum and its like: a hash of the sum of hashes; of one element the element itself."""
 
     def rule(field: Field, x: Residues, axes: Sequence[int]) -> Residues:
         if prod(x.shape[axis + 1] for axis in axes) == 1:
@@ -63,18 +63,18 @@ def reduction(at: At) -> Residues:
 
 
 def _turned(at: At) -> bool:
-    """Whether the least is chosen of integers: the negatives, whose greatest it is of floats, may wrap around."""
+    """Return whether the least of integers is chosen: for floats it is -max(-x), but -x of integers may wrap around."""
     return at.operand(0).integer and (at.op.name in ("ReduceMin", "ArgMin") or not at.attr("largest", 1))
 
 
 def _by_steps(at: At, how: Callable[[Residues], Residues]) -> Residues:
-    """Choose among values that are integers times a scale as among the integers."""
+    """Choose among values that are integers times a scale by choosing among the integers."""
     found, x = stepped(at.operand(0)), at.res(0)
     return how(x) if found is None else found.real(at, how(found.integers(at, x)))
 
 
 def max_pool(at: At) -> Residues:
-    """The greatest of each window; padding is left out."""
+    """Choose the greatest element of each window; padding is left out."""
     if at.term.index or at.attr("storage_order", 0):
         raise OpaqueError
     plan = geometry(at, at.attr("kernel_shape", []))
@@ -89,7 +89,7 @@ def max_pool(at: At) -> Residues:
 
 
 def average_pool(at: At) -> Residues:
-    """The mean of each window, with padding counted where the attribute says so; what lies behind it never counts."""
+    """Compute the mean of each window; padding counts where the attribute says so, cells beyond it never do."""
     field, plan = at.field, geometry(at, at.attr("kernel_shape", []))
     ones, behind = np.ones((1, 1, 1, *at.dims(0)[2:]), np.int32), plan
     if at.attr("count_include_pad", 0):
@@ -102,7 +102,7 @@ def average_pool(at: At) -> Residues:
 
 
 def softmax(at: At) -> Residues:
-    """Softmax: E(x) over the sum of E(x), by laws of x less its mean.
+    """Compute a Softmax, E(x) over the sum of E(x), or its logarithm; with laws x is x less its mean.
 
     Before opset 13 the group is everything from the axis on.
     """
@@ -120,7 +120,7 @@ def softmax(at: At) -> Residues:
 
 
 def sequential(at: At) -> Residues:
-    """ArgMax, ArgMin and Hardmax break ties by position: a hash of the sequence along the axis."""
+    """Hash the sequence along the axis for ArgMax, ArgMin and Hardmax, which break ties by position."""
     field, x = at.field, at.res(0)
     older = at.op.name == "Hardmax" and at.op.version < 13
     axis = at.attr("axis", {"Hardmax": 1 if older else -1}.get(at.op.name, 0)) % (x.ndim - 1) + 1
@@ -134,7 +134,7 @@ def sequential(at: At) -> Residues:
 
 
 def _places(field: Field, whole: Residues, salt: int, count: int) -> Residues:
-    """Hash what lines hold as a whole and each of so many places: [lanes, .., places]."""
+    """Hash each line as a whole with each of `count` places: [lanes, .., places]."""
     return field.mix(whole[..., None], salt, field.uniform("place", (count,)))
 
 
@@ -151,7 +151,7 @@ def blocked(at: At) -> Residues:
 
 
 def top(at: At) -> Residues:
-    """TopK: sorted values know no order of the elements; indices break ties by position."""
+    """Hash lines for TopK: sorted values do not depend on the order of elements; indices break ties by position."""
     field, count = at.field, at.attr("k", 0) or int(at.numbers(1).reshape(-1)[0])
     axis = at.attr("axis", -1) % len(at.dims(0)) + 1
     lines, ordered = np.moveaxis(at.res(0), axis, -1), at.term.index == 0 and at.attr("sorted", 1)
@@ -170,7 +170,7 @@ def top(at: At) -> Residues:
 
 
 def batch_norm(at: At) -> Residues:
-    """(x - mean) * scale / S(variance + epsilon) + bias, along axis 1."""
+    """Compute (x - mean) * scale / S(variance + epsilon) + bias, along axis 1."""
     if (
         at.attr("training_mode", int(at.op.version < 7 and not at.attr("is_test", 0)))
         or not at.attr("spatial", 1)
@@ -189,7 +189,7 @@ def batch_norm(at: At) -> Residues:
 
 
 def _rounded_norm(at: At) -> tuple[Residues, Residues]:
-    """The slope and the shift in float64, each rounded once to the type of the scale."""
+    """Compute the slope and the shift in float64, each rounded once to the type of the scale."""
     dtype = at.numbers(1).dtype
     scale, bias, average, variance = (at.numbers(i).astype(np.float64) for i in range(1, 5))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -202,7 +202,7 @@ def _epsilon(at: At) -> Residues:
 
 
 def _normalized(at: At, x: Residues, axes: Sequence[int], centred: bool = True) -> Residues:
-    """(x - mean) / S(mean square + epsilon)."""
+    """Compute (x - mean) / S(mean square + epsilon)."""
     field = at.field
     if centred:
         x = field.sub(x, mean(field, x, axes))
@@ -214,7 +214,7 @@ _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def layer_norm(at: At) -> Residues:
-    """LayerNormalization and RMSNormalization, from an axis on; 16 bits are rounded to before the scale is applied."""
+    """Compute LayerNormalization or RMSNormalization from an axis on; a 16-bit type is rounded to before scaling."""
     if at.term.index:
         raise OpaqueError
     x, centred = at.res(0), at.op.name == "LayerNormalization"
@@ -227,7 +227,7 @@ def layer_norm(at: At) -> Residues:
 
 
 def instance_norm(at: At) -> Residues:
-    """InstanceNormalization: each channel over its spatial axes."""
+    """Compute InstanceNormalization: norm each channel over its spatial axes."""
     field, x = at.field, at.res(0)
     rank = x.ndim - 1
     out = _normalized(at, x, range(2, rank))
@@ -235,7 +235,7 @@ def instance_norm(at: At) -> Residues:
 
 
 def group_norm(at: At) -> Residues:
-    """GroupNormalization: each group of channels with its spatial axes; opset 18 has parameters for each group."""
+    """Compute GroupNormalization over groups of channels and spatial axes; opset 18 has parameters for each group."""
     field, x, groups = at.field, at.res(0), at.attr("num_groups", 1)
     each = groups if at.op.version < 21 else x.shape[2]
     out = _normalized(at, x.reshape(len(x), x.shape[1], groups, -1), [2])
@@ -247,7 +247,7 @@ def group_norm(at: At) -> Residues:
 
 
 def running_sum(at: At) -> Residues:
-    """CumSum along a known axis."""
+    """Compute CumSum along a known axis."""
     x = at.res(0)
     axis = int(at.numbers(1).reshape(-1)[0]) % (x.ndim - 1) + 1
     x = np.flip(x, axis) if at.attr("reverse", 0) else x
@@ -258,11 +258,11 @@ def running_sum(at: At) -> Residues:
 
 _LENGTHS = 4
 _ACTIVATIONS = {"LSTM": [b"Sigmoid", b"Tanh", b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"]}
-"""The functions of each direction, if none are named."""
+"""The functions of each direction, where the node names no functions."""
 
 
 def recurrent(at: At) -> Residues:
-    """LSTM, GRU and RNN: a hash of the whole; absent biases and states are 0, absent lengths are full."""
+    """Hash the whole of an LSTM, GRU or RNN; absent biases and states are 0, absent lengths are full."""
     needs_plain(at, range(len(at.term.inputs)))
     absent = [i for i in range(len(at.term.inputs)) if at.has(i) and _absent(at, i)]
     given, usual = dict(at.op.attributes), _ACTIVATIONS.get(at.op.name, [b""])
@@ -273,7 +273,7 @@ def recurrent(at: At) -> Residues:
 
 
 def _absent(at: At, index: int) -> bool:
-    """Whether an operand is what an absent one means."""
+    """Return whether an operand is what an absent one means."""
     if index == _LENGTHS:
         lengths = at.operand(index).value
         steps = at.dims(0)[1 if at.attr("layout", 0) else 0]

@@ -1,9 +1,9 @@
 """What a model does with the sizes of open axes, which a proof at two sizes may not show.
 
-- It names positions, that lie behind both sizes.
-- It makes numbers of the sizes which do not grow evenly: rounded ones, remainders, the larger of two.
-- It sums over open axes, and scales by numbers that grow, so that a value is a polynomial of a size: one of degree d is
-  the same as another if it is so at d + 1 sizes.
+- It names positions that lie beyond both sizes.
+- It makes numbers of the sizes that do not grow evenly: rounded ones, remainders, the larger of two.
+- It sums over open axes, and scales by numbers that grow, so that a value is a polynomial of a size: two of degree d
+  are the same if they are the same at d + 1 sizes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from fc2conv.verification.nodes import captured, in_order
 _LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
 """Operators that give the same numbers in another layout."""
 _MOST_BEFORE = 8
-"""How many sizes are run that are below the first two."""
+"""The most sizes below the first two that are run."""
 _SIZES = 3
-"""At how many sizes two models are compared at the most, of which both make such polynomials."""
+"""The most sizes at which two models that both make these polynomials are compared."""
 
 Uses = dict[bytes, tuple[int, NodeProto, bool]]
 """What uses one number on the way to the same outputs: for each value the item from which it differs, and its node.
 
-Last comes whether the number is the same one at both sizes, so that neither shows what is done with another.
+Last comes whether the number is the same at both sizes, so that they do not show what is done with another number.
 """
 
 
@@ -50,11 +50,11 @@ Last comes whether the number is the same one at both sizes, so that neither sho
 class Beyond:
     """What two sizes do not show of two models.
 
-    `position` is the last one behind both sizes that matters, and `node` names it. The models must be the same at so
-    many `sizes`, and with the numbers of items `before` those as well. A size is a factor of a value as often as the
-    `degree` says. What has the same numbers at both sizes, and others elsewhere, must be compared as a variable: terms
+    `position` is the last position beyond both sizes that matters, and `node` names it. The models must be the same at
+    this number of `sizes`, and at the numbers of items `before` these as well. A size is a factor of a value up to
+    `degree` times. What has the same numbers at both sizes, and others elsewhere, must be compared as a variable: terms
     by the names that `opaque` gives them at each size, numbers of each model by those of `hidden`. A number without a
-    name there stays what it is, but no law may ask for its sign. One node that reads such a thing is `hiding`.
+    name there stays what it is, but no law may ask for its sign. One node that reads one of these is `hiding`.
     """
 
     position: int = 0
@@ -69,9 +69,9 @@ class Beyond:
 
 @dataclass(frozen=True)
 class _At:
-    """A node at both sizes: the values that it reads, their `numbers`, and those of its results that are numbers.
+    """A node at both sizes: the `names` that it reads, their `numbers`, and the results that are numbers (`gives`).
 
-    It is `alone` if the other model has no such node.
+    It is `alone` if the other model has no equal node.
     """
 
     scope: Scope
@@ -83,7 +83,7 @@ class _At:
     gives: Sequence[str]
 
     def of(self, name: str) -> Numbers:
-        """Return the numbers of a value that it reads."""
+        """Return the numbers of a value that the node reads."""
         return self.numbers[self.names.index(name)]
 
 
@@ -97,7 +97,7 @@ def _at(scope: Scope, node: NodeProto, others: Values, side: int) -> _At:
 
 
 def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> bytes:
-    """Name what a node does with the numbers that it reads: operator, attributes, and how they were made."""
+    """Name what a node does with the numbers that it reads, by its operator and attributes and how these were made."""
     attributes = [
         a.SerializeToString(deterministic=True) for a in at.node.attribute if not a.HasField("g") or not named
     ]
@@ -110,12 +110,12 @@ def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> byte
 
 
 class Growth:
-    """What one model does with open sizes, by its walks at few items and at many; what is `cut` is a variable.
+    """What one model does with open sizes, by its walks at few items and at many; a value that is `cut` is a variable.
 
-    `uses` are those of numbers that may be others at other sizes, `places` the positions that are named by the sizes of
-    their axis, from the end below 0, each with its node. `empty` are the items behind which there are elements, while
-    both sizes have none. `opaque` are the keys, at both sizes, of values that are other ones at other sizes, and
-    `hiding` their nodes; `numbers` are such as well, with a name, or without one if only their sign is another.
+    `uses` are those of numbers that may differ at other sizes. `places` are the positions that nodes name, by the sizes
+    of their axis, negative ones from the end, each with its node. `empty` are the items beyond which there are elements
+    that both sizes lack. `opaque` are the keys, at both sizes, of values that differ at other sizes, and `hiding` their
+    nodes; `numbers` are numbers that do, with a name, or without one if only their sign differs.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
@@ -144,7 +144,7 @@ class Growth:
                     self._pin(node, name, scope.place, key)
 
     def _taken(self, at: _At) -> Iterator[tuple[str, bytes, bytes, int, bool]]:
-        """Take one node in, and yield its results that use a number which may be another one."""
+        """Note what one node does, and yield its results that use a number which may differ at other sizes."""
         node, place = at.node, at.scope.place
         self._note_positions(at)
         hollow = self._note_empty(at)
@@ -187,7 +187,7 @@ class Growth:
                 self.places.setdefault(pair, {}).setdefault(n, at.node)
 
     def _note_degrees(self, at: _At) -> int:
-        """Note how often an open size is a factor of what a node gives, and return how many operands grow."""
+        """Note how often an open size is a factor of a node's results, and return how many operands grow."""
         place = at.scope.place
         pairs = [(at.scope.values[name], at.others[name]) for name in at.names]
         grown = [self.degrees.of(place, name, *pair) for name, pair in zip(at.names, pairs, strict=True)]
@@ -200,9 +200,9 @@ class Growth:
         return sum(map(bool, grown))
 
     def _note_empty(self, at: _At) -> int:
-        """Note what may hold elements at other sizes, and return the item from which it does.
+        """Note results that may have elements at other sizes, and return the item from which they do.
 
-        At both sizes there are none, so that nothing of them is compared.
+        At both sizes they are empty, so that no element of them is compared.
         """
         values, place = at.scope.values, at.scope.place
         made = [values[name].key for name in at.node.output if _none(values, name) and _none(at.others, name)]
@@ -219,7 +219,7 @@ class Growth:
         return item
 
     def _pin(self, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
-        """Note the keys, at both sizes, of a value that is no more than a variable where both models have it."""
+        """Note the keys, at both sizes, of a value that must be only a variable where both models have it."""
         for i, scopes in enumerate(self._scopes):
             both = (values[name] for values in (scopes[place].own, scopes[place].values) if name in values)
             terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
@@ -229,7 +229,7 @@ class Growth:
                 self.hiding[key] = node
 
     def _fixed(self, scope: Scope, node: NodeProto) -> bool:
-        """Whether a node takes the same steps at both sizes, or is an If: what it reads says which branch is taken."""
+        """Return whether a node takes the same steps at both sizes, or is an If: its operand says the branch."""
         if node.op_type == "If":
             return True
         body = next(a.g for a in node.attribute if a.HasField("g"))
@@ -249,7 +249,7 @@ class Growth:
 
 
 def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
-    """Return what two models do, or one alone, that two sizes do not show; `sizes` are the least there is, and both."""
+    """Return what two models, or one alone, do that two sizes do not show; `sizes` are the least possible, and both."""
     least, *ends = sizes
     found = [
         use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
@@ -281,15 +281,15 @@ def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
 
 
 def _worst(items: Sequence[int]) -> int:
-    """The last of some items from which something may be another thing; none is behind all and before all others."""
+    """Return the last item from which a result may change; FAR where two lie before the sizes, or on both sides."""
     before, last = {item for item in items if item < 0}, max(items)
     return FAR if len(before) > (last <= 0) else last or min(items)
 
 
 def _unmatched(one: Uses, other: Uses) -> list[tuple[int, NodeProto]]:
-    """Return the uses in one model alone: where both have as many, the values may have other layouts.
+    """Return the uses in one model alone: where both have equally many, the values may have other layouts.
 
-    What a number hides that is the same at both sizes is no matter of layout.
+    A use that `hides`, as its number is the same at both sizes, is no matter of layout.
     """
     alone = [(one | other)[key] for key in one.keys() ^ other.keys()]
     return [(item, node) for item, node, hides in alone if hides or len(one) != len(other)]
@@ -304,14 +304,14 @@ def _same_numbers(one: Array | None, other: Array | None) -> bool:
 
 
 def _partly_same(one: Array | None, other: Array | None) -> bool:
-    """Whether some of the numbers are the same at both sizes, in as many places or in more."""
+    """Return whether some of the numbers are the same at both sizes, in the same number of places or in more."""
     if one is None or other is None or one.shape != other.shape:
         return not depends(one, other)
     return bool((one == other).any())
 
 
 def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:
-    """Return the outputs that each value of a graph is on the way to."""
+    """Return the outputs that depend on each value of a graph."""
     found = {value.name: frozenset([value.name]) for value in scope.graph.output}
     for node in reversed(in_order(scope.graph.node)):
         there = frozenset[str]().union(*(found.get(name, frozenset()) for name in node.output))

@@ -1,20 +1,20 @@
-"""What nodes are by a law of their functions, so that two ways to write one function are one.
+"""Laws of functions: they bring nodes to one form, so that two ways to write one function are one.
 
 Always, as the terms of a model are made:
 
-- Relu, Clip, and Max or Min with one number, one behind the other, are one Clip; layout nodes between come behind it.
+- Relu, Clip, and Max or Min with one number, one after the other, are one Clip; layout nodes between come after it.
 - Where(a > b, a, b) is Max(a, b), and Where(x > 0, x, cx) a LeakyRelu.
 - A MaxPool of a map with a border that is no greater than any element is one with pads.
 
 For two models that are not the same without it:
 
 - f(c x) = c f(x) for c > 0, where f is Relu, LeakyRelu, PRelu, Abs, or a MaxPool and c one number.
-- A MaxPool behind a MaxPool whose windows leave no gap is one MaxPool, and a maximum behind a Relu is that of a
+- A MaxPool after a MaxPool whose windows leave no gap is one MaxPool, and a maximum after a Relu is the Relu of a
   maximum.
-- exp(x) / sum(exp(x)) is Softmax(x), which no shift of x changes.
+- exp(x) / sum(exp(x)) is Softmax(x), and no shift of x changes it.
 - log(Softmax(x)) and x - log(sum(exp(x))) are LogSoftmax(x), and exp(LogSoftmax(x)) is Softmax(x).
 - Max(x, cx) is a LeakyRelu, if c < 1.
-- E(x) E(-x) = 1, of which Sigmoid and Tanh are made; f(-x) = -f(x) for Erf, Sin and the like (in `pointwise`).
+- E(x) E(-x) = 1, and Sigmoid and Tanh are made of E; f(-x) = -f(x) for Erf, Sin and the like (in `pointwise`).
 - ArgMax(f(x)) is ArgMax(x), if f rises.
 """
 
@@ -35,21 +35,21 @@ _GROUPED = 13
 """The version of Softmax from which its group is one axis."""
 _NOT_NEGATIVE = frozenset("Relu Sigmoid Exp Softmax Abs Sqrt".split())
 _OF_ALL = frozenset("Add Mul Concat MaxPool AveragePool ReduceMax ReduceMean".split())
-"""Functions that give nothing below 0, and those that do not of operands that are not."""
+"""Functions whose results are never below 0 (`_NOT_NEGATIVE`), and those where this needs operands that are not."""
 _DEEP = 8
 _RISING = frozenset("Sigmoid Tanh Exp Log Erf Sqrt".split())
 _LOGS = {("Log", "Softmax"): "LogSoftmax", ("Exp", "LogSoftmax"): "Softmax"}
 
 
 def written(term: Term) -> Term:
-    """Return a node in the one way in which its function is written; most terms as they are."""
+    """Return a node in the one form of its function; most terms stay as they are."""
     if term.op.name == "Where" and len(term.inputs) == 3:
         return chosen(term)
     return _unpadded(term) if term.op.name == "MaxPool" else clamped(term)
 
 
 def lawful(term: Term) -> Term:
-    """Return what a law makes of a term; a term to which no law applies stays as it is."""
+    """Return the term that a law makes of a term; a term to which no law applies stays as it is."""
     op, first, second = term.op, term.operand(0), term.operand(1)
     if op.name in ("ArgMax", "ArgMin") and _rises(first, op.attributes.get("axis", 0)):
         return lawful(made(term, op.name, op.version, op.attributes, first.inputs[0]))
@@ -80,7 +80,7 @@ def lawful(term: Term) -> Term:
 
 
 def not_negative(term: Term, deep: int = 0) -> bool:
-    """Whether no element of a value is below 0."""
+    """Return whether no element of a value can be below 0."""
     if term is ABSENT or deep > _DEEP:
         return False
     term = unmoved(term)
@@ -104,7 +104,7 @@ def not_negative(term: Term, deep: int = 0) -> bool:
 
 
 def _rises(term: Term, axis: int) -> bool:
-    """Whether a value rises with what it is computed from, along an axis."""
+    """Return whether a value rises with its operand, along an axis."""
     if term.shape is None:
         return False
     if term.op.name in ("Softmax", "LogSoftmax"):
@@ -118,7 +118,7 @@ def _rises(term: Term, axis: int) -> bool:
 
 
 def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
-    """The number that a Pad puts around a value, and how much of it in front and behind; None for any other term."""
+    """Return the number that a Pad adds to a value, and its widths before and after; None for any other term."""
     given, (pads, fill, axes) = term.op.attributes, map(term.operand, (1, 2, 3))
     border = given.get("value", 0.0) if fill is ABSENT else one_number(fill)
     sizes = given.get("pads") if pads.value is None else pads.value.tolist()
@@ -133,7 +133,7 @@ def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
 
 
 def _unpadded(term: Term) -> Term:
-    """A MaxPool of a map with a border, that no element is below, as one that leaves its pads out."""
+    """Return a MaxPool of a map with a border that no element is below as a MaxPool with pads."""
     first, given = term.operand(0), term.op.attributes
     padding = _padding(first)
     if padding is None or term.shape is None or term.index or term.integer or not term.kind:
@@ -156,7 +156,7 @@ def _unpadded(term: Term) -> Term:
 
 
 def _multiples(term: Term, product: Term) -> Iterator[Term]:
-    """A homogeneous function of a positive multiple, as the multiple of the function."""
+    """Yield a homogeneous function of a positive multiple as the multiple of the function."""
     for x, factor in (product.inputs, product.inputs[::-1]) if product.op.name == "Mul" else ():
         values = factor.value
         if values is None or x.shape != product.shape or (values.size > 1 and term.op.name == "MaxPool"):
@@ -167,7 +167,7 @@ def _multiples(term: Term, product: Term) -> Iterator[Term]:
 
 
 def _axis(total: Term) -> int | None:
-    """The one axis of a ReduceSum that keeps its dimensions."""
+    """Return the axis of a ReduceSum over one axis that keeps its dimensions; None for any other term."""
     if total.op.name != "ReduceSum" or not total.op.attributes.get("keepdims", 1):
         return None
     axes = total.operand(1).value
@@ -176,7 +176,7 @@ def _axis(total: Term) -> int | None:
 
 
 def _pooled(term: Term, inner: Term) -> Term:
-    """A MaxPool of a MaxPool as one, whose windows are all that the two see."""
+    """Return a MaxPool of a MaxPool as one, whose windows cover all that both see."""
     outer, given = term.op.attributes, inner.op.attributes
     kernels = outer["kernel_shape"], given["kernel_shape"]
     ones, zeros = [1] * len(kernels[0]), [0] * 2 * len(kernels[0])

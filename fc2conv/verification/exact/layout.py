@@ -1,4 +1,4 @@
-"""Operators that move elements: residues move as numbers do."""
+"""Operators that move elements: they move residues as they move numbers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def reshape(at: At) -> Residues:
 
 
 def same(at: At) -> Residues:
-    """Give the first operand: Dropout where it does nothing, and whose mask is true throughout."""
+    """Return the first operand for a Dropout that does nothing, or its mask, which is true throughout."""
     if (at.op.version < 7 and not at.attr("is_test", 0)) or (at.has(2) and bool(at.numbers(2).reshape(-1)[0])):
         raise OpaqueError
     return np.ones_like(at.res(0)) if at.term.index else at.res(0)
 
 
 def transpose(at: At) -> Residues:
-    """Permute the dimensions."""
+    """Permute the dimensions by `perm`."""
     x = at.res(0)
     perm = at.attr("perm", list(range(x.ndim - 1))[::-1])
     return x.transpose(0, *(axis + 1 for axis in perm))
 
 
 def concat(at: At) -> Residues:
-    """Join along an axis."""
+    """Concatenate along an axis."""
     parts = [at.res(i) for i in range(len(at.term.inputs))]
     return at.field.joined(parts, at.attr("axis", 1) % (parts[0].ndim - 1))
 
@@ -47,7 +47,7 @@ def _part(x: Residues, axis: int, part: slice | int) -> Residues:
 
 
 def split(at: At) -> Residues:
-    """Cut along an axis: the part of this result."""
+    """Cut along an axis, and return the part of this result."""
     size = at.dims(0)[axis := at.attr("axis", 0) % len(at.dims(0))]
     count = at.attr("num_outputs", len(at.op.node.output))
     sizes = at.attr("split", None) or at.ints(1) or [-(-size // count)] * count  # the last may have fewer
@@ -77,7 +77,7 @@ def expand(at: At) -> Residues:
 
 
 def _looked_up(at: At, axis: int, dims: Sequence[int]) -> Residues:
-    """Pick along an axis by indices of these dimensions that are not known."""
+    """Pick along an axis by indices that are not known; `dims` are their dimensions."""
     x, rank = at.res(0), len(dims)
     lines = at.field.sequence(np.moveaxis(x, axis, -1))
     lines = lines.reshape(*lines.shape[:axis], *[1] * rank, *lines.shape[axis:])
@@ -86,7 +86,7 @@ def _looked_up(at: At, axis: int, dims: Sequence[int]) -> Residues:
 
 
 def gather(at: At) -> Residues:
-    """Pick along an axis by known indices; by others it is a hash of each line and the index."""
+    """Pick along an axis by known indices; by others return a hash of each line and the index."""
     x, axis, known = at.res(0), at.attr("axis", 0) % len(at.dims(0)) + 1, at.operand(1).value
     if known is None:
         return _looked_up(at, axis, at.dims(1))
@@ -103,7 +103,7 @@ _NONE = 99
 def moved(data: Sequence[int] = (0,), filler: int = _NONE) -> Rule:
     """Make a rule that runs an operator on the positions of the elements of some operands, and gathers by the result.
 
-    Positions count on from 1; what it fills with, which the operand `filler` is, has the position 0.
+    Positions count on from 1; the fill value, which is the operand `filler`, has the position 0.
     """
 
     def rule(at: At) -> Residues:
@@ -129,13 +129,13 @@ def moved(data: Sequence[int] = (0,), filler: int = _NONE) -> Rule:
 
 
 def gather_nd(at: At) -> Residues:
-    """Pick by places; a place of one index that is not known is that of a Gather."""
+    """Pick by places; a place of one index that is not known is an index of a Gather."""
     single = at.operand(1).value is None and not at.attr("batch_dims", 0) and at.dims(1)[-1:] == (1,)
     return _looked_up(at, 1, at.dims(1)[:-1]) if single else moved()(at)
 
 
 def pad(at: At) -> Residues:
-    """Move, and fill with one constant."""
+    """Pad by one number; negative pads cut, and other modes move elements."""
     x = at.res(0)
     pads = at.attr("pads", None) or at.ints(1) or []
     if at.attr("mode", b"constant") != b"constant":
@@ -154,17 +154,17 @@ def pad(at: At) -> Residues:
 
 
 def chosen(at: At, condition: Residues, yes: Residues, no: Residues) -> Residues:
-    """no + condition * (yes - no), as a condition is 0 or 1."""
+    """Compute no + condition * (yes - no), as a condition is 0 or 1."""
     return at.field.add(no, at.field.mul(condition, at.field.sub(yes, no)))
 
 
 def where(at: At) -> Residues:
-    """Choose elementwise."""
+    """Choose elementwise between two operands."""
     return chosen(at, at.res(0), at.res(1), at.res(2))
 
 
 def branch(at: At) -> Residues:
-    """Choose one of two branches, elementwise, as where does; operands are condition, else, then."""
+    """Choose one of two branches elementwise, as Where does; the operands are condition, else, then."""
     half = (len(at.term.inputs) - 1) // 2
     no, yes = at.res(1 + at.term.index), at.res(1 + half + at.term.index)
     if yes.shape != no.shape:

@@ -20,20 +20,20 @@ from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Term, digest
 
 
 def along(x: Residues, axis: int, rank: int) -> Residues:
-    """One-dimensional parameters, broadcast along an axis of a tensor of this rank."""
+    """Broadcast one-dimensional parameters along an axis of a tensor of this rank."""
     if x[0].size == 1:
         return x.reshape(len(x), *[1] * rank)
     return x if x.ndim > 2 else x.reshape(len(x), *[-1 if i == axis % rank else 1 for i in range(rank)])
 
 
 def no_zero(at: At, index: int) -> bool:
-    """Whether a zero point is absent or 0."""
+    """Return whether a zero point is absent or 0."""
     value = at.operand(index).value if at.has(index) else np.zeros(1)
     return value is not None and not np.any(value)
 
 
 def shifted(at: At, index: int, zero: int, axis: int) -> Residues:
-    """An operand less its zero point, which may be one for each element of an axis; `zero` -1: there is none."""
+    """Return an operand less its zero point, which may have one value for each index of an axis; `zero` -1: no zero."""
     x = at.res(index)
     if zero < 0 or no_zero(at, zero):
         return x
@@ -41,7 +41,7 @@ def shifted(at: At, index: int, zero: int, axis: int) -> Residues:
 
 
 def _rounded_into(term: Term, factor: float) -> Term:
-    """A weight times a factor, in float64, rounded once to its own type."""
+    """Return a weight times a factor, in float64, rounded once to its own type."""
 
     def numbers() -> Array:
         values = np.asarray(term.numbers())
@@ -51,7 +51,7 @@ def _rounded_into(term: Term, factor: float) -> Term:
 
 
 def _stored(at: At, index: int, zero: int, axis: int) -> tuple[Term, Residues | None]:
-    """A weight less its zero point: as what is stored, where that is stored, else as residues.
+    """Return a weight less its zero point: as a stored term where both are stored, else with residues.
 
     So w with z and w + 128 with z + 128 are one weight.
     """
@@ -73,14 +73,14 @@ def _stored(at: At, index: int, zero: int, axis: int) -> tuple[Term, Residues | 
 
 
 def _weight(term: Term, shape: Shape, turned: bool, residues: Residues | None = None) -> Weight:
-    """A vector or matrix as [1, M, K]: `turned` where it is stored as [K, M]."""
+    """Return a vector or matrix as a weight [1, M, K]; `turned` where it is stored as [K, M]."""
     source = (1, *shape) if len(shape) == 2 else (1, 1, *shape)
     perm = (0, 2, 1) if turned and len(shape) == 2 else (0, 1, 2)
     return Weight(term, source, perm, (1, source[perm[1]], source[perm[2]]), residues)
 
 
 def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
-    """Multiply every row of the last axis with a weight of one group."""
+    """Multiply every row along the last axis with a weight of one group."""
     rows = at.field.reshaped(x, (1, prod(x.shape[1:-1]), x.shape[-1]))
     return product(at, rows, weight).reshape(*x.shape[:-1], weight.shape[1])
 
@@ -90,9 +90,9 @@ def _rows_by(at: At, x: Residues, weight: Weight) -> Residues:
 
 def matrices(at: At, turns: tuple[bool, bool] = (False, False), minus: tuple[int, int] = (-1, -1),
              alpha: float = 1.0) -> Residues:  # fmt: skip
-    """Multiply the first two operands as MatMul does; `minus` are the operands with their zero points.
+    """Multiply the first two operands as MatMul does; `minus` are the places of their zero points.
 
-    `turns` says which are transposed, and `alpha` is a factor that is rounded into the weight.
+    `turns` says which operands are transposed, and `alpha` is a factor that is rounded into the weight.
     """
     needs_plain(at, (0, 1))
     a, b = at.operand(0), at.operand(1)
@@ -121,7 +121,7 @@ def matrices(at: At, turns: tuple[bool, bool] = (False, False), minus: tuple[int
 
 
 def _matrix(x: Residues, turned: bool, line: int | None) -> Residues:
-    """A matrix, transposed or not, or a vector as a row or a column."""
+    """Return a matrix, transposed if `turned`, or a vector as a row or a column."""
     if line is not None:
         return np.expand_dims(x, line)
     return x.swapaxes(-1, -2) if turned else x
@@ -135,7 +135,7 @@ def of_values(at: At, x: Residues, y: Residues) -> Residues:
 
 
 def gemm(at: At) -> Residues:
-    """alpha * A' B' + beta * C; factors may be rounded into stored numbers."""
+    """Compute alpha * A' B' + beta * C; factors may be rounded into stored numbers."""
     field, rounds = at.field, at.evaluator.rounds(at.term)
     alpha, beta = at.attr("alpha", 1.0), at.attr("beta", 1.0)
     fold = rounds and (at.operand(0).constant or at.operand(1).constant)
@@ -150,7 +150,7 @@ def gemm(at: At) -> Residues:
 
 
 def _biased(at: At, out: Residues, bias: Residues) -> Residues:
-    """Products and their bias, operand 2; with constants that are not finite the hash that Add is of them."""
+    """Add the bias, operand 2, to products; where its constants are not finite, hash both as Add does."""
     if at.operand(2).atoms:
         return at.field.unordered(tag("not finite", "add"), [out, bias])
     return at.field.add(out, bias)
@@ -160,9 +160,9 @@ def _biased(at: At, out: Residues, bias: Residues) -> Residues:
 
 
 def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False) -> Residues:
-    """The sums of a convolution, without bias: [lanes, N, M, *cells]; padding lies behind the zero point.
+    """Compute a convolution without bias: [lanes, N, M, *cells]; padding is added after the zero point is subtracted.
 
-    One that is `transposed` is a convolution of a map with zeros between its cells, by the reversed kernel.
+    A `transposed` one is a convolution of a map with zeros between its cells, by the reversed kernel.
     """
     needs_plain(at, (0, 1))
     shape, groups, maps = at.dims(1), at.attr("group", 1), shifted(at, 0, minus[0], 1)
@@ -186,7 +186,7 @@ def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False
 
 
 def conv(at: At) -> Residues:
-    """Conv and ConvTranspose with their bias."""
+    """Compute Conv or ConvTranspose with its bias."""
     out = convolve(at, transposed=at.op.name == "ConvTranspose")
     if not at.has(2):
         return out
@@ -197,7 +197,7 @@ def conv(at: At) -> Residues:
 
 
 def einsum(at: At) -> Residues:
-    """A sum of products that an equation names, of one operand after the other."""
+    """Compute the sum of products that an equation names, one operand after the other."""
     needs_plain(at, range(len(at.term.inputs)))
     named = letters_of(at.attr("equation", b"").decode(), [len(at.dims(i)) for i in range(len(at.term.inputs))])
     if named is None:
@@ -216,7 +216,7 @@ def einsum(at: At) -> Residues:
 
 
 def _contracted(at: At, x: Residues, one: str, y: Residues, other: str, needed: str) -> tuple[Residues, str]:
-    """Multiply two operands, and sum over what both have and nothing needs."""
+    """Multiply two operands, and sum over the letters that both have and nothing needs."""
     sizes = dict(zip(one, x.shape[1:], strict=True)) | dict(zip(other, y.shape[1:], strict=True))
     stack = [c for c in one if c in other and c in needed]
     common = [c for c in one if c in other and c not in needed]
@@ -232,7 +232,7 @@ def _contracted(at: At, x: Residues, one: str, y: Residues, other: str, needed: 
 
 
 def _summed(at: At, index: int, pair: Sequence[tuple[str, int]], needed: str) -> tuple[Residues, str]:
-    """An operand less the axes that nothing needs, which are summed; of a letter that comes twice the diagonal."""
+    """Sum an operand over the axes that nothing needs; take the diagonal of a letter that occurs twice."""
     letters = "".join(letter for letter, _ in pair)
     own = "".join(dict.fromkeys(letters))
     x = at.res(index)

@@ -15,9 +15,9 @@ from fc2conv.verification.exact.field import Residues
 
 @dataclass(frozen=True)
 class Geometry:
-    """Kernel, strides, dilations and pads (before, behind) along each spatial axis.
+    """Kernel, strides, dilations and pads (before, after) along each spatial axis.
 
-    `over` is how far the last window goes on behind the pads, as ceil_mode allows; the pads have that as well.
+    `over` is how far the last window extends beyond the pads, as ceil_mode allows; the pads include that as well.
     """
 
     kernel: tuple[int, ...]
@@ -28,7 +28,7 @@ class Geometry:
 
 
 def geometry(at: At, kernel: Sequence[int]) -> Geometry:
-    """Read the attributes of a node; pads that a mode asks for are computed, and those that ceil_mode adds."""
+    """Read the attributes of a node, and compute the pads of auto_pad and those that ceil_mode adds."""
     sizes = at.dims(0)[2:]
     rank = len(sizes)
     if len(kernel) != rank:
@@ -62,7 +62,7 @@ def _same(size: int, stride: int, reach: int, mode: str) -> tuple[int, int]:
 
 
 def apart(at: At, x: Residues, kernel: Sequence[int]) -> tuple[Residues, Geometry]:
-    """Return the map whose convolution by a reversed kernel is a transposed one: zeros lie between its cells."""
+    """Put zeros between cells, and return the map whose convolution by a reversed kernel is a transposed one."""
     rank = len(kernel)
     strides, dilations = (list(at.attr(name, [1] * rank)) for name in ("strides", "dilations"))
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[3:], strides, strict=True)]
@@ -83,7 +83,7 @@ def apart(at: At, x: Residues, kernel: Sequence[int]) -> tuple[Residues, Geometr
 
 
 def windows(x: Residues, plan: Geometry) -> Residues:
-    """Return [lanes, N, C, *cells, elements of the window], padded with zeros."""
+    """Return the windows of a map padded with zeros: [lanes, N, C, *cells, elements of the window]."""
     rank = len(plan.kernel)
     padded = np.pad(x, [(0, 0)] * 3 + list(plan.pads)) if any(map(sum, plan.pads)) else x
     reach = [(k - 1) * d + 1 for k, d in zip(plan.kernel, plan.dilations, strict=True)]
@@ -101,20 +101,20 @@ _PLACES = {
     "half_pixel": lambda i, s: (i + _HALF) / s - _HALF,
     "tf_half_pixel_for_nn": lambda i, s: (i + _HALF) / s,
 }
-"""Where cell i of the result lies on the cells before, by the scale; any other way depends on their number."""
+"""The place of cell i of the result on the cells before, by the scale; any other mode depends on their number."""
 _NEAREST = {"floor": floor, "ceil": ceil, "round_prefer_floor": lambda x: ceil(x - _HALF),
             "round_prefer_ceil": lambda x: floor(x + _HALF)}  # fmt: skip
 _REACH = {"linear": 1, "bilinear": 1, "cubic": 2}
-"""How far a mode reads from a place."""
+"""How many cells a mode reads on each side of a place."""
 _MOST, _NEAR = 1000, 1e-5
-"""The largest denominator of a scale, and how far a runtime may be off a place, as a share of it."""
+"""The largest denominator of a scale, and the relative error of a place that a runtime may make."""
 
 
 def resize(at: At) -> Residues:
-    """Resize as a linear map along one axis after the other.
+    """Apply Resize as a linear map along one axis after the other.
 
-    The nearest cell is picked where no rounding decides which one that is. Elsewhere a cell has factors without names,
-    which are the same for cells that lie in the same way between those that they read.
+    The nearest cell is picked where no rounding decides which one that is. Elsewhere a cell has unknown factors, which
+    are the same for cells that lie in the same way between those that they read.
     """
     x, older = at.res(0), at.op.name == "Upsample" or at.op.version < 11
     given = dict(at.op.attributes) if not older else {"mode": at.attr("mode", b"nearest")}
@@ -154,7 +154,7 @@ def resize(at: At) -> Residues:
 
 
 def _picked(places: Sequence[Fraction], nearest: str, exact: bool) -> list[int]:
-    """Return the cells that are nearest to places; none of them where a rounding of a place decides."""
+    """Return the cells that are nearest to places; no cells where the rounding of a place decides."""
     take = _NEAREST[nearest]
     near = [Fraction(_NEAR) * (1 + abs(place)) for place in places]
     certain = exact or all(take(p - e) == take(p + e) for p, e in zip(places, near, strict=True))
@@ -164,9 +164,9 @@ def _picked(places: Sequence[Fraction], nearest: str, exact: bool) -> list[int]:
 def _factors(
     at: At, name: tuple[object, ...], mode: str, places: Sequence[Fraction], size: int, reach: Fraction
 ) -> Residues:
-    """Return a matrix of factors without names: one for each way in which a place lies between the cells that it reads.
+    """Return a matrix of unknown factors: one for each way in which a place lies between the cells that it reads.
 
-    `reach` is that of a filter as wide as a cell of the result. What lies outside of the map is its first or its last
+    `reach` is that of a filter as wide as a cell of the result. A cell outside of the map is its first or its last
     cell, or changes the other factors where the filter leaves it out.
     """
     field = at.field

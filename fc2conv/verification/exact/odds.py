@@ -3,10 +3,10 @@
 A value is a polynomial in fresh variables and hashes, with coefficients that are numbers of the model, over a product
 of divisors. Two different ones agree modulo one random prime with probability at most (d + h) / p + b / (29 P):
 
-- d is the degree of an element, to which those of what divides it are added (Schwartz and Zippel); a sum of n quotients
-  with different divisors is counted as one of them, so that for such a sum the bound is up to n times as large;
+- d is the degree of an element plus the degrees of its divisors (Schwartz and Zippel); a sum of n quotients with
+  different divisors is counted as one of them, so that for this sum the bound is up to n times as large;
 - h is the depth of nested hashes;
-- b is the bits of the largest coefficient, which at most b / 29 primes of 29 bits divide;
+- b is the number of bits of the largest coefficient, which at most b / 29 primes of 29 bits divide;
 - P is the number of primes that may be drawn.
 
 The primes are independent, so that the probabilities multiply.
@@ -30,10 +30,10 @@ LEAST_PRIME = 2.0**29
 PRIMES = 2.5e7
 """Fewer than the primes between 2^29 and 2^30 modulo which the order of 2 is large."""
 WANTED = 40
-"""The proof is to err with a probability below 2^-40."""
+"""The proof must err with a probability below 2^-40."""
 
 _MOVED_BITS = 32.0
-"""The bits of a constant that is taken as what it is in memory."""
+"""The bits of a constant that is taken as its bits in memory."""
 _NUMBER_BITS = 280.0
 """The bits of float32 numbers over a common power of two, at most."""
 _SUMMED = 22.0
@@ -44,9 +44,9 @@ _PRODUCTS = _LINEAR | frozenset("Mul Div Reciprocal Pow BatchNormalization Dequa
                                "And Or Xor Where If".split())  # fmt: skip
 _POWERS = {"Pow": 8}
 _PURE = frozenset([*HASHED.split(), *"QuantizeLinear MaxPool Greater Less".split()])
-"""Hashes of their arguments, and nothing besides."""
+"""Operators that are hashes of their arguments, and nothing else."""
 _OF_EXP = frozenset(("Exp", "Sigmoid", "Tanh"))
-"""Those that are so without laws."""
+"""Operators that are hashes of their arguments without laws."""
 
 
 class _Size(NamedTuple):
@@ -56,7 +56,7 @@ class _Size(NamedTuple):
 
 
 def safety(terms: Iterable[Term], evaluator: Evaluator) -> float:
-    """Return s, where an evaluator errs with a probability below 2^-s; `terms` come behind their operands."""
+    """Return s, where an evaluator errs with a probability below 2^-s; `terms` come after their operands."""
     sizes: dict[bytes, _Size] = {}
     for term in terms:
         inputs = [sizes[each.key] for each in term.inputs if each.key in sizes]
@@ -88,7 +88,7 @@ def _size(term: Term, inputs: Sequence[_Size], evaluator: Evaluator) -> _Size:
 
 
 def _bits(term: Term, cuts: bool) -> float:
-    """The bits of a constant's numbers over a common power of two."""
+    """Return the bits of a constant's numbers over a common power of two."""
     if term.value is None or term.value.dtype.kind != "f" or not term.value.size:
         return _MOVED_BITS if cuts or term.integer else _NUMBER_BITS
     finite = np.where(np.isfinite(term.value), term.value, 0).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Operators as terms hold them, and what is known of their results' elements without computing them."""
+"""The operators of terms, and what is known of their results' elements without computing them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _BROADCASTING = 7
 _EXTENDED = frozenset(
     {("Reshape", 14), ("Split", 18), ("Resize", 18), ("Pad", 18), ("LSTM", 14), ("GRU", 14), ("RNN", 14)}
 )
-"""Opsets in which an operator got attributes or operands that change nothing where they are left out."""
+"""Opsets in which an operator got attributes or operands that change nothing when they are left out."""
 
 RESHAPE = Op("Reshape", 1, {}, NodeProto(op_type="Reshape"), "", b"reshape")
-"""Whatever only gives its operand another shape."""
+"""The operator of every node that only gives its operand another shape."""
 
 
 def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
@@ -45,7 +45,7 @@ def opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
 
 
 def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of: str = "") -> Op:
-    """Return what a node, or the part of a fused node, computes; its digest leaves out attributes of default value."""
+    """Return the operator of a node, or of a part of a fused one; its digest leaves out attributes of default value."""
     defaults, version = _schema(node.op_type, domain, opset)
     attributes = [a for a in node.attribute if a.type not in _GRAPHS]
     found = []
@@ -68,7 +68,7 @@ def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of:
 
 @lru_cache(maxsize=1024)
 def _schema(name: str, domain: str, opset: int) -> tuple[dict[str, bytes], int]:
-    """The defaults of an operator's attributes, and the version of its definition."""
+    """Return the defaults of an operator's attributes, and the version of its definition."""
     try:
         schema = onnx.defs.get_schema(name, opset, domain)
     except onnx.defs.SchemaError:
@@ -84,7 +84,7 @@ def _schema(name: str, domain: str, opset: int) -> tuple[dict[str, bytes], int]:
 
 @lru_cache(maxsize=1024)
 def _meaning(name: str, domain: str, version: int) -> int:
-    """The first opset whose operator has the parameters and defaults of this one: newer ones take more types."""
+    """Return the first opset with the parameters and defaults of this one: later ones only take more types."""
     while version > _BROADCASTING and (
         (name, version) in _EXTENDED or _parameters(name, domain, version - 1) == _parameters(name, domain, version)
     ):
@@ -93,7 +93,7 @@ def _meaning(name: str, domain: str, version: int) -> int:
 
 
 def _parameters(name: str, domain: str, version: int) -> object:
-    """What an operator is called with; where there is no definition, the version alone."""
+    """Return the attributes, inputs and outputs of an operator; where there is no definition, the version alone."""
     try:
         schema = onnx.defs.get_schema(name, version, domain)
     except onnx.defs.SchemaError:
@@ -103,7 +103,7 @@ def _parameters(name: str, domain: str, version: int) -> object:
 
 
 def as_cast(node: NodeProto, known: Mapping[str, Term]) -> NodeProto:
-    """Return a CastLike to a type that is known as a Cast, and any other node as it is."""
+    """Return a CastLike to a known type as a Cast, and any other node as it is."""
     like = node.op_type == "CastLike" and node.domain in ONNX_DOMAINS and len(node.input) > 1
     if not like or node.input[1] not in known or known[node.input[1]].kind <= 0:
         return node
@@ -126,7 +126,7 @@ def described(term: Term) -> Term:
 
 
 def evaluated(node: NodeProto, versions: Mapping[str, int], operands: Sequence[Term]) -> list[Array] | None:
-    """Compute the results of a node whose operands are small known numbers; None where they are not."""
+    """Compute the results of a node whose operands are small known numbers; return None for any other node."""
     there = [each for each in operands if each is not ABSENT]
     known = there and all(each.value is not None and each.size <= SMALL for each in there)
     if not known or node.domain not in ONNX_DOMAINS:
@@ -139,7 +139,7 @@ def evaluated(node: NodeProto, versions: Mapping[str, int], operands: Sequence[T
 
 
 def folded(term: Term, operands: Sequence[Array | None]) -> Array | None:
-    """Compute what a node gives for these numbers, as runtimes fold constants; None where the evaluator cannot."""
+    """Compute a node's result on these numbers, as runtimes fold constants; return None where no evaluator can."""
     if term.op.digest == RESHAPE.digest:
         return None if operands[0] is None or term.shape is None else operands[0].reshape(term.shape)
     if len(term.op.node.input) != len(operands):
@@ -151,7 +151,7 @@ def folded(term: Term, operands: Sequence[Array | None]) -> Array | None:
 
 
 def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
-    """Bounds of integers that are known not to have wrapped around; None where that is not known."""
+    """Return bounds of integers that are known not to have wrapped around; None where that is not known."""
     own, name = limits(term.kind), term.op.name
     if (name in MOVES and "reduction" not in term.op.attributes) or name in _CHOOSE:
         return _hull([each.bounds for each in there if each.kind == term.kind])
@@ -170,13 +170,13 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
 
 
 def _farthest(term: Term, zero: Term) -> float:
-    """How far the elements of an operand are from its zero point at most."""
+    """Return the largest possible distance of an operand's elements from its zero point."""
     (low, high), (least, most) = _range(term), _range(zero)
     return max(high - least, most - low)
 
 
 def _range(term: Term) -> tuple[float, float]:
-    """Bounds of an operand of bytes; an absent zero point is 0."""
+    """Return bounds of an operand of bytes; an absent zero point is 0."""
     if term is ABSENT:
         return 0.0, 0.0
     if term.constant and term.load is not None and 0 < term.size <= _READ:

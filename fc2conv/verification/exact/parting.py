@@ -1,9 +1,9 @@
-"""Says where two models part, and what that means: another function, or one that may be the same in other words.
+"""Where two models part, and what that means: another function, or one that may be the same in other words.
 
 - Where both apply the same functions, to other sums and products, they differ, if that is certain: no functions lie
-  between, or one value alone makes the difference and what lies behind it cannot undo it.
+  between, or one value alone makes the difference and no node after it can undo it.
 - Where one applies functions that the other does not, one may be written in terms of the other.
-- Where the one holds constants in place of several of the other, these may be folded: then they differ by the rounding.
+- Where one has a constant for several of the other, these may be folded: then the models differ by the rounding.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def parted(prover: Prover, found: Found) -> tuple[Verdict, str, Parting]:
 
 
 def at_term(cause: Cause, value: str, term: Term, index: list[int] | None = None) -> Parting:
-    """Return the place of a term."""
+    """Return the place of a term as a `Parting`."""
     return Parting(cause=cause, value=value, node=term.label, op_type=term.op.name, index=index)
 
 
 def _first_apart(prover: Prover, output: Term) -> Parting | None:
-    """The first value on the way to an output that nodes of both models make, and whose residues are not the same."""
+    """Return the first value on the way to an output that nodes of both models make with other residues."""
     way, whole = {term.key for term in behind(output)}, prover.whole
     both = [(name, one, prover.new[name]) for name, one in prover.old.items() if name in prover.new and one.key in way]
     whole.forget()
@@ -71,7 +71,7 @@ def _first_apart(prover: Prover, output: Term) -> Parting | None:
 # ------------------------------------------------------------------ whether functions may undo a difference
 
 _KEEP = frozenset("""Relu LeakyRelu PRelu Clip Elu Celu Selu Sigmoid Tanh Erf Sin Sinh Atan Asinh MaxPool""".split())
-"""Functions of each element, or of a window, that give other results for other arguments, but for what is constant."""
+"""Functions of each element, or of a window, that give other results for other arguments, but where constant."""
 _NORMS = frozenset("LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
 
 
@@ -79,7 +79,7 @@ def _certain(prover: Prover, output: str, value: str) -> bool:
     """Decide whether two values that part make an output part, whatever laws the functions obey.
 
     Sums and products of common values make them part, if need be within one last function; if they were the same, the
-    output would be; and no function behind them is applied to what it cannot tell apart.
+    output would be; and no function after them is applied to arguments that it cannot tell apart.
     """
     try:
         one, other = (unmoved(values[value], TURNS) for values in (prover.old, prover.new))
@@ -101,7 +101,7 @@ def _certain(prover: Prover, output: str, value: str) -> bool:
 
 
 def _common(prover: Prover, one: Term, other: Term) -> set[bytes]:
-    """The values behind two others whose functions give the same elements in both models, in whatever layout."""
+    """Return the values on the way to two others whose functions give both models the same elements, in any layout."""
     found: list[dict[bytes, bytes]] = []
     for side, top in ((1, one), (2, other)):
         applied = (term for term in own_terms(top, side, prover.same) if functions(term))
@@ -111,7 +111,7 @@ def _common(prover: Prover, one: Term, other: Term) -> set[bytes]:
 
 
 def _reaches(prover: Prover, output: str, value: str) -> bool:
-    """Whether each function between two values that part and an output tells them apart."""
+    """Return whether each function between two values that part and an output tells them apart."""
     way = {term.key for term in behind(prover.old[output])}
     names = {term.key: name for name, term in prover.old.items()}
     changed, applied, divided = {prover.old[value].key}, False, False
@@ -131,7 +131,7 @@ def _reaches(prover: Prover, output: str, value: str) -> bool:
 
 
 def _tells_apart(prover: Prover, one: Term, other: Term) -> bool:
-    """Whether a Softmax has arguments that are no shift of each other, and a norm none that are shifted and scaled."""
+    """Return whether two arguments of a Softmax are no shift of each other, or two of a norm no shift and scale."""
     if one.op.name != other.op.name or one.op.name not in {"Softmax", "LogSoftmax", *_NORMS}:
         return False
     norm = one.op.name in _NORMS
@@ -145,7 +145,7 @@ def _tells_apart(prover: Prover, one: Term, other: Term) -> bool:
 
 
 def _lines(prover: Prover, term: Term, norm: bool) -> Residues:
-    """The argument of a Softmax or a norm, what is looked at together along the last axis, without axes of size 1."""
+    """Return the argument of a Softmax or a norm, its groups along the last axis, without other axes of size 1."""
     x, newer = prover.whole.of(term.inputs[0]), term.op.version >= 13
     axis = term.op.attributes.get("axis", -1 if norm or newer else 1) % (x.ndim - 1) + 1
     lines = np.moveaxis(x, axis, -1) if newer and not norm else x.reshape(*x.shape[:axis], -1)
@@ -156,10 +156,10 @@ def _lines(prover: Prover, term: Term, norm: bool) -> Residues:
 
 
 def _may_be_folded(one: Term, other: Term) -> bool:
-    """Whether one model may hold the product or the sum of several constants of the other.
+    """Return whether one model may have the product or the sum of several constants of the other.
 
-    It then holds fewer numbers. Numbers that both hold, in whatever shape, do not count: where those are all, or where
-    only one model has others, something was added, dropped or moved. A quotient by a constant may also have become a
+    It then has fewer numbers. Numbers that both have, in any shape, do not count: where those are all, or where only
+    one model has others, something was added, dropped or moved. A quotient by a constant may also have become a
     product.
     """
     if _divisors(one, 1) != _divisors(other, 2):
@@ -172,6 +172,6 @@ def _may_be_folded(one: Term, other: Term) -> bool:
 
 
 def _divisors(term: Term, side: int) -> int:
-    """By how many constants nodes of one model divide."""
+    """Count the constants that nodes of one model divide by."""
     read = (each.inputs[1] for each in own_terms(term, side) if each.op.name == "Div")
     return len({each.key for each in read if each.constant})

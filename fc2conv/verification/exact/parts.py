@@ -1,8 +1,8 @@
 """Fused and quantized operators, written as the operators that they are made of.
 
-A node of theirs is walked as a call of a function, so that no rule of arithmetic is needed for it. What a call leaves
-out is left out in the body; a node of the body takes over the attributes of the call that its operator has. Those of
-an activation have names of their own.
+Each of these nodes is walked as a call of a function, so that it needs no rule of arithmetic. What a call leaves out is
+left out in the body; a node of the body takes over the attributes of the call that its operator has. Attributes of an
+activation have names of their own.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ CONSTANTS = {"zero": 0.0, "one": 1.0, "half": 0.5, "root": sqrt(2.0), "cubic": 0
 _TEXTS = {text.split("<")[0].split("(")[0].strip(): text for text in BODIES.replace("\n    ", " ").splitlines() if text}
 _TEXTS["TransposeMatMul"] = _TEXTS["FusedMatMul"]
 _OF_SHAPES = ("%(spatial)s", "%(axes)s", "%(to_map)s", "%(tokens)s", "%(across)s", "%(perm_a)s", "%(perm_b)s")
-"""What a body leaves open that the shape of an operand says, the last one that of the second."""
+"""The fields of a body that the shape of an operand decides, the last one that of the second operand."""
 _NEEDED = {"DequantizeLinear": 1, "Identity": 1, "Split": 1, "Gather": 2}
-"""How many operands must be there: without them there is no result."""
+"""How many operands must be given: without them there is no result."""
 _HOLES = 19
 """The operator set from which on an AveragePool has dilations."""
 _OF_POWERS = {"LpPool": (2,), "GlobalLpPool": (1, 2)}
-"""The powers of which pooling by a norm is written in parts."""
+"""The powers for which pooling by a norm is written in parts."""
 _CHANNELS_LAST = ("QLinearGlobalAveragePool", "GroupNorm")
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
-"""What `activation_params` are."""
+"""The attributes or operands that `activation_params` stand for."""
 
 
 def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[str, int]] | None:
-    """Return the parts of a node as a graph, with its opsets; None where there are none to be written.
+    """Return the parts of a node as a graph, with its opsets; None where it is not written in parts.
 
-    A factor of a product is one of an operand that is stored, as it may be rounded into that.
+    The factor of a product multiplies a stored operand, as it may be rounded into that.
     """
     shapes = [None if each is ABSENT else each.shape for each in operands]
     if node.op_type not in _TEXTS and node.op_type not in ("Attention", "LSTM"):
@@ -75,7 +75,7 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
 
 
 def _both_ways(given: dict[str, Any]) -> bool:
-    """Whether an LSTM is one in each direction, with the same functions."""
+    """Return whether an LSTM is one in each direction, with the same functions."""
     half = len(given.get("activations", [])) // 2
     alike = given.get("activations", [])[:half] == given.get("activations", [])[half:]
     own = any(given.get(each) for each in ("layout", "activation_alpha", "activation_beta"))
@@ -83,7 +83,7 @@ def _both_ways(given: dict[str, Any]) -> bool:
 
 
 def _plain_norm(name: str, given: dict[str, Any]) -> bool:
-    """Whether pooling by a norm is written in parts: no window ends behind the padding."""
+    """Return whether pooling by a norm is written in parts: no window may end beyond the padding."""
     return not given.get("ceil_mode") and given.get("p", 2) in _OF_POWERS[name]
 
 
@@ -101,7 +101,7 @@ def _function(text: str) -> FunctionProto:
 
 
 def _kept(nodes: Sequence[NodeProto], call: NodeProto) -> list[NodeProto]:
-    """Leave out what works on absent operands, and hand the attributes of the call down."""
+    """Drop nodes whose operands are absent, and pass the attributes of the call to the others."""
     absent: set[str] = set()
     kept = []
     last = next((helper.get_attribute_value(a).decode() for a in call.attribute if a.name == "activation" and a.s), "")
@@ -127,7 +127,7 @@ def _attributes(name: str) -> frozenset[str]:
 
 
 def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> dict[str, object]:
-    """What the bodies leave open."""
+    """Return the fields that bodies leave open, by name."""
     ranks, size = [len(shape or ()) for shape in shapes], int(given.get("size", 1))
     others = [1] * (ranks[0] - 2) if ranks else []
     axes, nhwc = list(range(ranks[0] if ranks else 0)), given.get("channels_last", 1)
@@ -163,7 +163,7 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
 
 
 def _attention(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> str:
-    """The body of an attention over all tokens; "" where it masks, remembers or packs."""
+    """Name the body of an attention over all tokens; "" where it masks, remembers or packs."""
     first = shapes[0] if shapes else None
     there = [i for i, name in enumerate(node.input) if name]
     plain = not any(given.get(name) for name in _BEYOND) and given.get("kv_num_heads", _heads(given)) == _heads(given)
@@ -196,14 +196,14 @@ def _heads(given: dict[str, Any]) -> int:
 
 
 def _scale(given: dict[str, Any], shapes: Sequence[Shape | None]) -> float:
-    """The factor of an attention's scores."""
+    """Return the factor of an attention's scores."""
     first = next((shape for shape in shapes if shape), (1,))
     heads = 1 if len(first) > 3 else max(1, _heads(given))  # what has a dimension of heads is as wide as one of them
     return float(given.get("scale", 0.0) or 1 / sqrt(max(1, first[-1] // heads)))
 
 
 def _scaled(alpha: float, operands: Sequence[Term]) -> str:
-    """Write y = k c d as nodes: k multiplies a stored operand first, and is left out where it is 1."""
+    """Write y = k c d as nodes: k multiplies the first stored operand, and is left out where it is 1."""
     if alpha == 1.0:
         return "y = MatMul(c, d)"
     stored = [each.foldable for each in operands]
@@ -213,13 +213,13 @@ def _scaled(alpha: float, operands: Sequence[Term]) -> str:
 
 
 def _turned(rank: int, first: int | None, swapped: int | None) -> list[int]:
-    """The permutation that brings rows from the first dimension behind those of the batch, and swaps the last two."""
+    """Return the perm that moves the first dimension, of rows, after the batch, and swaps the last two dimensions."""
     axes = [*range(1, rank - 1), 0, rank - 1] if first and rank > 1 else list(range(rank))
     return [*axes[:-2], *axes[:-3:-1]] if swapped and rank > 1 else axes
 
 
 def _activation(given: dict[str, Any]) -> str:
-    """The nodes that make y of s by what a fused operator applies last."""
+    """Write the nodes that make y of s by the activation of a fused operator."""
     chosen = given.get("activation")
     name = chosen.decode() if isinstance(chosen, bytes) and chosen else "Identity"
     numbers = dict(zip(_PARAMETERS.get(name, ()), map(float, given.get("activation_params", ())), strict=False))

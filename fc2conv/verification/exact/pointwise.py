@@ -22,16 +22,16 @@ from fc2conv.verification.nodes import FAKE_QUANTIZERS
 
 MOST_POWER = 8
 _ODD = frozenset("Asin Asinh Atan Atanh Erf Sign Sin Sinh Tan".split())
-"""Functions of which f(-x) = -f(x)."""
+"""Functions with f(-x) = -f(x)."""
 
 
 def salt(name: str, numbers: Mapping[str, object]) -> int:
-    """Name a function of elements: its operator, and its attributes with those that are the default."""
+    """Hash the name of a function of elements: its operator, and its attributes with the default ones."""
     return tag("function", name, sorted(attributes(name, numbers).items()))
 
 
 def attributes(name: str, given: Mapping[str, object]) -> dict[str, object]:
-    """Return the attributes of an operator with those that are the default."""
+    """Return the attributes of an operator, with the default of each that is not given."""
     return _defaults(name) | dict(given)
 
 
@@ -43,12 +43,12 @@ def _defaults(name: str) -> dict[str, object]:
 
 
 def applied(field: Field, name: str, x: Residues) -> Residues:
-    """Apply the function that an operator without attributes is, as Exp, Log or Sqrt."""
+    """Apply the function of an operator without attributes, for example Exp, Log or Sqrt."""
     return field.mix(x, salt(name, {}))
 
 
 def mirrored(field: Field, name: str, x: Residues, how: Callable[[Residues], Residues]) -> Residues:
-    """Apply a function of which f(-x) follows from f(x): its negative, or its reciprocal."""
+    """Apply a function whose f(-x) follows from f(x): as its negative, or its reciprocal."""
     negative = field.neg(x)
     out = applied(field, name, np.minimum(x, negative))
     np.copyto(out, how(out), where=x > negative)
@@ -56,7 +56,7 @@ def mirrored(field: Field, name: str, x: Residues, how: Callable[[Residues], Res
 
 
 def exp(at: At, x: Residues) -> Residues:
-    """E(x), by laws with E(x) E(-x) = 1."""
+    """Compute E(x); with laws E(x) E(-x) = 1."""
     return mirrored(at.field, "Exp", x, at.field.inverse) if at.evaluator.laws else applied(at.field, "Exp", x)
 
 
@@ -69,7 +69,7 @@ def clip(field: Field, x: Residues, low: Residues | None, high: Residues | None)
 
 
 def hashed(at: At) -> Residues:
-    """An uninterpreted function of each element and of the operands that broadcast to it."""
+    """Apply an uninterpreted function of each element and of the operands that broadcast to it."""
     operands = [at.res(i) for i in range(len(at.term.inputs)) if at.has(i)]
     named = salt(at.op.name, at.op.attributes)
     if at.op.name in _ODD and at.evaluator.laws and not at.term.integer:  # a negative of integers may wrap around
@@ -80,7 +80,7 @@ def hashed(at: At) -> Residues:
 
 
 def scaled(at: At, how: Callable[..., Residues], *operands: Residues | None) -> Residues:
-    """Apply a function f of which f(kx) = k f(x) for k > 0, by laws to x + b / k where the node reads kx + b."""
+    """Apply f with f(kx) = k f(x) for k > 0; with laws compute k f(x + b / k) where the node reads kx + b."""
     if not at.evaluator.laws:
         return how(at.field, *operands)
     field, factor = at.field, at.field.number(1.0)
@@ -92,7 +92,7 @@ def scaled(at: At, how: Callable[..., Residues], *operands: Residues | None) -> 
 
 
 def of_floats(rule: Rule) -> Rule:
-    """Make a rule that holds for floats; of integers the operator is a hash."""
+    """Make a rule that applies to floats; for integers the operator is a hash."""
     return lambda at: hashed(at) if at.term.integer else rule(at)
 
 
@@ -119,13 +119,13 @@ def arithmetic(how: str) -> Rule:
 
 
 def mean(at: At) -> Residues:
-    """The mean of operands that broadcast."""
+    """Compute the mean of operands that broadcast."""
     operands = every(at)
     return at.field.mul(reduce(at.field.add, operands), at.field.inverse(at.field.of(np.asarray(len(operands)))))
 
 
 def power(at: At) -> Residues:
-    """x ** y: exact for a constant integer up to 8; a half is a root."""
+    """Compute x ** y: exactly for a constant integer up to 8; a half is a root."""
     field, x = at.field, at.res(0)
     exponent = at.operand(1).value
     if exponent is not None and exponent.size == 1 and not at.term.integer:
@@ -141,7 +141,7 @@ def power(at: At) -> Residues:
 
 
 def rectified(at: At) -> Residues:
-    """Relu, which leaves what is not negative as it is."""
+    """Apply Relu: an operand that is not negative stays as it is."""
     if at.term.integer and not not_negative(at.operand(0)):
         return hashed(at)
     if at.operand(0).op.name == "Concat":
@@ -150,7 +150,7 @@ def rectified(at: At) -> Residues:
 
 
 def _rectified(field: Field, source: Term, x: Residues) -> Residues:
-    """The Relu of a value, part by part where it is joined of several."""
+    """Apply Relu to a value, part by part where it is a Concat of several."""
     if not_negative(source):
         return x
     shapes = [each.shape for each in source.inputs]
@@ -163,7 +163,7 @@ def _rectified(field: Field, source: Term, x: Residues) -> Residues:
 
 
 def leaky(at: At) -> Residues:
-    """LeakyRelu and PRelu: R(x) - slope R(-x)."""
+    """Compute LeakyRelu or PRelu: R(x) - slope R(-x)."""
     field, x = at.field, at.res(0)
     if at.op.version < 7 and at.has(1) and at.operand(1).size > 1:
         raise OpaqueError  # the oldest definitions have one for each channel
@@ -172,12 +172,12 @@ def leaky(at: At) -> Residues:
 
 
 def absolute(field: Field, x: Residues) -> Residues:
-    """|x| = R(x) + R(-x)."""
+    """Compute |x| = R(x) + R(-x)."""
     return field.add(field.relu(x), field.relu(field.neg(x)))
 
 
 def clipped(at: At) -> Residues:
-    """Clip, with bounds that are attributes in old definitions and operands in newer ones."""
+    """Apply Clip, with bounds that are attributes in old definitions and operands in newer ones."""
     if any(at.has(i) and at.operand(i).atoms for i in (1, 2)):
         return hashed(at)
     field, x = at.field, at.res(0)
@@ -193,7 +193,7 @@ def clipped(at: At) -> Residues:
 
 
 def extremum(at: At) -> Residues:
-    """Max and Min: of two floats b + R(a - b), else a hash in which the order does not matter."""
+    """Compute Max or Min: of two floats as b + R(a - b), else as a hash that does not depend on their order."""
     field, operands = at.field, every(at)
     if len(operands) == 1:
         return operands[0]
@@ -204,7 +204,7 @@ def extremum(at: At) -> Residues:
 
 
 def sigmoid(at: At) -> Residues:
-    """Sigmoid, by laws 1 / (1 + E(-x)), and Tanh, which is 2 Sigmoid(2x) - 1."""
+    """Compute Sigmoid, with laws 1 / (1 + E(-x)), or Tanh, which is 2 Sigmoid(2x) - 1."""
     if not at.evaluator.laws:
         return hashed(at)
     field, x, one = at.field, at.res(0), at.field.number(1.0)
@@ -215,7 +215,7 @@ def sigmoid(at: At) -> Residues:
 
 
 def compared(at: At) -> Residues:
-    """Greater and Less, which are one relation."""
+    """Hash the operands of Greater or Less, which are one relation."""
     operands, name = every(at), at.op.name
     if name.startswith("Less"):
         operands, name = operands[::-1], name.replace("Less", "Greater")
@@ -223,7 +223,7 @@ def compared(at: At) -> Residues:
 
 
 def logical(at: At) -> Residues:
-    """And, Or and Xor of truth values, as sums and products: xy, x + y - xy and x + y - 2xy."""
+    """Compute And, Or or Xor of truth values as sums and products: xy, x + y - xy and x + y - 2xy."""
     field, (x, y) = at.field, every(at)
     product = field.mul(x, y)
     if at.op.name == "And":

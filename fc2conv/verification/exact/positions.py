@@ -1,6 +1,6 @@
 """The positions along open axes that nodes name, by numbers that they hold or that are computed from sizes.
 
-Nothing is known of what lies behind a position that two sizes do not have.
+Nothing is known of what lies beyond a position that two sizes do not have.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fc2conv.verification.exact.evenness import BENT, FAR, Numbers, crossing, de
 from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 
 MOST_ITEMS = 64
-"""Up to this many items a network is run to see what lies behind a number."""
+"""The most items at which a network is run to see what lies beyond a position."""
 
 Values = Mapping[str, Term]
 Pair = tuple[Term, Term]
@@ -25,7 +25,7 @@ PICKING = frozenset("Gather GatherND GatherElements ScatterND ScatterElements Sl
 _SHAPED = frozenset(
     "Reshape Expand Tile Resize Upsample ConstantOfShape CenterCropPad Split TopK Pad Unsqueeze".split()
 )
-"""Operators that read sizes alone besides what they give."""
+"""Operators whose further operands are only sizes."""
 _WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
 """Operators whose result has a cell for each step of a window."""
 _INDEXED = _WINDOWS | frozenset(
@@ -35,16 +35,16 @@ Squeeze""".split()
 
 
 def unseen(node: NodeProto, few: Values, many: Values) -> int:
-    """Return the largest position along an open axis that lies beyond both sizes, 0 where none does.
+    """Return the largest position along an open axis that lies beyond both sizes; 0 where there is none.
 
-    Windows go on behind their second one as they do before it, and what is put around a map is the same at any size.
+    Windows after the second one go on as before it, and what is put around a map is the same at any size.
     """
     named = () if node.op_type in _WINDOWS or _puts_around(node, few) else positions(node, few, many)
     return max((abs(n) for n, pair in named if abs(n) >= max(pair)), default=0)
 
 
 def _puts_around(node: NodeProto, values: Values) -> bool:
-    """Whether a node is a Pad that adds one number or the outermost cells, and cuts nothing."""
+    """Return whether a node is a Pad that adds one number or the outermost cells, and cuts nothing."""
     mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
     pads = _listed(node, values, "pads", 1) if node.op_type == "Pad" and mode in (b"constant", b"edge") else []
     return bool(pads) and min(pads) >= 0
@@ -58,7 +58,7 @@ def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int
 
 
 def even(node: NodeProto, few: Values, many: Values) -> bool:
-    """Whether a node is a Resize by the same factors at both sizes, and so at all."""
+    """Return whether a node is a Resize by the same factors at both sizes, and so at all sizes."""
     shapes = [each.shape or () for pair in _pairs([node.input[0], node.output[0]], few, many) for each in pair]
     return (
         node.op_type == "Resize"
@@ -72,7 +72,7 @@ def _pairs(names: Iterable[str], few: Values, many: Values) -> list[Pair]:
 
 
 def positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield the positions along open axes that a node names, from the end below 0, with the two sizes of the axis."""
+    """Yield the positions along open axes that a node names, negative from the end, with both sizes of the axis."""
     pairs = _pairs(node.input[:1], few, many) if node.op_type in _INDEXED and not even(node, few, many) else []
     for one, other in pairs:
         if node.op_type == "Slice" and None in (one.shape, other.shape):
@@ -88,7 +88,7 @@ def positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int,
 
 
 def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, int]]:
-    """The positions that a node names, each with its axis, -1 where that is not looked at."""
+    """Yield the positions that a node names, each after its axis, which is -1 where it is not determined."""
     given = {a.name: list(a.ints) or [a.i] for a in node.attribute}
 
     def listed(name: str, index: int) -> list[int]:
@@ -124,7 +124,7 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 
 
 def _second(node: NodeProto, values: Values) -> Iterator[tuple[int, int]]:
-    """Where the second window along each axis ends at the latest, if windows leave places out, and those before."""
+    """Yield the latest end of the second window along each axis with a stride above 1, and the places before it."""
     given = {a.name: list(a.ints) for a in node.attribute}
     kernel = given.get("kernel_shape") or list((values.get(node.input[1], ABSENT).shape or ())[2:])
     ones = [1] * len(kernel)
@@ -134,7 +134,7 @@ def _second(node: NodeProto, values: Values) -> Iterator[tuple[int, int]]:
 
 
 def _listed(node: NodeProto, values: Values, name: str, index: int) -> list[int]:
-    """The integers of an attribute, or of the operand in its place."""
+    """Return the integers of the operand at an index, or of the attribute that it replaces."""
     value = values.get(node.input[index], ABSENT).value if index < len(node.input) else None
     if value is None:
         return next((list(a.ints) or [a.i] for a in node.attribute if a.name == name), [])
@@ -142,7 +142,7 @@ def _listed(node: NodeProto, values: Values, name: str, index: int) -> list[int]
 
 
 def _cuts(node: NodeProto, values: Values, rank: int) -> list[tuple[int, int, int]]:
-    """The axes that a Slice cuts, each with its start and its end."""
+    """Return the axes that a Slice cuts, each with its start and its end."""
     starts, ends = _listed(node, values, "starts", 1), _listed(node, values, "ends", 2)
     axes = _listed(node, values, "axes", 3) or range(len(starts))
     return [(axis % rank, start, end) for axis, start, end in zip(axes, starts, ends, strict=False)]
@@ -159,9 +159,9 @@ def _cuts_at_both(
 
 
 def nonempty_from(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> int:
-    """Return the number of items behind which a result that is empty at both sizes may hold elements; 0 if never.
+    """Return the number of items beyond which a result that is empty at both sizes may have elements; 0 if never.
 
-    A number below 0 says that it may with fewer items.
+    A number below 0 says that it may have elements with fewer items.
     """
     first = next(iter(node.input), "")
     shapes = [values.get(first, ABSENT).shape or () for values in (few, many)]
@@ -184,9 +184,9 @@ def length_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[fl
 
 
 def index_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
-    """Return the numbers of items at which indices that are made of sizes pass 0, or a side of what they index.
+    """Return the numbers of items at which indices made of sizes pass 0, or a side of what they index.
 
-    An index below 0 is counted from the end. Those into a constant may come to any of its elements.
+    An index below 0 is counted from the end. An index into a constant may come to any of its elements.
     """
     first = next(iter(_pairs(node.input[:1], few, many)), None)
     read = [(one.value, other.value) for one, other in _pairs(node.input[1:], few, many)]
@@ -207,7 +207,7 @@ def index_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[flo
 def sign_changes(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[str]:
     """Return the names of the numbers that a node computes with and that change their sign, or may pass others.
 
-    A law of functions may hold for one sign alone.
+    A law of functions may be true for one sign alone.
     """
     names = () if node.op_type in PICKING or node.op_type in _SHAPED else node.input
     found = {name: (few[name].value, many[name].value) for name in names if name in few and name in many}
@@ -219,7 +219,7 @@ def sign_changes(node: NodeProto, few: Values, many: Values, sizes: tuple[float,
 def _slice_crossings(
     node: NodeProto, first: Pair, few: Values, many: Values, sizes: tuple[float, int, int]
 ) -> list[int]:
-    """The numbers of items at which starts and ends of a Slice pass 0 or a side, of those that grow."""
+    """Return the numbers of items at which starts and ends of a Slice that grow pass 0 or a side."""
     shapes = [term.shape or () for term in first]
     if not all(shapes):
         return [FAR]

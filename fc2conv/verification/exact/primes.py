@@ -13,12 +13,12 @@ Integers = NDArray[np.int64]
 BITS = 30
 """Bits of a residue."""
 _LEAST_ORDER = 5000
-"""The least order of 2 modulo a prime: a smaller one would take exponents for each other."""
+"""The least order of 2 modulo a prime: with a smaller one, different exponents would be the same residue."""
 
 
 @lru_cache(maxsize=8)
 def primes(seed: bytes, count: int) -> tuple[int, ...]:
-    """Draw distinct primes between 2^29 and 2^30, by a seed, modulo which the order of 2 is large."""
+    """Draw distinct primes between 2^29 and 2^30 by a seed, with a large order of 2 modulo each."""
     found: list[int] = []
     rng = np.random.default_rng(np.frombuffer(hashlib.blake2b(seed).digest(), np.uint32))
     divisors = np.arange(3, 1 << BITS // 2, 2)
@@ -31,13 +31,13 @@ def primes(seed: bytes, count: int) -> tuple[int, ...]:
 
 
 def _small_orders(p: int) -> list[int]:
-    """Return what a small order can be: a divisor of p - 1."""
+    """Return the orders below the least one that are possible: divisors of p - 1."""
     numbers = np.arange(1, _LEAST_ORDER)
     return [int(each) for each in numbers[(p - 1) % numbers == 0]]
 
 
 def inverses(values: Integers, p: int) -> Integers:
-    """Return the reciprocals of many at the price of one: 1/a = b/(ab), pair by pair."""
+    """Compute the reciprocals of many numbers at the cost of one: 1/a = b/(ab), pair by pair."""
     if values.size <= 8:
         return np.array([pow(int(value), -1, p) for value in values], np.int64)
     half = (values.size + 1) // 2

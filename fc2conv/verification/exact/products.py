@@ -2,9 +2,9 @@
 
 `y[r, m] = sum_k W[m, k] x[r, k]` is computed in two ways. Where numbers matter, by a product of matrices. Else y[r, m]
 is an uninterpreted function of m and of `z[r] = sum_k g[k] x[r, k]`, where g[k] is a random projection, or a hash, of
-the column W[:, k]: two layers whose results are equal have one z, and two that are not have two, but for a chance of
-about 1/p. That costs a reading of the weight, and no product of it with each row. A weight that both models store as
-the same bytes is not read: its g is random, named by the bytes.
+the column W[:, k]: two layers with equal results have equal z, and two with other results have other z, except with a
+probability of about 1/p. That reads the weight once, and does not multiply it with each row. A weight that both models
+store as the same bytes is not read: its g is random, named by the bytes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SLAB = 1 << 15
 """About how many elements of a weight are in memory at a time."""
 BOTH = 3
 _CORNER = 4
-"""Rows and columns of a matrix that are compared before all of it is."""
+"""Rows and columns of a matrix that are compared before the whole is."""
 
 
 @dataclass(frozen=True)
 class Weight:
     """A weight as matrices [G, M, K]: its term, in the shape `source`, permuted by `perm`, in the shape `shape`.
 
-    `residues` are those of all elements, where they are not those of the term.
+    `residues` are those of all elements, where the term does not have them.
     """
 
     term: Term
@@ -45,7 +45,7 @@ class Weight:
         return array.reshape(self.source).transpose(self.perm).reshape(self.shape)
 
     def computed(self, evaluator: Evaluator) -> Residues | None:
-        """Return residues [lanes, G, M, K] where the weight is no constant, or not as it is stored."""
+        """Return residues [lanes, G, M, K] of a weight that is no constant, or not as stored; None for a stored one."""
         if self.residues is None and self.term.constant:
             return None
         found = evaluator.memo[self.term.key] if self.residues is None else self.residues
@@ -67,7 +67,7 @@ def product(at: At, x: Residues, weight: Weight) -> Residues:
 
 
 def _projected(at: At, weight: Weight) -> Residues:
-    """A vector [lanes, G, K] that names a weight: what each column [M] of it is, and 0 where it is 0."""
+    """Return a vector [lanes, G, K] that names a weight by its columns [M]; it is 0 for a column of zeros."""
     field, term = at.field, weight.term
     groups, outputs, width = weight.shape
     computed = weight.computed(at.evaluator)
@@ -88,7 +88,7 @@ def _projected(at: At, weight: Weight) -> Residues:
 
 
 def _as_a_whole(field: Symbols, weight: Weight) -> Residues:
-    """A random vector for a weight: that of a weight of the other model which holds the same matrices, of -0 and 0."""
+    """Return a random vector for a weight, the same for the other model's weight of equal matrices; -0 equals 0."""
     corner = weight.seen(np.asarray(weight.term.numbers()))[:, :_CORNER, :_CORNER]
     known = field.weights.setdefault((weight.shape, weight.term.kind, (corner + corner.dtype.type(0)).tobytes()), [])
     key = weight.term.blob or weight.term.key, weight.source, weight.perm
@@ -106,7 +106,7 @@ def _equal(*weights: Weight) -> bool:
 
 
 def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
-    """Cut matrices [G, M, K] into slabs that lie together in memory."""
+    """Yield the indices of slabs of matrices [G, M, K] that lie together in memory."""
     for group in range(len(array)):
         by_rows = array.strides[1] >= array.strides[2]
         count, other = array.shape[1:] if by_rows else array.shape[:0:-1]
@@ -117,9 +117,9 @@ def _slabs(array: Array) -> Iterator[tuple[int, slice, slice]]:
 
 
 def _hashed(field: Field, array: Array) -> Residues:
-    """Hash the columns of matrices [G, M, K] by their bits, [lanes, G, K]: of zeros it is 0.
+    """Hash the columns of matrices [G, M, K] by their bits to [lanes, G, K]; the hash of zeros is 0.
 
-    The upper half of a sum of products modulo 2^64 is the same for two other columns of words of 32 bits with a
+    The upper half of a sum of products modulo 2^64 is the same for two different columns of words of 32 bits with a
     probability of about 2^-32 (D. Lemire, O. Kaser: Strongly universal string hashing is fast, 2014).
     """
     groups, outputs, width = array.shape
@@ -136,7 +136,7 @@ def _hashed(field: Field, array: Array) -> Residues:
 
 
 def _words(matrix: Array) -> NDArray[np.uint64]:
-    """The bits of numbers as whole numbers."""
+    """Return the bits of numbers as unsigned integers; -0 is 0."""
     turned = matrix.strides[0] < matrix.strides[1]
     plain = np.ascontiguousarray(matrix.T if turned else matrix)
     plain = plain if plain.dtype.kind in "iu" else plain + plain.dtype.type(0)  # -0 + 0 is 0

@@ -1,4 +1,4 @@
-"""Holds two models against each other in exact arithmetic: `proved`, or where the two part."""
+"""The comparison of two models in exact arithmetic: `proved`, or where the two part."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RULES: dict[str, Rule] = {
     **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **maps.RULES
 }  # fmt: skip
 CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-"""Operators that are run even where both models have them: they say what a value holds."""
+"""Operators that are computed even where both models have them: they say what a value holds."""
 
 SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
 Transpose Slice Split Expand Concat Pad Gather Where Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
@@ -40,16 +40,16 @@ CERTAIN = 60.0
 READ = 4e9
 """Products that may be computed where stored weights are read and not multiplied, as each takes a few nanoseconds."""
 COMPUTED = (None, frozenset[str](), frozenset({"Mul"}))
-"""Nodes of constants that are taken as they are rounded: all, none beside factors, or products (of two scales)."""
+"""Nodes whose constants are taken as rounded: all, only factors (an empty set), or products (of two scales)."""
 ROUNDED = "constants that one model computes are taken as they are rounded in the other"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What exact arithmetic says of one output: None where it says nothing, and the assumption that was needed.
+    """The result of exact arithmetic for one output: `equal` (None: not known), and the assumption that it needs.
 
-    `residues` is a hash of those that are equal, and `at` the node that is in the way. `unseen`: the output depends on
-    a branch that only one model has, of which numbers run one alone.
+    `residues` is a hash of the equal residues, and `at` the node that is in the way. `unseen`: the output depends on
+    branches that only one model has, and numbers run only one branch.
     """
 
     name: str
@@ -65,8 +65,8 @@ class Found:
 class Prover:
     """Two models of one signature at one choice of shapes.
 
-    `files` says which, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
-    `taken` is a value that is taken to be the same, `hidden` are numbers of each that are not looked at, or are
+    `files` identifies them, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
+    `taken` is a value that is assumed to be the same. `hidden` are numbers of each model that are not known, or are
     variables if they have a name, as `pinned` terms are. `same` are terms of the first that the second has as well.
     """
 
@@ -109,7 +109,7 @@ class Prover:
         return Evaluator(level=level, blobs=self.table.blobs, pinned=self.pinned, **chosen)
 
     def run(self) -> list[Found]:
-        """Compare all outputs, in the order of the original; raises ZeroDivisorError where the seed says nothing."""
+        """Compare all outputs, in the order of the original; raise ZeroDivisorError where the seed proves nothing."""
         note("exact arithmetic")
         self.walk()
         self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
@@ -117,13 +117,13 @@ class Prover:
 
     @cached_property
     def _defaults(self) -> frozenset[str]:
-        """The inputs with a default that a caller of either model may replace; what one model alone has is frozen."""
+        """The inputs with a default that a caller of either model may replace; those of one model alone are frozen."""
         files = self.original, self.converted
         found = ({v.name for v in f.model.graph.input} if f.model.ir_version >= 4 else set() for f in files)
         return frozenset(set.intersection(*found))
 
     def walk(self, settled: bool = True) -> None:
-        """Make terms of both models; if `settled`, with those of the first in the second where they are equal."""
+        """Make terms of both models; if `settled`, put terms of the first into the second where they are equal."""
         self.spans = _spans(self.converted.model.graph)
         said = stated((self.original.model, self.converted.model), self.shapes)
         first, second = (
@@ -138,12 +138,12 @@ class Prover:
         self.walks = first, second
 
     def forget(self) -> None:
-        """Let go of all residues; terms stay."""
+        """Drop all residues; terms stay."""
         for each in (self.cuts, self.numbers, self.whole, self.lawful, *self.rounded, *self.used):
             each.forget()
 
     def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
-        """An evaluator that takes constants as they are rounded, but in nodes that the other model has as well."""
+        """Return an evaluator that takes constants as rounded, except in nodes that the other model has as well."""
         made = (term for term in self.table.terms.values() if term.has_op and term.sides & other)
         kept = frozenset(map(signature, made))
         return self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
@@ -153,7 +153,7 @@ class Prover:
             yield from (values[v.name] for v in self.original.model.graph.output if v.name in values)
 
     def _ahead(self) -> Iterator[Term]:
-        """What the values that come are compared with, what nodes that come read, and the outputs."""
+        """Yield the outputs, what later values are compared with, and what later nodes read."""
         yield from self._outputs()
         for name, (made, read) in self.spans.items():
             term = self.old.get(name) if made >= self.place else self.bound.get(name) if read >= self.place else None
@@ -161,23 +161,23 @@ class Prover:
                 yield term
 
     def _fit(self, _: str, term: Term) -> Term:
-        """Note the nodes that no runtime takes at these sizes."""
+        """Note a node that no runtime accepts at these sizes, and return its term."""
         if not all(requirement.met for requirement in requirements(term)):
             self.unfit[term.key] = term
         return term
 
     def misfit(self, way: Collection[bytes]) -> Term | None:
-        """A node among those on a way that no runtime takes at these sizes: it runs no part of the model then."""
+        """Return a node on a way that no runtime accepts at these sizes: then it runs no part of the model."""
         return next((term for key, term in self.unfit.items() if key in way), None)
 
     @cached_property
     def needed(self) -> set[bytes]:
-        """The keys of what the original's outputs are made of."""
+        """The keys of the terms that the original's outputs are computed from."""
         outputs = (self.old[v.name] for v in self.original.model.graph.output if v.name in self.old)
         return {term.key for output in outputs for term in behind(output)}
 
     def _settle(self, name: str, term: Term) -> Term:
-        """Give the original's term for a value of the same name that is equal, so that what follows is shared."""
+        """Return the original's term for an equal value of the same name, so that both share what follows."""
         self._fit(name, term)
         if not name:
             return term
@@ -195,12 +195,12 @@ class Prover:
         return other if self._alike(other, term) else term
 
     def _alike(self, one: Term, other: Term, by_numbers: bool = False) -> bool:
-        """Whether two terms of one type and shape are the same by little arithmetic, or else by numbers."""
+        """Return whether two terms of one type and shape are the same, by little arithmetic or else by numbers."""
         ways = (self.symbols, self.cuts, self.numbers)[: 2 + by_numbers]
         return (one.shape, one.kind) == (other.shape, other.kind) and any(self._equal(e, e, one, other) for e in ways)
 
     def _equal(self, first: Evaluator, second: Evaluator, one: Term, other: Term) -> bool:
-        """Whether two terms have the same residues; what takes too much to compute is said in `beyond`."""
+        """Return whether two terms have the same residues; set `beyond` where that takes too much to compute."""
         try:
             equal = one.key == other.key or first.field.same(first.of(one), second.of(other))
             self.used += [each for each in (first, second) if equal and each not in (*self.used, self.symbols)]
@@ -237,7 +237,7 @@ class Prover:
         return Found(name, None if why else False, why, at=stuck, unseen="If" in applied)
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
-        """Yield how two values are compared: as they are, and with what one model computes as the other rounds it."""
+        """Yield the ways to compare two values: as they are, and with computed constants of one model as rounded."""
         exact, sides = self.numbers, self.rounded
         yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
         own = [*alone.own_terms(one, 1), *alone.own_terms(other, 2)]
@@ -256,7 +256,7 @@ class Prover:
 
     @cached_property
     def _of_both(self) -> frozenset[bytes]:
-        """The constants that both models compute of the same numbers, in whatever layout."""
+        """The constants that both models compute from the same numbers, in any layout."""
         found: dict[object, list[Term]] = {}
         for term in self.table.terms.values():
             if term.has_op and term.computed and not term.integer:
@@ -273,7 +273,7 @@ class Prover:
             return None
 
     def _in_the_way(self, one: Term, other: Term) -> tuple[Term, str]:
-        """A node without a rule that hides whether two values differ, in words; "" where none does."""
+        """Return a node without a rule that hides whether two values differ, and a line on it; "" for no such node."""
         try:
             for each in (one, other):
                 self.whole.of(each)
@@ -295,7 +295,7 @@ class Prover:
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
     def _apart_elsewhere(self, one: Term, other: Term) -> bool:
-        """Whether one model alone has numbers, or functions, on the way to a value: no other layout explains these."""
+        """Return whether one model alone has numbers or functions on the way to a value: no layout explains these."""
         ways = [list(alone.own_terms(top, side)) for side, top in ((1, one), (2, other))]
         numbers = [alone.total(alone.constants(ways[side - 1], side)) for side in (1, 2)]
         applied = [{each for term in way for each in alone.named(term, term.key in self.whole.opaque)} for way in ways]
@@ -303,7 +303,7 @@ class Prover:
 
     @cached_property
     def safety(self) -> float:
-        """s, where what was proved is wrong with a probability below 2^-s."""
+        """s, where the proof is wrong with a probability below 2^-s."""
         every = self.table.terms.values()
         return min((safety(every, each) for each in self.used), default=CERTAIN) + self.earlier
 
@@ -313,7 +313,7 @@ class Prover:
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
-    """The places, in the order of a walk, of the node that makes each value and of the last one that reads it."""
+    """Return the places, in the order of a walk, of each value's node and of the last node that reads it."""
     order = in_order(graph.node)
     made = {name: i for i, node in enumerate(order) for name in node.output}
     read = {name: i for i, node in enumerate(order) for name in (*node.input, *captured(node))}

@@ -1,7 +1,7 @@
-"""Quantized operators: exact sums, and one rounding that is a hash of the real number behind it.
+"""Quantized operators: exact sums, and one rounding that is a hash of the real number before it.
 
-A value that DequantizeLinear gave is an integer times one scale, however it was moved since: to quantize it again by
-that scale gives the integer back. A positive scale keeps the order, so that a maximum is that of the integers.
+A result of DequantizeLinear is an integer times one scale, even after it was moved: to quantize it again by that scale
+gives the integer back. A positive scale keeps the order, so that a maximum is the maximum of the integers.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Step:
 
     @property
     def key(self) -> tuple[bytes, bytes, int]:
-        """What two steps that are one have in common."""
+        """What is equal in two steps that are the same."""
         return self.scale.key, self.zero.key, self.kind
 
     def integers(self, at: At, x: Residues) -> Residues:
-        """x / scale + zero point."""
+        """Compute x / scale + zero point."""
         return at.field.add(at.field.mul(x, at.field.inverse(_one(at, self.scale))), _one(at, self.zero))
 
     def real(self, at: At, x: Residues) -> Residues:
-        """(x - zero point) * scale."""
+        """Compute (x - zero point) * scale."""
         return at.field.mul(at.field.sub(x, _one(at, self.zero)), _one(at, self.scale))
 
 
@@ -67,9 +67,9 @@ def stepped(term: Term) -> Step | None:
 
 
 def quantize(at: At) -> Residues:
-    """QuantizeLinear: a hash of x / scale, the zero point and the type.
+    """Apply QuantizeLinear: as a hash of x / scale, the zero point and the type.
 
-    Where the zero point is the least number of the type all below 0 is that number: x is rectified.
+    Where the zero point is the least number of the type, every x below 0 gives that number: x is rectified.
     """
     if at.attr("block_size", 0) or not at.attr("saturate", 1) or at.operand(0).atoms:
         raise OpaqueError
@@ -102,7 +102,7 @@ def _quantized(at: At, term: Term, x: Residues) -> Residues:
 
 
 def dequantize(at: At) -> Residues:
-    """DequantizeLinear: (x - zero point) * scale."""
+    """Apply DequantizeLinear: compute (x - zero point) * scale."""
     field, x = at.field, at.res(0)
     rank, axis, block = x.ndim - 1, at.attr("axis", 1), at.attr("block_size", 0)
 
@@ -116,14 +116,14 @@ def dequantize(at: At) -> Residues:
 
 
 def scaled(at: At) -> Residues:
-    """Apply an uninterpreted rounding of each element, by one scale and one zero point for all."""
+    """Apply an uninterpreted rounding to each element, by one scale and one zero point for all."""
     if any(term is not ABSENT and term.size != 1 for term in at.term.inputs[1:]):
         raise OpaqueError
     return hashed(at)
 
 
 def dynamic_quantize(at: At) -> Residues:
-    """DynamicQuantizeLinear: one scale and one zero point from all elements, wherever they are."""
+    """Apply DynamicQuantizeLinear: hash all elements, in any order, to one scale and one zero point."""
     field, x = at.field, at.res(0)
     whole = field.total(field.mix(x.reshape(field.lanes, -1), tag("range")), [0], keepdims=False)
     scale, zero = field.mix(whole, tag("dynamic scale")), field.mix(whole, tag("dynamic zero point"))
@@ -133,9 +133,9 @@ def dynamic_quantize(at: At) -> Residues:
 
 
 def matmul_nbits(at: At) -> Residues:
-    """MatMulNBits: a, b in blocks along K, their scales, zero points, no order of groups, bias.
+    """Compute MatMulNBits: a, b in blocks along K, their scales, zero points, no order of groups, bias.
 
-    Where constants are taken as they are rounded, so is the weight that b and the scales make.
+    Where constants are taken as rounded, so is the weight that b and the scales make.
     """
     field, bits, width = at.field, at.attr("bits", 4), at.attr("K", 0)
     block, rows = at.attr("block_size", 0), at.attr("N", 0)
@@ -160,7 +160,7 @@ def matmul_nbits(at: At) -> Residues:
 
 
 def _unpacked(packed: Array, bits: int) -> Array:
-    """The numbers of a few bits in each byte, the lowest first."""
+    """Unpack the numbers of a few bits in each byte, the lowest bits first."""
     parts = [packed.astype(np.int64) >> shift & ((1 << bits) - 1) for shift in range(0, 8, bits)]
     return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)
 

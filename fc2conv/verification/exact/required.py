@@ -16,9 +16,9 @@ from fc2conv.verification.exact.terms import ABSENT, Shape, Term
 
 @dataclass(frozen=True)
 class Requirement:
-    """A size as it is (0 where it is not known, as behind a kernel larger than its map) and as it must be.
+    """A size as it is (0 where it is not known, as after a kernel larger than its map) and as it must be.
 
-    `others` are what it may be besides.
+    `others` are other sizes that it may have.
     """
 
     actual: int
@@ -36,21 +36,21 @@ _CHANNELS = {
     **dict.fromkeys(("Conv", "ConvInteger"), 1),
     **dict.fromkeys(("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"), 0),
 }
-"""Operators over dimension 1, with the dimension of their weight that is as large (over the groups)."""
+"""Operators over dimension 1, with the dimension of their weight that has its size (divided by the groups)."""
 _EACH_CHANNEL = 21
 _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization SimplifiedLayerNormalization".split())
-"""Operators over the last dimension, which is that of their weight; a weight of size 1 is repeated."""
+"""Operators over the last dimension, whose size is that of their weight's; a weight of size 1 is repeated."""
 _BROADCAST = frozenset(
     "Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor".split()
 )
 _WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
-"""Operators that no runtime runs where none of their windows is in the map."""
+"""Operators that no runtime runs where no window lies in the map."""
 _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
-"""Operators whose result has no shape only where their operands contradict each other."""
+"""Operators whose result has an unknown shape only where their operands contradict each other."""
 
 
 def requirements(term: Term) -> Iterator[Requirement]:
-    """Say what the node that makes a value requires of the sizes of what it reads."""
+    """Yield what the node of a value requires of the sizes of its operands."""
     op, first = term.op.name, term.operand(0)
     if first is ABSENT or first.shape is None:
         return
@@ -66,12 +66,12 @@ def requirements(term: Term) -> Iterator[Requirement]:
 
 
 def _shape(term: Term) -> Shape:
-    """The shape of the first operand."""
+    """Return the shape of the first operand."""
     return term.operand(0).shape or ()
 
 
 def _second(term: Term) -> Term:
-    """The second operand, where its shape is known."""
+    """Return the second operand where its shape is known, else ABSENT."""
     return term.operand(1) if term.operand(1).shape is not None else ABSENT
 
 
@@ -178,7 +178,7 @@ _RULES: dict[str, Callable[[Term], Iterator[Requirement]]] = {
 
 
 def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
-    """The sizes that a Scan's body declares of the values that it carries; one item at least of those that it scans."""
+    """Require the sizes that a Scan's body declares for what it carries, and at least one item of what it scans."""
     given = {a.name: a for a in node.attribute}
     states = len(carried(node))
     for term, info in zip(terms[:states], given["body"].g.input, strict=False):
@@ -190,7 +190,7 @@ def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
 
 
 def _listed(attribute: Any, operand: Term) -> list[int]:
-    """Integers that are an attribute in older definitions and an operand in newer ones."""
+    """Return integers that are an attribute in older definitions and an operand in newer ones."""
     return [int(n) for n in attribute or ([] if operand.value is None else operand.value.reshape(-1))]
 
 
@@ -199,14 +199,14 @@ def _along(shape: Shape, axes: Sequence[int]) -> list[int]:
 
 
 def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: bool = False) -> Iterator[Requirement]:
-    """A dimension that must be as large as one of a weight's."""
+    """Require that a dimension has the size of a weight's dimension, multiplied by `times`."""
     if x.shape and weight.shape and len(weight.shape) > own and weight.foldable and not x.foldable:
         wanted, actual = weight.shape[own] * times, x.shape[axis]
         yield Requirement(actual, wanted, (actual,) if repeats and wanted == 1 else ())
 
 
 def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
-    """The dimensions that an Einsum names as it does one of a weight; onnxruntime repeats one of size 1."""
+    """Require the sizes of a weight for equal letters of an Einsum; onnxruntime repeats a dimension of size 1."""
     wanted: dict[str, int] = {}
     actual: list[tuple[str, int]] = []
     for x, letters in zip(terms, equation.replace(" ", "").partition("->")[0].split(","), strict=False):
@@ -222,7 +222,7 @@ def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
 
 
 def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:
-    """Dimensions of these terms that meet others; one of size 1 is repeated."""
+    """Require that dimensions that meet in a broadcast have the same size; one of size 1 is repeated."""
     for x, shape in zip(terms, shapes, strict=False):
         for other in shapes if not x.foldable else ():
             for size, wanted in zip(reversed(shape), reversed(other), strict=False):
@@ -231,7 +231,7 @@ def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requi
 
 
 def _elements(shape: Shape, target: Sequence[int]) -> Requirement:
-    """The elements that a target has; where it leaves one size open, those of the dimensions behind that."""
+    """Require the elements of a Reshape's target; where it leaves a size open, those of the dimensions after that."""
     sizes = [shape[i] if size == 0 and i < len(shape) else size for i, size in enumerate(target)]
     if -1 not in sizes:
         return Requirement(prod(shape), prod(sizes))

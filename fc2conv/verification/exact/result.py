@@ -1,4 +1,4 @@
-"""What the check `exact` found."""
+"""The result of the check `exact`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fc2conv.report.verification import Check, Parting, Verdict
 class Exact:
     """The check, the verdict on each output, and where the models part.
 
-    The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of those may part
+    The outputs that are `followed` are proved, or part; on all others numbers decide. `unseen`: some of these may part
     in a branch that numbers do not run, or beyond the `position` of an open axis that one model alone names. `stopped`:
-    the original takes no second number of items of those that are tried first. The last size that grew is a factor of
-    values as often as the `degree` says.
+    the original does not take the second number of items that is tried. The last size that grew is a factor of values
+    `degree` times.
     """
 
     check: Check
@@ -37,7 +37,7 @@ class Exact:
 
     @property
     def proved(self) -> bool:
-        """Whether all outputs are."""
+        """Whether all outputs are the same functions."""
         return self.check.verdict is Verdict.PROVED
 
     @property
@@ -47,5 +47,5 @@ class Exact:
 
     @property
     def position_unseen(self) -> bool:
-        """Whether nothing is known against a proof but a position beyond the items that are run."""
+        """Whether a position beyond the items that are run is all that is known against a proof."""
         return self.parting is not None and self.parting.cause == "position"

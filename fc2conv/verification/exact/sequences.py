@@ -1,4 +1,4 @@
-"""Sequences whose items are known: an item is a part of what was split, or a tensor that was put in; so is a Concat."""
+"""Sequences whose items are known: an item is a part of a split tensor or an inserted tensor, and so is a Concat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Made = tuple[NodeProto, dict[str, Term]]
 
 
 def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made | None:
-    """Return what reads a sequence as a node that reads what this was made of; None where that is not known."""
+    """Return a reader of a sequence as a node on what the sequence was made of; None where that is not known."""
     if node.op_type == "SequenceLength":
         items = None if _rounds(operands[0]) else count(operands[0])
         return None if items is None else (_node("Identity", node, ["n"]), {"n": number(np.array(items), label(node))})
@@ -25,13 +25,13 @@ def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made
 
 
 def count(sequence: Term) -> int | None:
-    """Return how many items a sequence has; None where that is not known."""
+    """Return the number of items of a sequence; None where it is not known."""
     split, items = _split(sequence), _items(sequence)
     return len(split[1]) if split is not None else None if items is None else len(items)
 
 
 def kind_of_items(sequence: Term) -> tuple[int, Shape | None]:
-    """Return type and shape of all items of a sequence, at any size of what was split; (0, None) if not known."""
+    """Return type and shape of all items of a sequence, at any size of the split tensor; (0, None) if not known."""
     split, items = _split(sequence), _items(sequence)
     if split is not None:
         axis, stops = split
@@ -45,17 +45,17 @@ def kind_of_items(sequence: Term) -> tuple[int, Shape | None]:
 
 
 def _apart(sequence: Term) -> bool:
-    """Whether a tensor is split to items without the axis that it is split along."""
+    """Return whether a tensor is split to items without the axis that it is split along."""
     return len(sequence.inputs) < 2 and not sequence.op.attributes.get("keepdims", 1)
 
 
 def _rounds(sequence: Term) -> bool:
-    """Whether the items of a sequence are a number of times one size, the last one perhaps smaller."""
+    """Return whether the items of a sequence have one size, except perhaps a smaller last one."""
     return sequence.op.name == "SplitToSequence" and len(sequence.inputs) > 1 and sequence.inputs[1].shape == ()
 
 
 def _items(sequence: Term) -> list[Term] | None:
-    """The tensors that were put into a sequence; None where one or its place is not known."""
+    """Return the tensors that were put into a sequence; None where one or its place is not known."""
     name, place = sequence.op.name, sequence.operand(2 if sequence.op.name == "SequenceInsert" else 1).value
     if name in ("SequenceConstruct", "SequenceEmpty"):
         return [*sequence.inputs]
@@ -73,7 +73,7 @@ def _items(sequence: Term) -> list[Term] | None:
 
 
 def _joined(node: NodeProto, sequence: Term, reshaped: Reshaped) -> Made | None:
-    """ConcatFromSequence: a Concat of the items, or what was split along the same axis."""
+    """Return a ConcatFromSequence as a Concat of the items, or as the tensor that was split along the same axis."""
     axis, new = (integer(node, name, 0) for name in ("axis", "new_axis"))
     whole, split = sequence.operand(0), sequence.op.attributes
     if sequence.op.name == "SplitToSequence" and not new and whole.shape is not None:
@@ -110,7 +110,7 @@ def _item(node: NodeProto, operands: Sequence[Term]) -> Made | None:
 
 
 def _split(sequence: Term) -> tuple[int, list[int]] | None:
-    """The axis along which a tensor was split to a sequence, and where each item ends; None where that is not known."""
+    """Return the axis along which a tensor was split to a sequence, and the end of each item; None if not known."""
     whole = sequence.operand(0)
     if sequence.op.name != "SplitToSequence" or whole.shape is None:
         return None
@@ -120,7 +120,7 @@ def _split(sequence: Term) -> tuple[int, list[int]] | None:
 
 
 def _stops(sequence: Term, size: int) -> list[int] | None:
-    """Where each item ends; None where that is not known."""
+    """Return the end of each item along the axis; None where it is not known."""
     given = sequence.operand(1)
     sizes = np.array(1) if given is ABSENT else given.value
     if sizes is None:

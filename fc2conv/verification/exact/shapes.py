@@ -1,4 +1,4 @@
-"""Types and concrete shapes of what a node gives, from those of its operands."""
+"""Types and concrete shapes of a node's results, from those of its operands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BINARY = frozenset("Add Sub Mul Div".split())
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ROUNDS = frozenset((*FAKE_QUANTIZERS, *SCALED, *BLOCKED))
 _AS_ONNX = _ROUNDS | {"com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear"}
-"""Those whose results have the type and shape of ONNX's; onnxruntime runs none of 4 bits alone."""
+"""Operators whose results have type and shape as ONNX's have; onnxruntime runs no node of 4 bits alone."""
 
 
 def infer(
@@ -45,7 +45,7 @@ def infer(
 ) -> list[Kind]:
     """Return type and shape of each result of a node; `bodies` are the results of its subgraphs.
 
-    `known` is what was found before, of nodes whose operator the `key` names.
+    `known` are earlier answers, by the `key` of the operator and the operands.
     """
     if domain == "" and node.op_type == "If":
         pairs = zip(bodies[: len(node.output)], bodies[len(node.output) :], strict=True)
@@ -66,13 +66,13 @@ def infer(
 
 
 _SIZES = 8
-"""A float operand of so many elements may be what sizes are multiplied by."""
+"""The most elements of a float operand that sizes may be multiplied by."""
 
 
 def stated(models: Iterable[ModelProto], inputs: Mapping[str, Shape]) -> dict[str, Kind]:
-    """Return type and shape of what custom operators give, as the first of the models that does states them.
+    """Return type and shape of the results of custom operators, as the first model that has them states them.
 
-    A size with a name is what the inputs have for it, and a first one without a name that of the first input.
+    A size with a name is the size that the inputs have for it; a first one without a name is that of the first input.
     """
     found: dict[str, Kind] = {}
     for model in models:
@@ -92,15 +92,15 @@ def stated(models: Iterable[ModelProto], inputs: Mapping[str, Shape]) -> dict[st
 
 
 _CARRYING = {"Loop": 2, "Scan": 0}
-"""Operators that carry values: the place of the first among the inputs of the body, and half of it among results."""
+"""Operators that carry values: the place of the first among inputs of the body; half of it is that among results."""
 SCANS_ONE = 9
 """From this opset a Scan has no batch."""
 
 
 def carried(node: NodeProto) -> range:
-    """Return the places of what a Loop or a Scan carries among the inputs of its body; of other nodes none.
+    """Return the places of what a Loop or a Scan carries among the inputs of its body; no places for other nodes.
 
-    Those of its operands are the same, but for a Scan that has a batch.
+    The places among its operands are the same, except for a Scan that has a batch.
     """
     if node.op_type not in _CARRYING:
         return range(0)
@@ -109,7 +109,7 @@ def carried(node: NodeProto) -> range:
 
 
 def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]:
-    """Return what is known of a body's inputs: states are like the operands, others are items of theirs."""
+    """Return what is known of a body's inputs: states are like the operands, others are items of operands."""
     axes = next((list(a.ints) for a in node.attribute if a.name == "scan_input_axes"), [0] * len(operands))
     states, found = len(carried(node)), []
     for i, info in enumerate(body.input):
@@ -129,7 +129,7 @@ def of_body(node: NodeProto, body: GraphProto, operands: Operands) -> list[Kind]
 
 
 def _scanned(node: NodeProto, operands: Operands, bodies: Sequence[Term]) -> list[Kind] | None:
-    """What a Scan gives: its states, and what each step gives along one more axis; None where it contradicts itself."""
+    """Return a Scan's results: its states, and those of all steps along a new axis; None if it contradicts itself."""
     states, given = len(carried(node)), {a.name: list(a.ints) for a in node.attribute}
     axes = given.get("scan_output_axes") or [0] * len(bodies[states:])
     if not len(node.output) == len(bodies) == states + len(axes) or len(operands) <= states:
@@ -147,7 +147,7 @@ def _scanned(node: NodeProto, operands: Operands, bodies: Sequence[Term]) -> lis
 
 
 def stay(node: NodeProto, kinds: Sequence[Kind], results: Sequence[Term]) -> list[Kind]:
-    """Return the kinds of a body's inputs, without the shapes of states that come out of it in another."""
+    """Return the kinds of a body's inputs, without the shapes of states that it changes."""
     places, kept = carried(node), list(kinds)
     for i, term in zip(places, results[places.start // 2 :], strict=False):
         kind, shape = kept[i]
@@ -190,7 +190,7 @@ def _plain(node: NodeProto, operands: Operands) -> Kind | None:
 
 
 def _named(node: NodeProto, shapes: Sequence[Shape]) -> Shape | None:
-    """The shape of an Einsum, where runtimes repeat a dimension of size 1; ONNX takes the first size of a letter."""
+    """Return the shape of an Einsum. Runtimes repeat a dimension of size 1; ONNX takes the first size of a letter."""
     equation = next((a.s.decode() for a in node.attribute if a.name == "equation"), "")
     named, sizes = letters_of(equation, [len(shape) for shape in shapes]), dict[str, int]()
     if named is None:
@@ -238,7 +238,7 @@ def counted(
 
 
 def _common(one: Term, other: Term) -> Kind:
-    """The type and shape of one of two values, with the sizes that these have not in common as `UNKNOWN`."""
+    """Return type and shape of one of two values, with sizes in which they differ as `UNKNOWN`."""
     if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
         return one.kind, None
     return one.kind, tuple(a if a == b else UNKNOWN for a, b in zip(one.shape, other.shape, strict=True))
@@ -247,7 +247,7 @@ def _common(one: Term, other: Term) -> Kind:
 def _inferred(
     node: NodeProto, domain: str, opsets: Mapping[str, int], ir_version: int, operands: Operands
 ) -> list[Kind]:
-    """Return what onnx infers of a node's results, where a size that it does not tell is `UNKNOWN`."""
+    """Return what onnx infers of a node's results, where a size that it does not know is `UNKNOWN`."""
     unknown: list[Kind] = [(0, None)] * len(node.output)
     if domain not in opsets or not onnx.defs.has(node.op_type, domain):
         return unknown

@@ -1,4 +1,4 @@
-"""What models store, as terms: tensors, Constant nodes, and fills of one number; and names for the bytes of tensors."""
+"""Stored values as terms: tensors, Constant nodes, and fills of one number; and names for the bytes of tensors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from fc2conv.verification.exact.terms import MOST, SMALL, Array, Shape, Term, di
 from fc2conv.verification.nodes import label
 
 Blob = Callable[[TensorProto], bytes]
-"""What names the bytes of a large tensor."""
+"""A function that names the bytes of a large tensor."""
 
 
 def large(key: bytes, name: str, shape: Shape, kind: int, load: Callable[[], Array], blob: bytes = b"") -> Term:
-    """Return a constant that is read where it is stored."""
+    """Return a constant that is read from where it is stored."""
     return Term(key, name, shape, kind, load=load, blob=blob, bounds=limits(kind))
 
 
 def moved(term: Term, name: str, how: object, move: Callable[[Array], Array], blob: bytes = b"") -> Term:
-    """Return a constant whose elements another one holds elsewhere: it is a constant as well."""
+    """Return a constant that has the elements of another one at other places."""
     if term.value is not None:
         return number(move(term.value), name, term.kind)
     shape = move(np.broadcast_to(np.int8(), term.shape or ())).shape
@@ -34,7 +34,7 @@ def moved(term: Term, name: str, how: object, move: Callable[[Array], Array], bl
 
 
 def tensor(file: ModelFile, proto: TensorProto, name: str, blob: Blob) -> Term:
-    """Return a tensor of the model."""
+    """Return a tensor of the model as a term."""
     shape = tuple(proto.dims)
     if prod(shape) <= SMALL:
         return number(np.array(file.array(proto)), name, proto.data_type)  # no view of the whole file
@@ -44,7 +44,7 @@ def tensor(file: ModelFile, proto: TensorProto, name: str, blob: Blob) -> Term:
 
 
 def sparse(file: ModelFile, proto: SparseTensorProto, name: str) -> Term:
-    """Return the elements of a sparse tensor, those that are 0 among them."""
+    """Return all elements of a sparse tensor, with those that are 0, as a term."""
     key, kind = digest("sparse", proto.SerializeToString(deterministic=True)), proto.values.data_type
     array = dense(file, proto)
     if array is None:
@@ -53,7 +53,7 @@ def sparse(file: ModelFile, proto: SparseTensorProto, name: str) -> Term:
 
 
 def constant(file: ModelFile, node: NodeProto, blob: Blob) -> Term:
-    """Return what a Constant node holds."""
+    """Return the value of a Constant node as a term."""
     attribute = node.attribute[0]
     if attribute.name == "value":
         return tensor(file, attribute.t, node.output[0], blob)
@@ -69,7 +69,7 @@ def constant(file: ModelFile, node: NodeProto, blob: Blob) -> Term:
 
 
 def filled(file: ModelFile, node: NodeProto, shape: Shape) -> Term:
-    """Return what a ConstantOfShape node makes."""
+    """Return the result of a ConstantOfShape node as a term."""
     proto = next((a.t for a in node.attribute if a.name == "value"), None)
     fill = np.zeros((), np.float32) if proto is None else np.asarray(file.array(proto)).reshape(())
     kind = int(helper.np_dtype_to_tensor_dtype(fill.dtype))
@@ -87,7 +87,7 @@ _FIRST = 1 << 12
 
 
 class Blobs:
-    """The tensors of two models: one is compared with those of both that start as it does, whatever they are called."""
+    """The tensors of two models: each is compared with those of both that start with the same bytes, by any name."""
 
     def __init__(self, original: ModelFile, converted: ModelFile) -> None:
         self._files = original, converted

@@ -1,7 +1,7 @@
-"""Values as symbols: what is computed in one way is one array of memory that is never written, seen through views.
+"""Values as symbols: values that are computed in one way are one array that is never written, seen through views.
 
 Where two models do the same to the same elements, under other names of their axes, their values are the same views of
-the same arrays. Nothing is computed for that, and equal symbols are equal with certainty; different ones say nothing.
+the same arrays. Nothing is computed for that, and equal symbols are equal with certainty; different ones prove nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _strided = np.lib.stride_tricks.as_strided
 
 
 class Symbols(Field):
-    """A field whose elements are places in memory; `weights` are those that were compared as a whole."""
+    """A field whose elements are places in memory; `weights` are those that are compared as a whole."""
 
     def __init__(self) -> None:
         self.lanes = 1
@@ -34,7 +34,7 @@ class Symbols(Field):
     # ------------------------------------------------------------------ symbols
 
     def _once(self, name: object, operands: Sequence[Array], shape: Sequence[int]) -> Array:
-        """Return the symbol of a function of these operands, as they lie; a new one where one is no symbol."""
+        """Return the symbol of a function of these operands, as they lie; a new one where an operand is no symbol."""
         places = [self._place(x) for x in operands]
         key = (name, *places)
         if None in places or key not in self._made:
@@ -43,7 +43,7 @@ class Symbols(Field):
         return self._made[key]
 
     def _place(self, x: Array) -> tuple[object, ...] | None:
-        """Which elements of which symbol an array has; None where it is no view of one."""
+        """Return which elements of which symbol an array has; None where it is no view of a symbol."""
         if id(_owner(x)) not in self._owners:
             return None
         (source,), _ = self._original([x], 0, 0)
@@ -51,12 +51,12 @@ class Symbols(Field):
         return id(_owner(source)), _address(source) - _address(_owner(source)), x.shape, *sizes, *strides
 
     def same(self, one: Residues, other: Residues) -> bool:
-        """Whether two symbols are one."""
+        """Return whether two symbols are the same."""
         place = self._place(one)
         return place is not None and place == self._place(other)
 
     def fits(self, kind: int, x: Residues, *, known: bool) -> bool:  # noqa: ARG002  # a symbol is no number
-        """Return what is known."""
+        """Return `known`."""
         return known
 
     def node(self, key: object, operands: Sequence[Array], shape: Sequence[int]) -> Array:
@@ -68,9 +68,9 @@ class Symbols(Field):
         return self._once(("named", key, prod(shape)), [], [prod(shape)]).reshape(1, *shape)
 
     def _applied(self, name: object, *operands: Array, over: Sequence[int] = (), commutes: bool = False) -> Array:
-        """Return the symbol of a function of elements, or of the lines of them along the axes `over`.
+        """Return the symbol of a function of elements, or of lines of elements along the axes `over`.
 
-        The axes are brought in the order in which they lie in memory, and merged where they lie together.
+        The axes are put in the order in which they lie in memory, and merged where they lie together.
         """
         shape = np.broadcast_shapes(*(x.shape[1:] for x in operands))
         kept = [axis for axis in range(len(shape)) if axis not in over]
@@ -88,7 +88,7 @@ class Symbols(Field):
         return self.reshaped(_unordered(made.reshape(1, *(sizes[axis] for axis in order[:ends])), order[:ends]), wanted)
 
     def _original(self, every: list[Array], index: int, ends: int) -> tuple[list[Array], int]:
-        """Take what an operand is a copy of for it, with axes of all operands cut where that needs it."""
+        """Replace an operand that is a copy by its source, and cut axes of all operands where that is needed."""
         x = every[index]
         source = self._copies.get(id(_owner(x)))
         if source is None or _address(x) != _address(_owner(x)):
@@ -161,12 +161,12 @@ class Symbols(Field):
         return np.expand_dims(made, tuple(axis + 1 for axis in over)) if keepdims else made
 
     def matmul(self, one: Residues, other: Array) -> Residues:
-        """Return the symbol of a product of matrices: of each row with each column."""
+        """Return the symbol of a product of matrices: a function of each row with each column."""
         rows, columns = one[..., :, None, :], other.swapaxes(-1, -2)[..., None, :, :]
         return self._applied("dot", rows, columns, over=[max(rows.ndim, columns.ndim) - 2], commutes=True)
 
     def reshaped(self, x: Residues, shape: Sequence[int]) -> Residues:
-        """Give the same elements another shape; where no view can, in an array of the order that they lie in."""
+        """Give the same elements another shape; where no view can, use a new array in the order in which they lie."""
         view = _viewed(x, (1, *shape))
         if view is not None:
             return view
@@ -180,17 +180,17 @@ class Symbols(Field):
         return _unordered(made.reshape(1, *(shape[axis] for axis in order)), order)
 
     def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
-        """Return the symbol of parts that are joined along an axis."""
+        """Return the symbol of parts that are concatenated along an axis."""
         shape = [sum(p.shape[i + 1] for p in parts) if i == axis else n for i, n in enumerate(parts[0].shape[1:])]
         return self._placed(lambda order: ("joined", order.index(axis)), parts, shape)
 
     def taken(self, x: Residues, places: Array, axis: int) -> Residues:
-        """Return the symbol of what is picked along an axis."""
+        """Return the symbol of the elements that are picked along an axis."""
         return self.node(("taken", axis, places.shape, places.tobytes()), [x],
                          (*x.shape[1 : axis + 1], *places.shape, *x.shape[axis + 2 :]))  # fmt: skip
 
     def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
-        """Return the symbol of a tensor with a number around it."""
+        """Return the symbol of a tensor that is padded with one number."""
         shape = [n + sum(width) for n, width in zip(x.shape[1:], widths, strict=True)]
         return self._placed(lambda order: ("padded", *(tuple(widths[i]) for i in order)), [x], shape, [fill.reshape(1)])
 
@@ -209,7 +209,7 @@ class Symbols(Field):
 
 
 def _viewed(x: Array, shape: Sequence[int]) -> Array | None:
-    """Give the same elements another shape; None where that takes a copy."""
+    """Give the same elements another shape; return None where that takes a copy."""
     try:
         if _RESHAPES_WITHOUT_COPIES:
             return x.reshape(shape, copy=False)
@@ -221,20 +221,20 @@ def _viewed(x: Array, shape: Sequence[int]) -> Array | None:
 
 
 def _laid(x: Array, shape: Sequence[int]) -> list[int]:
-    """The axes of a result and an operand that are not of size 1, as the operand lies in memory."""
+    """Return the axes of a result and an operand that are not of size 1, in the memory order of the operand."""
     many = [axis for axis, size in enumerate(shape) if {size, x.shape[axis + 1]} != {1}]
     return sorted(many, key=lambda axis: -x.strides[axis + 1])
 
 
 def _ordered(x: Array, order: Sequence[int]) -> Array:
-    """Bring axes in an order; the others are of size 1."""
+    """Put axes in an order; the other axes are of size 1."""
     others = [axis for axis in range(x.ndim - 1) if axis not in order]
     turned = x.transpose(0, *(axis + 1 for axis in (*order, *others)))
     return turned.reshape(turned.shape[: len(order) + 1])
 
 
 def _owner(x: Array) -> Any:
-    """The array in whose memory another lies."""
+    """Return the array that owns the memory of another."""
     owner: Any = x
     while getattr(owner, "base", None) is not None:
         owner = owner.base
@@ -246,12 +246,12 @@ def _address(x: Array) -> int:
 
 
 def _unordered(x: Array, order: Sequence[int]) -> Array:
-    """Bring axes that are in an order back to their places."""
+    """Put axes that are in an order back to their places."""
     return x.transpose(0, *(order.index(axis) + 1 for axis in range(len(order))))
 
 
 def _cut(x: Array, cuts: Sequence[Sequence[int]]) -> Array:
-    """Cut axes into several, of these sizes."""
+    """Cut axes into several axes of these sizes."""
     shape = [size for size, parts in zip(x.shape[1:], cuts, strict=True) for size in parts or [size]]
     pairs = zip(x.strides[1:], cuts, strict=True)
     strides = [stride * prod(parts[i + 1 :]) for stride, parts in pairs for i in range(len(parts) or 1)]
@@ -259,7 +259,7 @@ def _cut(x: Array, cuts: Sequence[Sequence[int]]) -> Array:
 
 
 def _parted(x: Array, elements: int) -> Array:
-    """Cut the axis whose last part has so many elements, counted in the order of the axes."""
+    """Cut the axis whose last part has this many elements, counted in the order of the axes."""
     cuts: list[list[int]] = [[] for _ in x.shape[1:]]
     for axis, size in enumerate(x.shape[1:]):
         behind = prod(x.shape[axis + 2 :])
@@ -270,7 +270,7 @@ def _parted(x: Array, elements: int) -> Array:
 
 
 def _merged(every: Sequence[Array], order: Sequence[int]) -> tuple[list[int], list[list[int]]]:
-    """Merge axes that lie together in all operands: the sizes, and the strides of each operand."""
+    """Merge axes that lie together in all operands; return the sizes, and the strides of each operand."""
     found: list[tuple[int, list[int]]] = []
     for axis in order:
         size, strides = every[0].shape[axis + 1], [x.strides[axis + 1] for x in every]
@@ -282,7 +282,7 @@ def _merged(every: Sequence[Array], order: Sequence[int]) -> tuple[list[int], li
 
 
 def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """The least groups of axes with as many elements before and after."""
+    """Return the smallest groups of old and new axes that have the same number of elements."""
     counts = [list(accumulate(sizes, mul)) for sizes in (old, new)]
     ends = sorted({*counts[0]} & {*counts[1]})
     before, after = ([[a for a, n in enumerate(each) if bisect_left(ends, n) == i] for i in range(len(ends))]

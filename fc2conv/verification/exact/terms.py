@@ -1,6 +1,6 @@
-"""Terms: what a value of a model is, as an operator applied to other terms, shared by all models of one table.
+"""Terms: a value of a model as an operator applied to other terms, shared by all models of one table.
 
-Two nodes with the same operator, schema version, attributes and operands are one term, whichever model holds them, so
+Two nodes with the same operator, schema version, attributes and operands are one term, whichever model has them, so
 that what both models have need not be computed. A constant is distinguished from others by its type, shape and bytes.
 """
 
@@ -28,7 +28,7 @@ TURNS = RESHAPES | {"Transpose"}
 """Operators that give the same elements in another place."""
 PICKS = TURNS | frozenset("Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
 CHOOSE = PICKS | frozenset("MaxPool ReduceMax ReduceMin".split())
-"""Operators of which each result is one of the elements of the first operand: at a place, or the greatest of some."""
+"""Operators whose results are elements of the first operand: at a place, or the greatest of some."""
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
@@ -37,7 +37,7 @@ SMALL = 4096
 COUNTS = ""
 """The name, among the shapes of inputs, of the sizes that values decide: how many boxes are found, and the like."""
 MOST = 1 << 40
-"""A value of more elements is a whole of which no element is looked at."""
+"""A value of more elements is one whole, without known elements."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Op:
 
 
 NO_OP = Op("", 0, {}, NodeProto(), "", b"")
-"""That of a value which no node makes."""
+"""The operator of a value which no node makes."""
 
 
 @dataclass(eq=False)
@@ -63,8 +63,8 @@ class Term:
     `value` holds small constants as numbers; `load` reads a larger constant, and `blob` names its bytes. `leaf` is the
     key of a fresh variable. `shape` is None where it is not known, and the whole value is then one residue. `sides` is
     the set of models (1, 2, both: 3) that compute it. `atoms`: some element is a constant that is not finite. An
-    integer is known not to have wrapped around, and to lie within `bounds`. `computed`: it comes of stored numbers.
-    An operand that is left out is `ABSENT`.
+    integer with `bounds` is known not to have wrapped around, and to lie within them. `computed`: it is made from
+    stored numbers. An operand that is left out is `ABSENT`.
     """
 
     key: bytes
@@ -94,12 +94,12 @@ class Term:
         return [each for each in self.inputs if each is not ABSENT]
 
     def operand(self, index: int) -> Term:
-        """Return an operand, `ABSENT` where none is given."""
+        """Return an operand, or `ABSENT` where it is not given."""
         return self.inputs[index] if index < len(self.inputs) else ABSENT
 
     @property
     def foldable(self) -> bool:
-        """Whether the numbers are the model's own, stored or computed of stored ones."""
+        """Whether the numbers are the model's own, stored or computed from stored ones."""
         return self.load is not None or self.value is not None or self.computed
 
     @property
@@ -109,7 +109,7 @@ class Term:
 
     @property
     def size(self) -> int:
-        """The number of elements, 1 where that is not known."""
+        """The number of elements; 1 where it is not known."""
         return prod(self.shape) if self.shape is not None else 1
 
     @property
@@ -153,7 +153,7 @@ def digest(*parts: object) -> bytes:
 
 
 def limits(kind: int) -> tuple[float, float] | None:
-    """Return the least and the largest number of an integer type."""
+    """Return the least and the largest number of an integer type; None for other types."""
     if kind == TensorProto.BOOL:
         return 0.0, 1.0
     name = TensorProto.DataType.Name(kind).lower()
@@ -165,12 +165,12 @@ def limits(kind: int) -> tuple[float, float] | None:
 
 @dataclass
 class Table:
-    """All terms of the models that are compared, by key; and which models store each blob, in whatever shape.
+    """All terms of the models that are compared, by key; and which models store each blob, in any shape.
 
     `numbers` are the results of nodes that give whole numbers of the model, by what they compute. `kinds` are the types
-    and shapes that were inferred, by operator and operands. `counted` are the results of nodes of which values decide
-    sizes, in the order of the first model. `bodies` are operands of nodes and what their subgraphs give;
-    `walked` says of so many steps of a Loop in the first model whether they are walked.
+    and shapes that were inferred, by operator and operands. `counted` are the results of nodes with sizes that values
+    decide, in the order of the first model. `bodies` are operands of nodes and the results of their subgraphs, by name.
+    `walked` says whether a Loop of the first model is walked step by step, by its number of steps.
     """
 
     terms: dict[bytes, Term] = field(default_factory=dict)
@@ -189,7 +189,7 @@ class Table:
         return found
 
     def add(self, term: Term, side: int) -> Term:
-        """Return the table's term of this key, which is this one if there was none."""
+        """Return the table's term of this key; add this one where there is no term yet."""
         kept = self.terms.setdefault(term.key, term)
         kept.sides |= side
         if term.blob:
@@ -198,7 +198,7 @@ class Table:
 
 
 def number(array: Array, label: str, kind: int = 0) -> Term:
-    """Return a small constant as a term: its key is what it holds."""
+    """Return a small constant as a term; its key is a hash of its content."""
     kind = kind or int(helper.np_dtype_to_tensor_dtype(array.dtype))
     data = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
     key = digest("number", kind, array.shape, data)
@@ -208,12 +208,12 @@ def number(array: Array, label: str, kind: int = 0) -> Term:
 
 
 def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
-    """Return a fresh variable: nothing is known of it but its type and shape."""
+    """Return a fresh variable: only its type and shape are known."""
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
 def number_variable(term: Term, name: bytes) -> Term:
-    """Return the variable of a name in the place of a number."""
+    """Return the variable of a name instead of a number."""
     return fresh(("number", name), term.label, term.shape, term.kind)
 
 
@@ -223,14 +223,14 @@ def signature(term: Term) -> Signature:
 
 
 def unmoved(term: Term, moves: Collection[str] = PICKS) -> Term:
-    """Return the term of which some operators only move or choose elements."""
+    """Return the term that a value has its elements from, past operators that only move or choose them."""
     while term.operand(0).kind == term.kind and (term.op.name in moves or ("Gather" in moves and term.copies)):
         term = term.inputs[0]  # of another type are the places of elements
     return term
 
 
 def behind(term: Term, inside: Callable[[Term], bool] = lambda _: True) -> Iterator[Term]:
-    """Yield a term, and all that it is computed of, as far as these lie `inside`."""
+    """Yield a term, and all terms that it is computed from, as far as these lie `inside`."""
     seen: set[bytes] = set()
     stack = [term]
     while stack:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _UNROLLED = 2048
 """Nodes of the steps that are walked one after the other."""
 _PARTS = 16
-"""So many times the nodes may those of the second model be, if the first one's are walked: a layer may become a sum."""
+"""The limit is larger by this factor for a second model if the first is walked: a layer may become a sum."""
 
 
 def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term] | None:
-    """Return the results of a node whose steps are known, if they are few; None of any other."""
+    """Return the results of a node whose steps are known and few; None for any other node."""
     body = next((a.g for a in node.attribute if a.name == "body"), GraphProto())
     found = STEPS[node.op_type](scope, node, body, operands)
     if found is None or len(found) != len(node.output) or ABSENT in found:
@@ -34,7 +34,7 @@ def steps(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> list[Term]
 
 
 def name_bodies(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> None:
-    """Name what a node does that is walked without its bodies: bodies as functions of what they read, and operands.
+    """Name a node that is walked without its bodies, by these as functions of what they read, and by its operands.
 
     Nodes of one name are the same at other sizes as well, where there are more steps, or another branch is taken.
     """
@@ -57,7 +57,7 @@ def begins(node: NodeProto, operands: Sequence[Term]) -> bool:
 
 
 def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
-    """A Loop whose number of steps and conditions are known."""
+    """Walk the steps of a Loop whose number of steps and conditions are known; return None where they are not."""
     states, known = operands[2:], [each for each in operands[:2] if each is not ABSENT]
     rows: list[list[Term]] = []
     if len(operands) < 2 or len(body.output) <= len(states) or any(_one(each) is None for each in known):
@@ -83,7 +83,7 @@ def _loop(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
 
 
 def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
-    """A Scan over known numbers, such as sizes, along their first axis."""
+    """Walk the steps of a Scan over known numbers, for example sizes, along their first axis; else return None."""
     count = integer(node, "num_scan_inputs", 0)
     arrays = [each.value for each in operands if each.value is not None]
     given = {a.name: list(a.ints) for a in node.attribute}
@@ -110,7 +110,7 @@ def _scan(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Te
 
 
 def _map(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Term]) -> list[Term] | None:
-    """A SequenceMap over sequences whose items are known, as a sequence of what its body gives of each."""
+    """Return the results of a SequenceMap over known items as sequences of its body's results; None for others."""
     count = sequences.count(operands[0])
     known = [each.shape is not None or sequences.count(each) == count for each in operands]
     fits = len(body.output) == len(node.output) and all(known)
@@ -131,7 +131,7 @@ def _map(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Ter
 
 
 STEPS = {"Loop": _loop, "Scan": _scan, "SequenceMap": _map}
-"""What makes of a node, by its operator, what its steps give."""
+"""The function that walks the steps of a node, by its operator."""
 
 
 def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[int]:
@@ -146,7 +146,7 @@ def same(node: NodeProto, body: GraphProto, opsets: Mapping[str, int]) -> set[in
 
 
 def passed(body: GraphProto, name: str) -> str:
-    """Return the value that a value of a body is as it is."""
+    """Return the value that a value of a body is a copy of, past all Identity nodes."""
     copies = {each.output[0]: each.input[0] for each in body.node if each.op_type == "Identity"}
     while name in copies:
         name = copies[name]
@@ -154,7 +154,7 @@ def passed(body: GraphProto, name: str) -> str:
 
 
 def _stacked(scope: Scope, node: NodeProto, rows: Sequence[Term]) -> Term:
-    """What is given in each step, along a new axis; ABSENT where a shape is not known."""
+    """Stack the results of all steps along a new axis; return ABSENT where a shape is not known."""
     given: dict[str, Term] = {}
     for i, row in enumerate(rows):
         given[str(i)] = ABSENT if row.shape is None else scope.reshaped(row, (1, *row.shape), row.label)
@@ -163,5 +163,5 @@ def _stacked(scope: Scope, node: NodeProto, rows: Sequence[Term]) -> Term:
 
 
 def _one(term: Term) -> int | None:
-    """The one integer or truth value that a constant is."""
+    """Return the integer or truth value of a constant of one element; None for any other term."""
     return None if term.value is None or term.value.size != 1 or not term.integer else int(term.value.reshape(-1)[0])

@@ -1,4 +1,4 @@
-"""Walks a model, node by node, and makes a term of every value; functions are inlined, and constant branches taken."""
+"""A walk over a model, node by node, that makes a term of every value, inlines functions and takes known branches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fc2conv.verification.exact.terms import ABSENT, COUNTS, Shape, Table, Term,
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, in_order, integer, label
 
 Settle = Callable[[str, Term], Term]
-"""What may put another term in the place of a value of the main graph: one that is equal to it; parts have no name."""
+"""What may replace a value of the main graph by a term that is equal to it; values in parts have the name ""."""
 
 Place = tuple[tuple[str, int], str]
 """A value: its graph, as often as that was walked before, and its name."""
@@ -33,10 +33,10 @@ Place = tuple[tuple[str, int], str]
 class Walk:
     """One model on its walk, at the shapes of its `inputs`: `side` is 1 or 2, and `blob` names bytes of large tensors.
 
-    `defaults` are weights that are inputs as well, and so variables. `stated` is what is said of custom operators'
-    results, by name, as are the terms `values`. `nodes` are those of all graphs, as they were walked. Where the shapes
-    hold `COUNTS`, those `left` are the next sizes that values decide: in the second model a node has those of the first
-    one's that is the `same`. Numbers that are `hidden` are not known, or variables. `bodies` name nodes walked without.
+    `defaults` are weights that are inputs as well, and so variables. `stated` are the types and shapes of custom
+    operators' results, by name, as are the terms `values`. `nodes` are those of all graphs, as walked. Where the shapes
+    hold `COUNTS`, those `left` are the next sizes that values decide: a node of the second model has those of the first
+    one's that is the `same`. `hidden` numbers are not known, or variables. `bodies` name unrolled nodes and taken Ifs.
     """
 
     file: ModelFile
@@ -71,11 +71,11 @@ class Walk:
 
 @dataclass
 class Scope:
-    """One graph: `known` are the terms by name, those that it sees from outside among them.
+    """One graph: `known` are the terms by name, with those that it sees from outside.
 
-    `own` are those of its nodes before `settle` put another in their place, and `values` all that there are in the end.
-    `part_of` is the fused node whose parts are walked, `place` the call and its count. What `runs` does so whenever the
-    model does, and what is no body of a Loop `once`. It lies `within` nodes, `depth` bodies and `calls`.
+    `own` are those of its nodes before `settle` replaced them, and `values` all terms in the end. `part_of` is the
+    fused node whose parts are walked, `place` the call and its count. A graph `runs` if it does whenever the model
+    does, and `once` if it is no body of a Loop. It lies `within` nodes, `depth` bodies and `calls`.
     """
 
     walk: Walk
@@ -137,7 +137,7 @@ class Scope:
         return self._made(node, domain, operands) if found is None else found
 
     def _replaced(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term] | None:
-        """Walk a node as what it is made of: a function, parts, a branch or steps; None where it is an operator."""
+        """Walk a node as its function, parts, branch or steps; return None where it is an operator."""
         function = self._function(node)
         if function is not None:
             return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
@@ -158,7 +158,7 @@ class Scope:
         return (unrolled.steps(self, node, operands) or None) if loops else None
 
     def _made(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term]:
-        """The results of a node as values of its operator."""
+        """Return the results of a node as values of its operator."""
         bodies = self.bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
         inputs = (*operands, *bodies)
@@ -202,7 +202,7 @@ class Scope:
         return found
 
     def _plain(self, node: NodeProto, operands: tuple[Term, ...]) -> Term | None:
-        """The result of a node that gives its operand, or a constant that needs no evaluation; None for others."""
+        """Return the result of a node that is its operand, or a constant without evaluation; None for other nodes."""
         first = next(iter(operands), ABSENT)
         kind = node.op_type
         if kind == "Constant":
@@ -266,7 +266,7 @@ class Scope:
         return replace(inner, path=f"{self.path}/{node.output[0]}", calls=self.calls + 1).outputs()
 
     def _inside(self, graph: GraphProto, known: dict[str, Term], within: str = "") -> Scope:
-        """A graph that is run where this one is."""
+        """Return the scope of a graph that runs where this one does."""
         inner = Scope(self.walk, graph, self.opsets, known, runs=self.runs, once=self.once, depth=self.depth)
         return replace(inner, path=self.path, calls=self.calls, within=f"{self.within}{within}:")
 
@@ -278,20 +278,20 @@ class Scope:
         return self._inside(body, dict(self.known), node.output[0]).outputs()
 
     def step(self, node: NodeProto, body: GraphProto, i: int, read: Sequence[Term]) -> list[Term]:
-        """Return what one step of a Loop or a Scan gives."""
+        """Walk one step of a Loop or a Scan, and return its results."""
         given = {**self.known, **dict(zip((value.name for value in body.input), read, strict=False))}
         path = f"{self.path}/{node.output[0]}/{i}"
         return replace(self._inside(body, given), depth=self.depth + 1, path=path).outputs()
 
     def result(self, node: NodeProto, given: Mapping[str, Term]) -> Term:
-        """Return the result of a node on these operands."""
+        """Walk a node on these operands, and return its first result."""
         return replace(self, known={**given})._results(node)[0]
 
     def bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
         """Return the results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
 
-        The inputs of all bodies at one depth are the same variables, since none can leave its body. A state whose shape
-        does not stay has none.
+        The inputs of all bodies at one depth are the same variables, as no variable can leave its body. A state whose
+        shape changes has no known shape.
         """
         made: list[Term] = []
         for attribute in sorted(node.attribute, key=lambda a: a.name):
