@@ -171,14 +171,13 @@ PAGE = """\
 
 What fc2conv makes of the development zoo: {models} models, exported by PyTorch (both exporters), tf2onnx and others,
 quantized and optimized by several tools, and files of public projects. A judge that knows nothing of fc2conv runs
-`fc2conv IN OUT` on each, and compares the two models in onnxruntime. Made by `benchmarks/coverage.py`, see there.
+`fc2conv IN OUT` on each, and compares the two models in onnxruntime. `benchmarks/coverage.py` makes this page.
 
-A model is `ok` (something was converted, and the two agree), `untouched` (there was nothing to convert),
-`missed` (the judge, by its own simple reading of the graph, asks for a layer that was left; the reason that fc2conv
-gives is beside it), `refused` (fc2conv ended
-with an error), `unrun` (onnxruntime does not run the original, so that nothing was compared), or a fault: `wrong`,
-`invalid`, `crash`, `timeout`. Layers are those that the judge sees. Models that were not converted for an error are in
-the first columns and not in the sums.
+A model is `ok` (something was converted, and the two agree), `untouched` (there was nothing to convert), `missed` (by
+its own simple reading of the graph, the judge expects the conversion of a layer that was kept; fc2conv's reason is
+beside it), `refused` (fc2conv ended with an error), `unrun` (onnxruntime does not run the original, so nothing was
+compared), or a fault: `wrong`, `invalid`, `crash`, `timeout`. Layers are those that the judge sees. Models that were
+not converted because of an error are in the first columns and not in the sums.
 
 {scopes}
 ## What new layout nodes are for

@@ -19,14 +19,14 @@ SECTION = """\
 
 {architectures} architectures with random weights, {twice} of them by both exporters of PyTorch, in {files} files:
 {exporters}.
-`benchmarks/architectures.py` exports them ({failed} more exports were tried, and the exporters refused them), runs
+`benchmarks/architectures.py` exports them (the exporters refused {failed} more), runs
 `fc2conv IN OUT` on each in both scopes with the proof on, and compares the two files in onnxruntime on batches of 1, 2
 and 5 where the batch is open, with its optimizations off and on. Layers are those that fc2conv finds; layout nodes are
 counted by the judge in the files that have an output.
 
-Random weights let a deep network forget its input: in {blind} of the {ok} files of which something was converted and
-compared, the original's own outputs on two random inputs are nearer to each other than the judge's tolerance of 1e-3.
-There the comparison says little, and what counts is the proof of fc2conv itself.
+With random weights a deep network may ignore its input. In {blind} of the {ok} files that were converted and compared,
+the original's own outputs on two random inputs differ by less than the judge's tolerance of 1e-3. There the comparison
+says little, and only the proof of fc2conv itself counts.
 
 {codes}
 
