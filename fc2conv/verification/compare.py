@@ -133,9 +133,12 @@ class Value:
             self.texts.update(map(str, reference.reshape(-1)[:_TEXTS]))
             self.count += reference.size
         elif reference.size:
-            self._add_numbers(reference.astype(np.float64), found.astype(np.float64), at)
+            distance = _distance(reference, found) if reference.dtype.kind in "iu" else None
+            self._add_numbers(reference.astype(np.float64), found.astype(np.float64), at, distance)
 
-    def _add_numbers(self, reference: Numbers, found: Numbers, at: tuple[object, ...]) -> None:
+    def _add_numbers(
+        self, reference: Numbers, found: Numbers, at: tuple[object, ...], distance: Numbers | None
+    ) -> None:
         finite = np.isfinite(reference)
         if not np.array_equal(finite, np.isfinite(found)) or not np.array_equal(
             reference[~finite], found[~finite], equal_nan=True
@@ -143,7 +146,7 @@ class Value:
             self.fault = self.fault or "has NaN or infinity in other places"
         elif finite.any():
             apart = np.zeros_like(reference)
-            apart[finite] = np.abs(reference[finite] - found[finite])
+            apart[finite] = np.abs(reference[finite] - found[finite]) if distance is None else distance[finite]
             if apart.max() > self.difference:
                 self.difference = float(apart.max())
                 self.where = _place(reference, found, apart, at, "{:.9g}".format)
@@ -218,6 +221,13 @@ def _leaves(value: Any, at: tuple[object, ...] = ()) -> Iterator[tuple[tuple[obj
             yield (*at, key), np.asarray(each)
     else:
         yield at, value
+
+
+def _distance(one: NDArray[Any], other: NDArray[Any]) -> Numbers:
+    """Return how far integers are apart; those beyond 2^53 would be the same as floats."""
+    larger, smaller = np.maximum(one, other).astype(np.uint64), np.minimum(one, other).astype(np.uint64)
+    apart: Numbers = (larger - smaller).astype(np.float64)
+    return apart
 
 
 def _place(one: NDArray[Any], other: NDArray[Any], apart: NDArray[Any], at: tuple[object, ...], shown: Any) -> str:

@@ -200,7 +200,8 @@ class _Around:
         first, last = sizes(0), sizes(counts[-1])
         grows = [name for name, shape in last.items() if shape != first.get(name)]
         every = ((n, sizes(n)) for n in counts)
-        return next((n for n, now in every if all(now.get(name, first[name]) != first[name] for name in grows)), 1)
+        same = ((n, [now.get(name, first.get(name)) == first.get(name) for name in grows]) for n, now in every)
+        return next((n for n, each in same if not any(each)), 1)
 
     def turned(self, more: int, groups: Iterable[Sequence[Place]], batch: Iterable[Place] = ()) -> feeds.Shapes | None:
         """Return the shapes with the order of groups by size reversed, and with one item more of a `batch`."""

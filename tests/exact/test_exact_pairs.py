@@ -145,6 +145,14 @@ def test_two_functions_are_never_proved_equal(name: str) -> None:
         assert found.parted, found.check
 
 
+@pytest.mark.parametrize("exponent", ["inf", "nan"])
+def test_a_power_without_a_finite_exponent_is_followed(exponent: str) -> None:
+    head = f'n = Constant<value_string = "{exponent}">() e = Cast<to = 1>(n) p = Pow(x, e) '
+    models = [text(_pointwise(head + last)) for last in ("y = Neg(p)", "y = Neg(p)", "y = Abs(p)")]
+    assert compared(models[0], models[1]).proved
+    assert not compared(models[0], models[2]).proved
+
+
 @pytest.mark.parametrize("end", [3, 7, 1000])
 def test_a_cut_of_the_batch_is_seen(end: int) -> None:
     original = text("graph (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")

@@ -36,6 +36,24 @@ def test_negatives_of_integers_are_no_mirror(name: str, kind: str) -> None:
     assert not compared(one, other).proved
 
 
+WITH_ZEROS = {
+    "Pad": "a = Add(c, five) q = Pad(a, p) s = Sub(q, five)",
+    "Trilu": "a = Add(c, five) q = Trilu(a) s = Sub(q, five)",
+    "Relu": "n = Sub(none, c) z = Sub(n, five) q = Relu(z) s = Sub(q, five)",
+}
+"""What writes zeros among numbers that are 5 and more, or -5 and less; less 5 they are negative."""
+
+
+@pytest.mark.parametrize("name", WITH_ZEROS)
+def test_zeros_that_a_node_writes_are_within_the_bounds_of_its_result(name: str) -> None:
+    head = """graph (uint8[4,4] x) => (int32[A,B] y)
+        <int64[4] p = {0, 1, 0, 1}, int32 five = {5}, int32 none = {0}> { c = Cast<to = 6>(x) """
+    one, other = (text(f"{head} {WITH_ZEROS[name]} {last} }}") for last in ("y = Relu(s)", "y = Identity(s)"))
+    inputs = {"x": np.arange(16, dtype=np.uint8).reshape(4, 4)}
+    assert not np.array_equal(*(execute.run(each, inputs)[0] for each in (one, other)))
+    assert not compared(one, other).proved
+
+
 @pytest.mark.parametrize(
     ("function", "kind", "same"),
     [("Neg", "int8", False), ("Abs", "int8", False), ("Neg", "float16", True), ("Relu", "int8", True)],

@@ -286,6 +286,12 @@ def test_a_polynomial_of_a_size_is_compared_at_as_many_sizes_as_its_degree_asks_
     assert "[2, 8, 4], [2, 9, 4], [2, 11, 4], [2, 12, 4]" in detail
 
 
+def test_sizes_that_do_not_suit_a_model_are_left_for_larger_ones() -> None:
+    head = "graph (float[1,A,8] x) => (float[1,B,9] y) { s = Constant<value_ints = [1, -1, 9]>() r = Reshape(x, s) "
+    assert proved(head + "y = Relu(r) }", head + "z = Relu(r) y = Identity(z) }").verdict is Verdict.PROVED
+    assert proved(head + "y = Relu(r) }", head + "y = Abs(r) }").verdict is not Verdict.PROVED
+
+
 def test_the_verdict_lists_the_sizes() -> None:
     exact = next(check for check in proved(*SAME["a mean"]).checks if check.name == "exact")
     assert "proved on 2 and 3 items and inputs of [2, 8, 4] and [2, 9, 4]" in exact.detail

@@ -139,6 +139,7 @@ def test_the_bound_is_relative_to_the_largest_magnitude() -> None:
 def test_integers_are_exact() -> None:
     assert result((np.int64([1, 5]), np.int64([1, 5])))[0] == "agrees"
     assert result((np.int64([1, 5]), np.int64([1, 6])), rtol=1.0, atol=1.0)[0] == "differs"
+    assert result((np.int64([2**60, -(2**63)]), np.int64([2**60 + 1, -(2**63)])))[0] == "differs"
 
 
 def test_other_kinds_of_results() -> None:

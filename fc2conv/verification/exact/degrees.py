@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
 
 from onnx import NodeProto
 
@@ -90,7 +91,8 @@ class Degrees:
             left = Counter(pair for _, pair in _opened(made[0], others[node.output[0]]))
             sums = int(any(Counter(pair for _, pair in each) - left for each in opened))
         if node.op_type == "Pow" and len(pairs) > 1 and pairs[1][0].value is not None and pairs[1][0].size == 1:
-            times = max(1, int(abs(float(pairs[1][0].value.reshape(-1)[0]))))
+            power = abs(float(pairs[1][0].value.reshape(-1)[0]))
+            times = max(1, int(power)) if isfinite(power) else 1
         straight = node.op_type in STRAIGHT and node.op_type not in _ADDED
         degree = (max if straight else sum)([0, *scales]) * times + sums
         self._found |= dict.fromkeys((term.key for term in own), degree)

@@ -23,6 +23,8 @@ Where If ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".spl
 )
 """Operators that move elements."""
 _CHOOSE = frozenset("Max Min MaxPool ReduceMax ReduceMin Relu Clip".split())
+_ZEROS = frozenset({"Pad", "Trilu", "Relu"})
+"""Those of both that write zeros beside the elements of their operand."""
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 _TENSORS = (AttributeProto.TENSOR, AttributeProto.TENSORS)
 _READ = 1 << 18
@@ -154,7 +156,8 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     """Return bounds of integers that are known not to have wrapped around; None where that is not known."""
     own, name = limits(term.kind), term.op.name
     if (name in MOVES and "reduction" not in term.op.attributes) or name in _CHOOSE:
-        return _hull([each.bounds for each in there if each.kind == term.kind])
+        zeros: list[Bounds] = [(0, 0)] if name in _ZEROS else []
+        return _hull(zeros + [each.bounds for each in there if each.kind == term.kind])
     if name in ("Add", "Sub", "Mul") and len(there) == 2:
         return _within(own, _interval(name, *(each.bounds or (-inf, inf) for each in there)))
     if name in ("ConvInteger", "MatMulInteger"):

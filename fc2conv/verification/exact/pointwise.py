@@ -131,7 +131,7 @@ def power(at: At) -> Residues:
     if exponent is not None and exponent.size == 1 and not at.term.integer:
         y = float(exponent.reshape(-1)[0])
         x = x.reshape(len(x), *[1] * (exponent.ndim + 1 - x.ndim), *x.shape[1:])
-        if y == int(y) and 1 <= abs(y) <= MOST_POWER:
+        if y.is_integer() and 1 <= abs(y) <= MOST_POWER:
             out = reduce(field.mul, [x] * int(abs(y)))
             return out if y > 0 else field.inverse(out)
         if abs(y) == 0.5:
