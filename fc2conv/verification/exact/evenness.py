@@ -149,7 +149,8 @@ def _close(one: Array, other: Array) -> bool:
     """Return whether numbers are the same, apart from the rounding of float sums in another order."""
     if one.dtype.kind != "f" or not one.size:
         return np.array_equal(one, other)
-    return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * float(np.abs(one).max()), equal_nan=True)
+    largest = float(np.abs(one[np.isfinite(one)]).max(initial=0))
+    return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * largest, equal_nan=True)
 
 
 def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
