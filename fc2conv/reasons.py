@@ -34,7 +34,7 @@ class Code(Enum):
     )
     VIEW_LOST = (
         "FC102",
-        "At the named node the layout of the feature map can be followed no further.",
+        "The layout of the feature map cannot be followed past the named node.",
         "Use --scope all to convert it on a layout of its own.",
     )
     BATCH_CONTRACTED = (
@@ -129,7 +129,7 @@ class Code(Enum):
     )
     OPSET_TOO_OLD = (
         "FC402",
-        "The model's operator set has not all operators that the layer would become, or is not that of its function.",
+        "The model's operator set lacks an operator that the layer would become, or is not that of its function.",
         "Raise the model to the named version of the operator set, for example with onnx.version_converter.",
     )
     NOT_SLIDING = (
@@ -164,14 +164,14 @@ class Code(Enum):
     )
     MAP_SPREAD = (
         "FC507",
-        "A value of one cell at the training size is spread over several. On a larger image it has several of its own, "
+        "A value of one cell at the training size is spread over several. On a larger image it has several cells itself, "
         "or it is not known over how many to spread it.",
         "Cut the model before that node.",
     )
     SIZE_UNKNOWN = (
         "FC508",
         "The training size of an input that slides, or of a value on the way, is not known.",
-        "Tell it with --overwrite-input-shape name:1,3,224,224.",
+        "Set it with --overwrite-input-shape name:1,3,224,224.",
     )
     NO_CLASS_ACTIVATION = (
         "FC509",
@@ -185,12 +185,12 @@ class Code(Enum):
     )
     NOT_DILATED = (
         "FC511",
-        "The named node has no form with holes, so that its stride cannot become a dilation.",
+        "The named node has no dilated form, so that its stride cannot become a dilation.",
         "Choose a larger --output-stride, or leave it out.",
     )
     NOT_PLACED = (
         "FC512",
-        "The cells of the map lie in such a way that what --padding or --upsample asks for is not possible.",
+        "The cells of the map lie where --padding or --upsample cannot place or enlarge them.",
         "Leave out --padding or --upsample: the report tells where the cells lie.",
     )
     TARGET_KERNEL = (
@@ -200,7 +200,7 @@ class Code(Enum):
     )
     TARGET_CHANNELS = (
         "FC602",
-        "The target takes no layer of so many input or output channels.",
+        "The target takes no layer with this number of input or output channels.",
         "Split it with --max-channels, pad it with --channel-multiple, or name another --target.",
     )
     TARGET_RANK = (
@@ -215,7 +215,7 @@ class Code(Enum):
     )
     TARGET_STATIC = (
         "FC605",
-        "The target takes no such batch, or only sizes that are numbers.",
+        "The target does not take this batch, or takes only fixed sizes.",
         "Write the batch and the sizes into the model with --static.",
     )
     TARGET_OPERATOR = (
@@ -226,7 +226,7 @@ class Code(Enum):
     TARGET_KEEPS = (
         "FC607",
         "The layer is kept because the target runs it as well as a convolution, or better.",
-        "Nothing is to be done. Use --layer-form map or point to convert it all the same.",
+        "There is nothing to do. Use --layer-form map or point to convert it all the same.",
     )
 
 
