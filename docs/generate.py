@@ -38,8 +38,8 @@ _REASONS = """\
 # Why a layer was left as it is
 
 Every layer that fc2conv leaves has one of these codes and the name of the node that caused it; FC5xx name what keeps
-`--fully-convolutional` from writing a network, and FC6xx the limit of a `--target`. Codes are stable: no code changes its
-meaning or is used again. `fc2conv explain FC102` prints a code here.
+`--fully-convolutional` from writing a network, and FC6xx the limit of a `--target`. Codes are stable: no code changes
+its meaning or is used again. `fc2conv explain FC102` prints a code here.
 
 <!-- Made from fc2conv/reasons.py by docs/generate.py; a test compares the two. -->
 """

@@ -164,8 +164,8 @@ class Code(Enum):
     )
     MAP_SPREAD = (
         "FC507",
-        "A value of one cell at the training size is spread over several. On a larger image it has several cells itself, "
-        "or it is not known over how many to spread it.",
+        "A value of one cell at the training size is spread over several. On a larger image it has several cells "
+        "itself, or it is not known over how many to spread it.",
         "Cut the model before that node.",
     )
     SIZE_UNKNOWN = (

@@ -45,7 +45,7 @@ def known(model: ModelProto) -> Propagated:
 def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
     """The shape of `y`, which nodes make of x."""
     constants = """int64 i0 = {0}, int64 i1 = {1}, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2},
-        int64[1] four = {4}, int64[1] minus = {-1}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
+        int64[1] four = {4}, int64[1] minus = {-1}, float[4] doubled = {1.0, 1.0, 2.0, 2.0}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
         float[5,3] table, float unit = {1.0}, int8 half = {0}, int8[6,3] w, bool[1] yes = {1}"""
     found = known(parse(f"g (float[{x}] x) => (float[?] y) <{constants}> {{ {nodes} }}", opset=opset))
     return ",".join(str(size) for size in found.shapes["y"])
@@ -64,6 +64,11 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
             "2*N,1,1,6",
         ),
         ('s = Shape (x)  t = Mul (s, two)  y = Resize <mode = "nearest"> (x, , , t)', "2*N,8,12,2*H"),
+        ('y = Resize <mode = "nearest"> (x, , doubled)', "N,4,12,2*H"),
+        ('y = Resize <mode = "nearest"> (x, , doubled, )', "N,4,12,2*H"),
+        # A constant that is not computed, and one whose shape inference does not know.
+        ('b = Resize <mode = "cubic"> (c, , doubled)  s = Shape (b)  a = Abs (s)  y = Expand (ones, a)', "2,1,2,6"),
+        ("s = Shape (table)  a = Abs (s)  e = Expand (ones, a)  y = Concat <axis = 0> (e, e)", "10,3"),
         ("s = Shape (x)  b = Slice (s, one, two)  y = TopK <axis = 2> (x, b)", "N,4,4,H"),
         (
             """s = Shape (x)  b = Slice (s, z, one)  h = Gather (s, minus)  f = Concat <axis = 0> (z, z, one, z)

@@ -12,7 +12,8 @@ from onnx import NodeProto
 
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.arithmetic.amount import Amount, of_size
-from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op
+from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op, text_attribute
+from fc2conv.ir.subgraph_shapes import scales_of
 from fc2conv.layout.axes import ONE, Size, product
 
 Shape = tuple[Size, ...]
@@ -81,12 +82,30 @@ def _tiled(known: Values, node: NodeProto) -> Shape | None:
 
 
 def _resized(known: Values, node: NodeProto) -> Shape | None:
-    """Return the shape of a Resize to sizes that are not all known."""
-    sizes = known.number(node.input[3]) if len(node.input) > 3 and node.input[3] else None
-    data = known.shape(node.input[0])
-    if sizes is None or data is None or sizes.known or sizes.cells.size != len(data):
+    """Resize to sizes that are not all known, or by scales, of which a whole number multiplies a size."""
+    data, wanted = known.shape(node.input[0]), node.input[3] if len(node.input) > 3 else ""
+    if data is None:
+        return None
+    if not wanted:
+        return _scaled(node, data, known.number(scales_of(node)))
+    sizes = known.number(wanted)
+    if sizes is None or sizes.known or sizes.cells.size != len(data):
         return None
     return None if attribute(node, "keep_aspect_ratio_policy") is not None else sizes.as_sizes()
+
+
+def _scaled(node: NodeProto, data: Shape, scales: Numbers | None) -> Shape | None:
+    axes = ints_attribute(node, "axes") or range(len(data))
+    crops = text_attribute(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    if crops or scales is None or not scales.known or scales.cells.size != len(axes):
+        return None
+    out = list(data)
+    for axis, scale in zip(axes, scales.array().flat, strict=True):
+        if not -len(data) <= axis < len(data):
+            return None
+        whole = scale >= 1 and float(scale).is_integer()
+        out[axis] = data[axis] * Size(int(scale)) if whole else _unknown(node, axis % len(data))
+    return tuple(out)
 
 
 def _counted(known: Values, node: NodeProto) -> Shape | None:
@@ -148,7 +167,7 @@ RULES: dict[str, Callable[[Values, NodeProto], Shape | None]] = {
     "Expand": _expanded,
     "ConstantOfShape": _filled,
     "Tile": _tiled,
-    "Resize": _resized,
+    **dict.fromkeys(("Resize", "Upsample"), _resized),
     "Range": _counted,
     "Slice": _sliced,
     **dict.fromkeys(("Conv", "ConvTranspose"), _convolved),

@@ -68,7 +68,8 @@ class _Pass:
         for node, kind, operands, results in zip(graph.nodes, graph.kinds, graph.operands, graph.results, strict=True):
             if self.constants.makes(results):
                 self._better.update(filter(None, results) if kind != "Constant" else ())
-                continue
+                if self._settled(kind, operands, results):
+                    continue
             found = self._evaluated(node, kind, operands)
             if found is not None:
                 for name, numbers in zip(results, found, strict=False):
@@ -81,6 +82,18 @@ class _Pass:
                 for name, shape in self._shapes(node, kind).items():
                     self._learn(name, shape)
         return Propagated(self.shapes, self.numbers)
+
+    def _settled(self, kind: str, operands: Sequence[str], results: Sequence[str]) -> bool:
+        """Return whether the constants say all of a node's results; learn the shapes that inference left open.
+
+        A constant that is not computed has a shape, and its Shape has numbers.
+        """
+        opened = [name for name in results if self._open([name])]
+        known = {name: self.constants.shape(name) for name in opened}
+        for name, shape in known.items():
+            if shape is not None:
+                self._learn(name, tuple(map(Size, shape)))
+        return None not in known.values() and kind not in SOURCES and self.numbers.keys().isdisjoint(operands)
 
     def _take(self, name: str, value: Known) -> None:
         if value.numbers is not None:
