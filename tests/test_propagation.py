@@ -45,8 +45,9 @@ def known(model: ModelProto) -> Propagated:
 def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
     """The shape of `y`, which nodes make of x."""
     constants = """int64 i0 = {0}, int64 i1 = {1}, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2},
-        int64[1] four = {4}, int64[1] minus = {-1}, float[4] doubled = {1.0, 1.0, 2.0, 2.0}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
-        float[5,3] table, float unit = {1.0}, int8 half = {0}, int8[6,3] w, bool[1] yes = {1}"""
+        int64[1] four = {4}, int64[1] minus = {-1}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
+        float[5,3] table, float unit = {1.0}, int8 half = {0}, int8[6,3] w, bool[1] yes = {1},
+        float[4] doubled = {1.0, 1.0, 2.0, 2.0}"""
     found = known(parse(f"g (float[{x}] x) => (float[?] y) <{constants}> {{ {nodes} }}", opset=opset))
     return ",".join(str(size) for size in found.shapes["y"])
 

@@ -15,7 +15,7 @@ from fc2conv.analysis.facts import Branch, FormOf
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layers.weights import kernel_of
-from fc2conv.layout.axes import size_of
+from fc2conv.layout.axes import Kind, kind_of, size_of
 from fc2conv.layout.contraction import Contraction, contract
 from fc2conv.layout.view import Provenance, View, align, without
 
@@ -33,19 +33,15 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
 
     names = list(ctx.graph.joined(concat, k, len(view.dims), plain))
     parts = [(name, found) for name in names if (found := ctx.view(name)) is not None]
-    maps = [
-        found.spatial_form
-        for _, found in parts
-        if found.spatial_form is not None and found.provenance is Provenance.MAP
-    ]
+    maps = [found for _, found in parts if found.spatial_form is not None and found.provenance is Provenance.MAP]
     if len(parts) != len(names) or not maps:
         return ()
-    rank = max(len(spatial_form) for spatial_form in maps) - 2
+    rank = max(len(found.spatial_form or ()) for found in maps) - 2
     out: list[Branch] = []
     start = 0
     for name, found in parts:
         size = size_of(found.dims[k])
-        branch = _branch(ctx, name, found, k, rank, start) if size.known else None
+        branch = _branch(ctx, name, _with_items(found, maps[0], k), k, rank, start) if size.known else None
         if branch is None:
             return ()
         out.append(branch)
@@ -53,6 +49,17 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
     if all(each.spatial_form is None for each in out) or not _agree(ctx, out, k):
         return ()
     return tuple(out) if all(_has_kernel(ctx, layer, each) for each in out) else ()
+
+
+def _with_items(part: View, model: View, k: int) -> View:
+    """Take as many rows as a map has items for items as well: numbers beside a map, one for each item."""
+    dims = (
+        tuple(axis._replace(kind=Kind.BATCH) for axis in dim)
+        if i != k and kind_of(other) is Kind.BATCH and size_of(dim) == size_of(other)
+        else dim
+        for i, (dim, other) in enumerate(zip(part.dims, model.dims, strict=True))
+    )
+    return part.with_dims(tuple(dims))
 
 
 def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) -> Branch | None:

@@ -155,7 +155,9 @@ class Constants:
         stored = self.stored(name)
         if stored is not None and stored.filled:
             return name  # a light graph stays light
-        if stored is None or stored.replay or stored.window or stored.layout != base_layout(stored.shape):
+        if stored is None or stored.replay or stored.window:
+            return ""
+        if stored.base != stored.shape or stored.layout != base_layout(stored.base):
             return ""
         values = stored.values
         if not isinstance(values, TensorProto) or self.graph.initializers.get(values.name) is not values:

@@ -37,6 +37,7 @@ _OF_EACH = frozenset(
     """Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Gelu Mish Abs Neg Sqrt Clip
 Identity Dropout""".split()
 )
+_LAYOUT = frozenset("Reshape Flatten Squeeze Transpose".split())
 _EITHER = frozenset("Add Sub Mul Div".split())
 """Functions of each element of either operand."""
 _ROUNDS = frozenset({*OWN, *OWN.values()})
@@ -101,7 +102,7 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
         nodes.append(at)
         if op(node) == "Concat":
             return _joined(graph, node, nodes, operands, views)
-        operand = _operand(constants, node)
+        operand = 0 if _keeps_shape(node, views) else _operand(constants, node)
         if operand is None:
             return None
         operands.append(operand)
@@ -127,6 +128,12 @@ def _joined(
         return None
     ends = accumulate((width.coefficient for width in widths), initial=0)
     return _Chain(tuple(nodes), tuple(operands), axis, rank, tuple(ends), names)
+
+
+def _keeps_shape(node: NodeProto, views: Mapping[str, View]) -> bool:
+    """Return whether a node that may change a shape gives its operand as it is."""
+    read, made = (views.get(name) for name in (node.input[0], node.output[0]))
+    return op(node) in _LAYOUT and read is not None and made is not None and read.dims == made.dims
 
 
 def _operand(constants: Constants, node: NodeProto) -> int | None:
@@ -185,6 +192,8 @@ class _Cut:
 
 def _of_part(node: NodeProto, operand: int, arrays: Sequence[np.ndarray | None], cut: _Cut) -> list[NodeProto]:
     """Return a function of one part; a norm along the axis becomes a factor and an addend, as on spatial forms."""
+    if op(node) in _LAYOUT:
+        return []
     new = deepcopy(node)
     if op(node) in _OF_EACH or (op(node) == _NORM and cut.chain.axis != 1):
         return [new]
