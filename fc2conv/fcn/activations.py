@@ -241,7 +241,11 @@ def _affine(slider: Slider, node: NodeProto) -> bool | None:
     if kind == "BatchNormalization" and not int_attribute(node, "training_mode", 0):
         scale = slider.values(node.input[1])
         return scale is not None and bool((scale > 0).all())
+    if kind == "Neg":
+        return False
     if kind == "Gather" and int_attribute(node, "axis", 0) == CHANNELS:
+        return True
+    if kind == "Slice" and slider.listed(node, "axes", 3) == [CHANNELS]:
         return True
     numbers = [slider.values(name) for name in node.input]
     constant = next((each for each in numbers if each is not None), None)

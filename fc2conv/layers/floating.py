@@ -13,7 +13,7 @@ from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, label, text_attribute
-from fc2conv.ir.schema import lacking
+from fc2conv.ir.schema import lacking, schema_of
 from fc2conv.ir.stored import Matrix
 from fc2conv.layers.layer import Activation, FCLayer, Floating, per_output
 from fc2conv.reasons import Code, Reason
@@ -27,7 +27,7 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer 
     # op(A) is [N, K] and op(B) is [K, M]: A contracts its last dimension and B its first, unless transposed.
     contracted = [0 if transposed[0] else 1, 1 if transposed[1] else 0]
     beta = float_attribute(node, "beta", 1.0)
-    activation = _activation(node)
+    activation = _activation(node, graph.opset)
     if activation is not None and (missing := lacking(graph, node, activation.op_type, least=6)):
         return missing
     c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
@@ -53,11 +53,14 @@ def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer 
     return replace(layer, addend=c)
 
 
-def _activation(node: NodeProto) -> Activation | None:
+def _activation(node: NodeProto, opset: int) -> Activation | None:
+    """Return the activation with the parameters that its operator has: runtimes ignore others."""
     if not (kind := text_attribute(node, "activation", "")):
         return None
     names = {"alpha": "activation_alpha", "beta": "activation_beta", "gamma": "activation_gamma"}
-    given = {key: a.f for key, name in names.items() if (a := attribute(node, name)) is not None}
+    schema = schema_of(kind, opset, "")
+    taken = names.keys() & (schema.attributes if schema is not None else ())
+    given = {key: a.f for key, name in names.items() if key in taken and (a := attribute(node, name)) is not None}
     return Activation(kind, given)
 
 

@@ -15,7 +15,7 @@ import fc2conv
 from fc2conv import Options, SlidingOptions
 
 _WEIGHTS = """float[4,2,3,3] k, float[5,4] w, float[5] b, float[5,4] w2, float[5,8] w8, float[4] g, float[4] h,
-    float[5,9] w9, float[1,4] w1,
+    float[5,9] w9, float[1,4] w1, float[5,2] w22, int64[1] one = {1}, int64[1] four = {4},
     float[4] m, float[4] v_var, float[5] s, float half = {0.5}, float less = {-0.5}, float[5] up_var,
     float[5,4,1,1] k1, int64[2] cells = {2, 3}, int64[1] two = {2}, int64[1] three = {3}"""
 _MEAN = "p = GlobalAveragePool (c)  f = Flatten (p)"
@@ -45,6 +45,8 @@ def same(scores: np.ndarray) -> np.ndarray:
 
 MAPS: dict[str, tuple[str, Any, Any]] = {
     "one layer": (f"{_MEAN} y = Gemm <transB = 1> (f, w, b)", mean, same),
+    "negatives": (f"{_MEAN} n = Neg (f)  y = Gemm <transB = 1> (n, w, b)", mean, same),
+    "some channels": (f"{_MEAN} n = Slice (f, two, four, one)  y = Gemm <transB = 1> (n, w22, b)", mean, same),
     "softmax": (f"{_MEAN} {_FC} y = Softmax <axis = 1> (t)", mean, softmax),
     "sigmoid": (f"{_MEAN} {_FC} y = Sigmoid (t)", mean, sigmoid),
     "log": (f"{_MEAN} {_FC} y = LogSoftmax <axis = 1> (t)", mean, lambda each: np.log(softmax(each))),
