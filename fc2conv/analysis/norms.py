@@ -45,7 +45,7 @@ NORMS = (
 
 @handles(*NORMS)
 def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Lay out a norm of the channels, which needs them as the last dimension and asks nothing of the others."""
+    """Lay out a norm of the last dimension, which asks nothing of the others; channels are put last for it."""
     if (whole := _of_whole_map(ctx, node)) is not None:
         return whole
     found, view = _shape_keeping(ctx, node), ctx.data(node)
@@ -56,9 +56,12 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
         if wanted is not None and len(wanted) > 1 and wanted[1] == view.dims[-1] and same_axes(wanted, view.dims):
             ctx.requests.setdefault(view.origin, wanted)
         return found
+    mapped = replace(found.first, spatial_form=view.spatial_form)
+    rest = tuple(AsIs(name) for name in node.input[1:])
+    if view.spatial_form[-1] == view.dims[-1]:
+        return Inferred((mapped, *found.views[1:]), Remap((FormOf(node.input[0]), *rest), {"axis": -1}))
     if view.spatial_form[1] != view.dims[-1]:
         return found
-    mapped = replace(found.first, spatial_form=view.spatial_form)
     scale, bias = node.input[1], node.input[2] if len(node.input) > 2 else ""
     steps = _reductions(ctx, node, mapped, FormOf(node.input[0]), scale, bias) if ctx.norms else ()
     if steps:
@@ -66,7 +69,6 @@ def _norm(ctx: Context, node: NodeProto) -> Inferred | None:
     if not any(view.spatial_form[2:]):
         return found  # of one cell the original costs no more
     last: Layout = (view.spatial_form[0], *view.spatial_form[2:], view.spatial_form[1])
-    rest = tuple(AsIs(name) for name in node.input[1:])
     operands: tuple[Operand, ...] = (FormOf(node.input[0], (view.spatial_form, last)), *rest)
     return Inferred((mapped, *found.views[1:]), Remap(operands, {"axis": -1}, (last, view.spatial_form)))
 
