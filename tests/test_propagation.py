@@ -47,7 +47,7 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
     constants = """int64 i0 = {0}, int64 i1 = {1}, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2},
         int64[1] four = {4}, int64[1] minus = {-1}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
         float[5,3] table, float unit = {1.0}, int8 half = {0}, int8[6,3] w, bool[1] yes = {1},
-        float[4] doubled = {1.0, 1.0, 2.0, 2.0}"""
+        int64[1] nine = {9}, int64[1] below = {-9}, float[4] doubled = {1.0, 1.0, 2.0, 2.0}"""
     found = known(parse(f"g (float[{x}] x) => (float[?] y) <{constants}> {{ {nodes} }}", opset=opset))
     return ",".join(str(size) for size in found.shapes["y"])
 
@@ -75,6 +75,12 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
             """s = Shape (x)  b = Slice (s, z, one)  h = Gather (s, minus)  f = Concat <axis = 0> (z, z, one, z)
             t = Concat <axis = 0> (b, two, four, h)  y = Slice (x, f, t)""",
             "N,2,3,H",
+        ),
+        (
+            """s = Shape (x)  b = Slice (s, z, one)  f = Concat <axis = 0> (z, below)  m = Sub (b, b)
+            e = Sub (m, nine)  h = Concat <axis = 0> (b, e)  t = Concat <axis = 0> (one, minus)
+            o = Concat <axis = 0> (z, two)  y = Slice (x, f, h, o, t)""",
+            "N,4,1,H",
         ),
         ("s = Shape (x)  b = Slice (s, one, two)  a = Shape (b)  i = NonZero (s)  y = Cast <to = 1> (b)", "1"),
         # What is not floating-point has its own types: indices, conditions, quantized values.

@@ -12,6 +12,7 @@ from onnx import NodeProto
 
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.arithmetic.amount import Amount, of_size
+from fc2conv.ir.arithmetic.moving import slice_range
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op, text_attribute
 from fc2conv.ir.subgraph_shapes import scales_of
 from fc2conv.layout.axes import ONE, Size, product
@@ -135,7 +136,7 @@ def _sliced(known: Values, node: NodeProto) -> Shape | None:
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         whole = of_size(data[axis])
         if not any(isinstance(each, Amount) for each in (start, end)) and data[axis].known:
-            sizes[axis] = Size(len(range(data[axis].coefficient)[start:end:step]))
+            sizes[axis] = Size(len(slice_range(data[axis].coefficient, start, end, step)))
         elif start != 0 or step != 1 or end != whole:
             sizes[axis] = _unknown(node, axis % len(data))
     return tuple(sizes)

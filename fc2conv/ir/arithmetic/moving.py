@@ -55,6 +55,8 @@ def _flatten(call: Call) -> Numbers:
 @_moves("Squeeze")
 def _squeeze(call: Call) -> Numbers:
     data, axes = call.operand(0), call.listed("axes", 1)
+    if axes == []:
+        raise UndecidedError("none or all: runtimes differ")
     return data.moved(np.squeeze(data.cells, None if axes is None else tuple(axes)))
 
 
@@ -128,8 +130,13 @@ def _slice(call: Call) -> Numbers:
     axes = list(range(len(starts))) if axes is None else axes
     out = data.cells
     for start, end, axis, step in zip(starts, ends, axes, call.listed("steps", 4) or [1] * len(starts), strict=True):
-        out = np.take(out, np.arange(out.shape[axis])[start:end:step], axis)
+        out = np.take(out, slice_range(out.shape[axis], start, end, step), axis)
     return data.moved(out)
+
+
+def slice_range(length: int, start: int, end: int, step: int) -> range:
+    """Return the places of a dimension that a Slice takes; a start below the first is the first, backwards too."""
+    return range(length)[max(start, -length) : end : step]
 
 
 @_moves("Split")
