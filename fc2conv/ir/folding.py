@@ -9,7 +9,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from fc2conv.ir.arithmetic import Call, Numbers, evaluate
-from fc2conv.ir.arithmetic.moving import MOVING, gather_nd
+from fc2conv.ir.arithmetic.moving import gather_nd
 from fc2conv.ir.graph import (
     changed,
     int_attribute,
@@ -88,9 +88,9 @@ def _masks(kind: str, array: np.ndarray) -> bool:
 def _differs(node: NodeProto, kind: str, operands: Mapping[str, np.ndarray], opset: int) -> bool:
     """Return whether ONNX's reference computes a node otherwise than runtimes do, or another one on every run."""
     shapes = [operands[name].shape if name else None for name in node.input]
-    return (
+    return bool(
         opset < _SINCE.get(kind, 1)
-        or (kind == "Dropout" and len(node.input) > 2 and operands.get(node.input[2], np.False_).any())
+        or (kind == "Dropout" and len(node.input) > 2 and np.any(operands.get(node.input[2], False)))
         or (kind == "LpNormalization" and int_attribute(node, "p", 2) == 1)
         or (kind == "NonZero" and shapes[0] == ())
         or (kind == "Squeeze" and shapes[1:] == [(0,)])
@@ -125,7 +125,7 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
             return [gather_nd(data, index, int_attribute(node, "batch_dims", 0))]
         if kind == "Slice":  # the reference takes nothing from a start below the first place, backwards
             parts = tuple(Numbers(operands[name], operands[name].dtype) if name else None for name in node.input)
-            return [MOVING[kind](Call(node, opset, parts)).cells]
+            return [each.cells for each in evaluate(Call(node, opset, parts)) or ()] or None
         with np.errstate(all="ignore"):  # what overflows here overflows in the model
             outputs = ReferenceEvaluator(helper.make_model(graph, opset_imports=versions)).run(names, dict(operands))
         made = [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]

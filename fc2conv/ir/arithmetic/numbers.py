@@ -159,5 +159,5 @@ class Call:
                     raise UndecidedError("a rounded number")
                 out.flat[i] = made
             except (ArithmeticError, ValueError):
-                out.flat[i] = unnamed(self.node.output[0], next(self._names))
+                out.flat[i] = unnamed(self.node.output[0], next(self._names), whole=dtype.kind != "f")
         return Numbers(out, dtype)
