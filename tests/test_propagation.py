@@ -191,6 +191,20 @@ def test_what_a_convolution_gives_has_the_channels_of_its_weight(layer: str) -> 
         np.testing.assert_allclose(*(run(each, given)[0] for each in (model, result.model)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("steps", "followed"), [(20, True), (200, False)])
+def test_loops_within_loops_are_followed_as_long_as_they_are_short(steps: int, followed: bool) -> None:
+    found = known(
+        parse(
+            f"""g (float[N,3] x) => (int64 y) <int64 n = {{{steps}}}, int64 one = {{1}}>
+            {{ s = Shape (x)  c = Gather (s, one)
+              y = Loop (n, , c) <body = a (int64 i, bool g, int64 d) => (bool h, int64 u) {{ h = Identity (g)
+                u = Loop (n, , d) <body = b (int64 j, bool k, int64 e) => (bool l, int64 v)
+                  {{ l = Identity (k)  v = Add (e, one) }}> }}> }}"""
+        )
+    )
+    assert [each.ints() for name, each in found.numbers.items() if name == "y"] == [[steps * steps + 3]] * followed
+
+
 # ------------------------------------------------------------------ at random
 
 OF_TWO = ["Add", "Sub", "Mul", "Div", "Mod", "Max", "Min"]

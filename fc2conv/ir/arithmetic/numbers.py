@@ -97,12 +97,16 @@ def settled(cell: Cell, dtype: np.dtype[Any]) -> Cell:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A node with the numbers of its operands (None: absent, or not known), and the first operand's shape."""
+    """A node with the numbers of its operands (None: absent, or not known), and the first operand's shape.
+
+    What is unknown of the results has `prefix` in its name.
+    """
 
     node: NodeProto
     opset: int
     operands: tuple[Numbers | None, ...]
     shape: tuple[Size, ...] | None = None
+    prefix: str = ""
     _names: Iterator[int] = field(default_factory=count)
 
     def operand(self, position: int) -> Numbers:
@@ -159,5 +163,6 @@ class Call:
                     raise UndecidedError("a rounded number")
                 out.flat[i] = made
             except (ArithmeticError, ValueError):
-                out.flat[i] = unnamed(self.node.output[0], next(self._names), whole=dtype.kind != "f")
+                name = f"{self.prefix}{self.node.output[0]}"
+                out.flat[i] = unnamed(name, next(self._names), whole=dtype.kind != "f")
         return Numbers(out, dtype)
