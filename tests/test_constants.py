@@ -156,6 +156,16 @@ def test_folded_operators(name: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("step", ["Identity ({})", "Neg ({})", "Cast <to = 1> ({})", "Add ({0}, {0})"])
+def test_a_chain_may_be_longer_than_the_stack(step: str) -> None:
+    """Each Add doubles how many ways lead to the weight."""
+    steps = 100 if "Add" in step else 1200
+    nodes = "  ".join(f"v{i + 1} = {step.format(f'v{i}')}" for i in range(steps))
+    constants, expected = made(f"v0 = Identity (w)  {nodes}  y = Identity (v{steps})", OPERANDS)
+    assert constants.exact("y")
+    np.testing.assert_array_equal(constants.array("y"), expected)
+
+
 DEQUANTIZED = {
     "one_scale": "y = DequantizeLinear (q, k)",
     "per_channel": """z = Constant <value = int8[3] {1, 2, 3}> ()
