@@ -58,6 +58,11 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
         ("s = Shape (x)  b = Slice (s, z, one)  t = Concat <axis = 0> (b, minus)  y = Reshape (x, t)", "N,24*H"),
         ("s = Shape (x)  b = ReduceProd <keepdims = 1> (s)  y = Reshape (x, b)", "24*H*N"),
         ("s = Shape (x)  y = Expand (ones, s)", "N,4,6,H"),
+        (
+            """s = Shape (x)  n = Slice (s, z, one)  t = Concat <axis = 0> (nine, n, two)
+            y = Resize <axes = [3, 0, -2]> (x, , , t)""",
+            "N,4,2,9",
+        ),
         ("s = Shape (x)  b = Gather <axis = 0> (s, i0)  y = Range (i0, b, i1)", "N"),
         ("s = Shape (x)  y = ConstantOfShape (s)", "N,4,6,H"),
         (
@@ -97,7 +102,7 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
 def test_shapes_follow_from_sizes(nodes: str, wanted: str) -> None:
     if "TopK" in nodes:
         nodes = nodes.replace("y = TopK", "y, i = TopK")
-    assert shape_of(nodes) == wanted
+    assert shape_of(nodes, opset=18 if "axes" in nodes else 14) == wanted
 
 
 def test_what_is_learned_of_a_shape_is_known_behind_it() -> None:

@@ -21,6 +21,8 @@ from fc2conv.layout.axes import Size
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 MOST = 1024
 """The most elements of a tensor whose numbers are followed."""
+_WIDE = 4
+"""The bytes of an integer that holds every size; what depends on sizes wraps around in a narrower one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ def filled(cells: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
 def settled(cell: Cell, dtype: np.dtype[Any]) -> Cell:
     """Wrap or round a number to an element of a type; raise UndecidedError where the type cannot represent it."""
     if isinstance(cell, Amount):
-        if dtype.kind != "f" and (dtype.kind == "b" or not cell.whole):
+        if dtype.kind != "f" and (dtype.itemsize < _WIDE or not cell.whole):
             raise UndecidedError(f"{cell} as {dtype}")
         return cell
     if dtype.kind == "f":
