@@ -231,6 +231,18 @@ def test_a_cast_to_what_holds_no_numbers_is_not_followed(kind: int) -> None:
     assert evaluate(Call(helper.make_node("Cast", ["x"], ["y"], to=kind), 18, (symbolic([3]),))) is None
 
 
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT16])
+def test_a_size_wraps_around_in_a_narrow_type(kind: int) -> None:
+    assert check("Cast", [symbolic(["N", 70000])], known=False, to=kind)[0].startswith("?~")
+
+
+@pytest.mark.parametrize("value", [None, 7.0, 0.5])
+def test_the_old_pad_has_its_value_as_an_attribute(value: float | None) -> None:
+    given = {} if value is None else {"value": value}
+    found = check("Pad", [symbolic(["N", "H"], FLOAT)], opset=10, pads=[0, 1], **given)
+    assert found == ["N", "H", {None: "0", 7.0: "7", 0.5: "1/2"}[value]]
+
+
 def test_a_shift_to_the_left_multiplies() -> None:
     assert check("BitShift", [symbolic(["N"], UINT64), symbolic([3], UINT64)], direction="LEFT") == ["8*N"]
 

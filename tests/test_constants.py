@@ -136,10 +136,15 @@ FOLDED = {
     "apart": "y = DepthToSpace <blocksize = 2> (v)",
     "shares": "a = Softmax <axis = 1> (w) b = LogSoftmax <axis = 0> (w) y = Sub (a, b)",
     "means": "a = Mean (w, k) b = Sum (a, w) c = Erf (b) y = ReduceProd <axes = [0]> (c)",
+    "backwards": "y = Slice (w, below, lower, one, minus)",
+    "integers backwards": "c = Cast <to = 7> (w) y = Slice (c, below, lower, one, minus)",
+    "squares of integers": "c = Cast <to = 6> (w) y = ReduceSumSquare <axes = [1]> (c)",
+    "one hot": "v = Constant <value = float[2] {0.5, 2.0}> () o = OneHot (index, end, v) y = Cast <to = 1> (o)",
     "range": "a = Constant <value = int64 {1}> () b = Constant <value = int64 {7}> () y = Range (a, b, a)",
 }
 OPERANDS = """float[2,3,4] w, float[1,4,2,3] v, float k = {0.5}, float two = {2.0}, float zero = {0.0},
- int64[1] one = {1}, int64[1] end = {3}, int64[2] index = {2, 0}"""
+ int64[1] one = {1}, int64[1] end = {3}, int64[2] index = {2, 0}, int64[1] below = {-9}, int64[1] lower = {-99},
+ int64[1] minus = {-1}, int64[1] one_of_none = {0}"""
 
 
 @pytest.mark.parametrize("name", FOLDED)
@@ -149,6 +154,16 @@ def test_folded_operators(name: str) -> None:
     assert found is not None
     assert (found.dtype, found.shape, constants.shape("y")) == (expected.dtype, expected.shape, expected.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("step", ["Identity ({})", "Neg ({})", "Cast <to = 1> ({})", "Add ({0}, {0})"])
+def test_a_chain_may_be_longer_than_the_stack(step: str) -> None:
+    """Each Add doubles how many ways lead to the weight."""
+    steps = 100 if "Add" in step else 1200
+    nodes = "  ".join(f"v{i + 1} = {step.format(f'v{i}')}" for i in range(steps))
+    constants, expected = made(f"v0 = Identity (w)  {nodes}  y = Identity (v{steps})", OPERANDS)
+    assert constants.exact("y")
+    np.testing.assert_array_equal(constants.array("y"), expected)
 
 
 DEQUANTIZED = {
@@ -179,7 +194,17 @@ def test_a_domain_of_others_among_the_imports_does_no_harm() -> None:
 
 @pytest.mark.parametrize(
     ("nodes", "opset"),
-    [("y = Softplus (w)", 20), ("y = Softmax (w)", 12), ("y = CumSum (w, one)", 13), ("y = RandomUniformLike (w)", 13)],
+    [
+        ("y = Softplus (w)", 20),
+        ("y = Softmax (w)", 12),
+        ("y = Hardmax (w)", 12),
+        ("a = ReduceMean <axes = [0, 2], keepdims = 0> (w) b = Abs (a) y = BatchNormalization (w, a, a, a, b)", 11),
+        ("y = LpNormalization <p = 1> (w)", 13),
+        ("m = ReduceMax <keepdims = 0> (w) y = NonZero (m)", 13),
+        ("n = Constant <value = int64[0] {}> () y = Squeeze (w, n)", 13),
+        ("y = CumSum (w, one)", 13),
+        ("y = RandomUniformLike (w)", 13),
+    ],
 )
 def test_what_is_not_computed_has_no_values(nodes: str, opset: int) -> None:
     constants, _ = made(nodes, OPERANDS, opset=opset)

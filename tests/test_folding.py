@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from fc2conv.ir.folding import made_elements
+from fc2conv.ir.folding import folded, made_elements
 
 SMALL = [
     ("Expand", [np.ones((3, 1)), np.array([2, 1, 4])], {}),
@@ -64,3 +64,15 @@ def test_terabytes_are_sized_in_no_time(op: str, operands: list[Any]) -> None:
 
 def test_a_range_in_steps_of_nothing_makes_nothing() -> None:
     assert made_elements(helper.make_node("Range", [], []), [np.array(0), np.array(5), np.array(0)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "names", "declared"),
+    [
+        ("Range", ["one", "big", "one"], {"one": np.array(1), "big": np.array(1 << 40)}),
+        ("Concat", ["w"] * 5, {"w": np.broadcast_to(np.float32(1), (1 << 13, 1 << 13))}),
+    ],
+)
+def test_an_operand_that_is_read_twice_counts_twice(op: str, names: list[str], declared: dict[str, Any]) -> None:
+    attributes = {"axis": 0} if op == "Concat" else {}
+    assert folded(helper.make_node(op, names, ["y"], **attributes), declared, 17, {"": 17}) == {}

@@ -47,7 +47,7 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
     constants = """int64 i0 = {0}, int64 i1 = {1}, int64[1] z = {0}, int64[1] one = {1}, int64[1] two = {2},
         int64[1] four = {4}, int64[1] minus = {-1}, float[1] scale = {2.0}, float[1] ones = {1.0}, float[2,1,1,3] c,
         float[5,3] table, float unit = {1.0}, int8 half = {0}, int8[6,3] w, bool[1] yes = {1},
-        float[4] doubled = {1.0, 1.0, 2.0, 2.0}"""
+        int64[1] nine = {9}, int64[1] below = {-9}, float[4] doubled = {1.0, 1.0, 2.0, 2.0}"""
     found = known(parse(f"g (float[{x}] x) => (float[?] y) <{constants}> {{ {nodes} }}", opset=opset))
     return ",".join(str(size) for size in found.shapes["y"])
 
@@ -58,6 +58,11 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
         ("s = Shape (x)  b = Slice (s, z, one)  t = Concat <axis = 0> (b, minus)  y = Reshape (x, t)", "N,24*H"),
         ("s = Shape (x)  b = ReduceProd <keepdims = 1> (s)  y = Reshape (x, b)", "24*H*N"),
         ("s = Shape (x)  y = Expand (ones, s)", "N,4,6,H"),
+        (
+            """s = Shape (x)  n = Slice (s, z, one)  t = Concat <axis = 0> (nine, n, two)
+            y = Resize <axes = [3, 0, -2]> (x, , , t)""",
+            "N,4,2,9",
+        ),
         ("s = Shape (x)  b = Gather <axis = 0> (s, i0)  y = Range (i0, b, i1)", "N"),
         ("s = Shape (x)  y = ConstantOfShape (s)", "N,4,6,H"),
         (
@@ -76,6 +81,12 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
             t = Concat <axis = 0> (b, two, four, h)  y = Slice (x, f, t)""",
             "N,2,3,H",
         ),
+        (
+            """s = Shape (x)  b = Slice (s, z, one)  f = Concat <axis = 0> (z, below)  m = Sub (b, b)
+            e = Sub (m, nine)  h = Concat <axis = 0> (b, e)  t = Concat <axis = 0> (one, minus)
+            o = Concat <axis = 0> (z, two)  y = Slice (x, f, h, o, t)""",
+            "N,4,1,H",
+        ),
         ("s = Shape (x)  b = Slice (s, one, two)  a = Shape (b)  i = NonZero (s)  y = Cast <to = 1> (b)", "1"),
         # What is not floating-point has its own types: indices, conditions, quantized values.
         ("s = Shape (x)  b = Slice (s, z, two)  a = Abs (b)  i = Expand (z, a)  y = Gather (table, i)", "N,4,3"),
@@ -91,7 +102,7 @@ def shape_of(nodes: str, x: str = "N,4,6,H", opset: int = 14) -> str:
 def test_shapes_follow_from_sizes(nodes: str, wanted: str) -> None:
     if "TopK" in nodes:
         nodes = nodes.replace("y = TopK", "y, i = TopK")
-    assert shape_of(nodes) == wanted
+    assert shape_of(nodes, opset=18 if "axes" in nodes else 14) == wanted
 
 
 def test_what_is_learned_of_a_shape_is_known_behind_it() -> None:
@@ -183,6 +194,20 @@ def test_what_a_convolution_gives_has_the_channels_of_its_weight(layer: str) -> 
     for branch in (True, False):
         given = feeds(model, {"N": 3}) | {"p": np.array(branch)}
         np.testing.assert_allclose(*(run(each, given)[0] for each in (model, result.model)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "followed"), [(20, True), (200, False)])
+def test_loops_within_loops_are_followed_as_long_as_they_are_short(steps: int, followed: bool) -> None:
+    found = known(
+        parse(
+            f"""g (float[N,3] x) => (int64 y) <int64 n = {{{steps}}}, int64 one = {{1}}>
+            {{ s = Shape (x)  c = Gather (s, one)
+              y = Loop (n, , c) <body = a (int64 i, bool g, int64 d) => (bool h, int64 u) {{ h = Identity (g)
+                u = Loop (n, , d) <body = b (int64 j, bool k, int64 e) => (bool l, int64 v)
+                  {{ l = Identity (k)  v = Add (e, one) }}> }}> }}"""
+        )
+    )
+    assert [each.ints() for name, each in found.numbers.items() if name == "y"] == [[steps * steps + 3]] * followed
 
 
 # ------------------------------------------------------------------ at random

@@ -10,7 +10,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
+from textmodel import parse
 
+import fc2conv
 from fc2conv.io.custom_ops import ROUNDING
 from fc2conv.ir.shapes import inferred
 from fc2conv.ir.stand_ins import RULES
@@ -259,6 +261,38 @@ def test_a_stand_in_has_the_shapes_that_onnxruntime_makes(case: Case) -> None:
         wanted = [None if size is None else run for size, run in zip(sizes, shape, strict=True)]
         assert sizes == wanted
         assert None not in sizes or case.open
+
+
+BROKEN = {
+    "pooled without an operand": helper.make_node(
+        "NhwcMaxPool", [], ["z"], kernel_shape=[1, 1], domain="com.microsoft"
+    ),
+    "elements of no bits": helper.make_node(
+        "GatherBlockQuantized", ["q", "i", "s"], ["z"], bits=0, domain="com.microsoft"
+    ),
+    "blocks along no axis": helper.make_node(
+        "GatherBlockQuantized", ["q", "i", "s"], ["z"], quantize_axis=5, domain="com.microsoft"
+    ),
+    "convolved by a number": helper.make_node(
+        "NhwcConv", ["x", "n"], ["z"], kernel_shape=[1, 1], domain="com.microsoft"
+    ),
+    "a constant of others without a result": helper.make_node("Constant", [], [], domain="own", value=1),
+    "a flag of others": helper.make_node("Twist", ["x"], ["z"], domain="own", reverse=2),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_node_of_another_domain_that_makes_no_sense_has_no_shape(name: str) -> None:
+    """What is known of the rest is known all the same, and layers are converted."""
+    model = parse(
+        "graph (float[N,3,1,1] x, int64[2] i) => (float[N,3] y) <float[3,3] w> { f = Flatten (x)  y = MatMul (f, w) }",
+        domains={"com.microsoft": 1, "own": 1},
+    )
+    arrays = {"q": np.zeros((4, 16), np.uint8), "s": np.ones((4, 1), np.float32), "n": np.array(1, np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(each, key) for key, each in arrays.items())
+    model.graph.node.insert(0, BROKEN[name])
+    assert "z" not in inferred(model, {})[""]
+    assert [layer.decision for layer in fc2conv.plan(model).sites] == ["convert"]
 
 
 def ran(model: ModelProto, feeds: dict[str, np.ndarray]) -> list[tuple[int, ...]]:

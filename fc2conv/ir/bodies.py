@@ -37,7 +37,10 @@ class Known:
 _TRUE = Known((), Numbers.of(np.array(True)))
 Look = Callable[[str], Known]
 Walk = Callable[[str, GraphProto, Mapping[str, Known]], Sequence[Known]]
-"""A walk through a body, an attribute of the node: what it finds of the results, by what is known of the inputs."""
+"""A walk through a body, an attribute of the node: what it finds of the results, by what is known of the inputs.
+
+It finds nothing after too many walks.
+"""
 
 
 def through_bodies(node: NodeProto, look: Look, walk: Walk) -> Sequence[Known]:
@@ -65,7 +68,10 @@ def _looped(node: NodeProto, body: GraphProto, look: Look, walk: Walk) -> Sequen
         if not goes.chosen:
             return states
         at = Known((), Numbers.of(np.array(step)))
-        goes, *states = walk("body", body, dict(zip(names, [at, goes, *states], strict=False)))
+        found = walk("body", body, dict(zip(names, [at, goes, *states], strict=False)))
+        if not found:
+            return ()
+        goes, *states = found
         states = states[: len(node.input) - 2]
         step += 1
     return ()

@@ -19,14 +19,16 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from fc2conv.io.custom_ops import ROUNDING
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.arithmetic import INT64, MOST, TABLE, Call, Numbers, evaluate
+from fc2conv.ir.chains import operands_first
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, folded
-from fc2conv.ir.graph import Graph, attribute, int_attribute, op, own_op, permutation
-from fc2conv.ir.stored import QUANTIZERS, Replay, Stored, base_layout, constant_node, rounded, scales_of, stored_values
-from fc2conv.layout.axes import Dim, Size, regroup
+from fc2conv.ir.graph import Graph, attribute, op, own_op, permutation
+from fc2conv.ir.stored import QUANTIZERS, Stored, base_layout, constant_node, replayed, stored_values
+from fc2conv.layout.axes import Size, regroup
 from fc2conv.layout.relayout import rearrange
 
 _REPLAYED = QUANTIZERS | {"Cast"}
+_COMPUTED = LAYOUT | _REPLAYED | FOLDED | TABLE.keys()
 RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 """Operators whose results are not the same on every run."""
 VARYING = RANDOM | {"If", "Loop", "Scan"}
@@ -43,6 +45,7 @@ class Constants:
         self.expand = expand
         self._memo: dict[str, Stored | None] = {}
         self._arrays: dict[str, np.ndarray | None] = {}
+        self._exact: dict[str, bool] = {}
         self._numbers: dict[str, Numbers | None] = {}
         self._ints: dict[str, tuple[int, ...] | None] = {}
         self._cuts: dict[str, np.ndarray] = {}
@@ -123,26 +126,53 @@ class Constants:
         if name not in self._memo:
             if not self.is_constant(name):
                 return None
-            self._memo[name] = self._find(name)
+            for each in operands_first(name, self._memo, self._behind):
+                self._memo[each] = self._find(each)
         return self._memo[name]
+
+    def _behind(self, name: str) -> Iterator[str]:
+        """Yield the constants that a node makes another one of, up to one whose values are not known."""
+        node = self._maker(name)
+        for each in node.input if node is not None and own_op(node) in _COMPUTED else ():
+            if each in self._names and each in self.graph.producer:
+                yield each
+                if self._memo[each] is None:
+                    return
 
     def array(self, name: str) -> np.ndarray | None:
         """Return a constant's values, read-only, memory-mapped where they are on disk."""
         stored = self.stored(name)
         if stored is not None and stored.replay:
-            if name not in self._arrays:
-                node = self._maker(name)
-                made = self._computed(node, name) if node is not None else None
-                around = self.graph.unchanged.get(name, name)
-                outside = self.outer.array(around) if self.outer is not None and node is None else None
-                self._arrays[name] = outside if made is None else np.asarray(made.values)
+            for each in operands_first(name, self._arrays, self._replayed_behind):
+                self._arrays[each] = self._array(each)
             return self._arrays[name]
         return None if stored is None else self.values(stored)
 
+    def _replayed_behind(self, name: str) -> Iterator[str]:
+        """Yield the constants that nodes replay on the way to another one."""
+        node = self._maker(name)
+        made = (each for each in (node.input if node is not None else ()) if each in self.graph.producer)
+        return (each for each in made if (stored := self.stored(each)) is not None and stored.replay)
+
+    def _array(self, name: str) -> np.ndarray | None:
+        """Compute a constant that nodes are replayed for, or read it where it is, around the scope."""
+        node = self._maker(name)
+        if node is None:
+            return self.outer.array(self.graph.unchanged.get(name, name)) if self.outer is not None else None
+        made = self._computed(node, name)
+        return None if made is None else np.asarray(made.values)
+
     def exact(self, name: str) -> bool:
         """Return whether the nodes that make a constant of what is stored round in the same way on every runtime."""
+        for each in operands_first(name, self._exact, self._exact_behind):
+            node = self._maker(each)
+            here = node is None or op(node) in EXACT
+            self._exact[each] = here and all(self._exact[behind] for behind in self._exact_behind(each))
+        return self._exact[name]
+
+    def _exact_behind(self, name: str) -> Iterator[str]:
         node = self._maker(name)
-        return node is None or (op(node) in EXACT and all(self.exact(each) for each in node.input if each))
+        return filter(None, node.input if node is not None and op(node) in EXACT else ())
 
     def initializer(self, name: str) -> str:
         """Return the name of the tensor that a constant is: its own, or the initializer before Identity or Reshape.
@@ -230,8 +260,8 @@ class Constants:
             return self._filled(node)
         if kind in LAYOUT:
             return self._through_layout(node, kind)
-        if kind in _REPLAYED and (replayed := self._replayed(node, kind)) is not None:
-            return replayed
+        if kind in _REPLAYED and (replays := self._replayed(node, kind)) is not None:
+            return replays
         return self._computed(node, name) if kind in FOLDED or kind in TABLE else None
 
     def _maker(self, name: str) -> NodeProto | None:
@@ -241,32 +271,8 @@ class Constants:
 
     def _replayed(self, node: NodeProto, kind: str) -> Stored | None:
         stored = self.stored(node.input[0])
-        if stored is None:
-            return None
-        if kind in ROUNDING:
-            return rounded(stored, node, map(self.stored, node.input[1:]))
-        if kind == "Cast":
-            return replace(stored, replay=(*stored.replay, Replay(node)), made_type=int_attribute(node, "to", 1))
-        scale = self.stored(node.input[1])
-        zero_point = self.stored(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        if scale is None or (zero_point is not None and zero_point.replay) or scale.replay:
-            return None
-        if zero_point is not None and prod(zero_point.shape) not in (1, prod(scale.shape)):
-            return None
-        axis, rank = int_attribute(node, "axis", 1), len(stored.shape)
-        dim: Dim = ()
-        block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
-        if prod(scale.shape) != 1 or block:
-            if not -rank <= axis < rank:
-                return None
-            dim = stored.layout[axis]
-            if scale.shape != scales_of(stored.shape, axis, block) or (block and self.expand):
-                return None  # with `expand` it is computed in floating point
-        default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
-        if kind == "QuantizeLinear" and zero_point is not None:
-            default = zero_point.type
-        made = int_attribute(node, "output_dtype", 0) or default
-        return replace(stored, replay=(*stored.replay, Replay(node, dim, block, stored.layout)), made_type=made)
+        rest = () if kind == "Cast" else tuple(self.stored(each) if each else None for each in node.input[1:])
+        return None if stored is None else replayed(stored, node, rest, expand=self.expand)
 
     def _filled(self, node: NodeProto) -> Stored | None:
         shape = self.ints(node.input[0])
@@ -303,10 +309,7 @@ class Constants:
 
 
 def scopes(file: ModelFile, *, freeze: bool) -> Iterator[tuple[Graph, Constants]]:
-    """Yield every scope of a model, an outer one before those within it.
-
-    With `freeze` initializers that are inputs are constant.
-    """
+    """Yield every scope of a model, outer ones first; with `freeze` initializers that are inputs are constant."""
     graph = Graph.of(file.model, freeze=freeze)
     stack = [(graph, Constants(graph, file))]
     while stack:

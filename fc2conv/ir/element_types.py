@@ -67,6 +67,8 @@ def _step(graph: Graph, name: str) -> int | str:
     if given or kind in _RESULTS:
         return given or _RESULTS[kind]
     operands = graph.operands[i]
+    if kind in ("Loop", "Scan"):
+        return _state(graph, node, kind, graph.results[i].index(name))
     if kind not in _LIKE:
         there = tuple(map(bool, operands))
         defined = _by_definition(kind, graph.opset, there, graph.results[i].index(name))
@@ -76,6 +78,13 @@ def _step(graph: Graph, name: str) -> int | str:
             return stored or (operands[same[0]] if same else only)
     like = (*operands, "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
+
+
+def _state(graph: Graph, node: NodeProto, kind: str, place: int) -> int | str:
+    """Return the operand that the state at a place of the results starts from, whose type it keeps; 0 for no state."""
+    at = place + 2 * (kind == "Loop")
+    states = len(node.input) - int_attribute(node, "num_scan_inputs", 0)
+    return node.input[at] if at < states and (kind == "Loop" or graph.opset > 8) else 0
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,17 @@ from onnx import NodeProto, helper
 
 from fc2conv.ir.arithmetic import Call, Numbers, evaluate
 from fc2conv.ir.arithmetic.moving import gather_nd
-from fc2conv.ir.graph import changed, int_attribute, ints_attribute, label, named, op, own_op, text_attribute
+from fc2conv.ir.graph import (
+    changed,
+    int_attribute,
+    ints_attribute,
+    label,
+    named,
+    onnx_opset,
+    op,
+    own_op,
+    text_attribute,
+)
 from fc2conv.sandbox import note
 
 LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
@@ -37,12 +47,12 @@ FOLDED = (_EXACT | _PRODUCTS).union(
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
 OF_INTEGERS = frozenset("Div Mod Pow ReduceMean".split())
 """Operators that ONNX's reference rounds in another way than runtimes where the operands are integers."""
-_PER_DIMENSION = 13
-"""From this operator set a Softmax is along one dimension, as ONNX's reference computes it."""
 MAX_FOLDED = 1 << 28
 """The most elements of a constant that is computed, and of each operand that it is computed from."""
 _LEAST = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 """From which version on the reference knows an operator; what it meant before is unchanged there."""
+_SINCE = {"BatchNormalization": 14, **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), 13)}
+"""From which operator set on the reference computes an operator as runtimes do."""
 
 
 def folded(
@@ -50,9 +60,7 @@ def folded(
 ) -> dict[str, np.ndarray]:
     """Compute the results of a node on constants, by name; leave out large ones, and what runtimes round otherwise."""
     kind, whole = own_op(node), all(array.dtype.kind in "iub" for array in known.values())
-    training = kind == "Dropout" and len(node.input) > 2 and known.get(node.input[2], np.False_).any()
-    flattens = kind in ("Softmax", "LogSoftmax") and opset < _PER_DIMENSION
-    if training or flattens or any(array.size > MAX_FOLDED for array in known.values()):
+    if any(array.size > MAX_FOLDED for array in known.values()):
         return {}
     made: dict[str, np.ndarray] = {}
     if whole or kind not in FOLDED:
@@ -60,7 +68,7 @@ def folded(
         small = evaluate(Call(node, opset, operands))
         made = {name: each.array() for name, each in zip(node.output, small or (), strict=False) if each.known}
     if not made and kind in FOLDED and not (whole and kind in OF_INTEGERS):
-        fits = made_elements(node, list(known.values())) <= MAX_FOLDED
+        fits = made_elements(node, [known[name] for name in node.input if name]) <= MAX_FOLDED
         found = computed(node, known, opsets) if fits else None
         made = dict(zip(filter(None, node.output), found or (), strict=False))
     if all(map(_finite, known.values())):
@@ -77,16 +85,35 @@ def _masks(kind: str, array: np.ndarray) -> bool:
     return (kind in EXACT or kind == "Log") and not np.isnan(array).any()
 
 
+def _differs(node: NodeProto, kind: str, operands: Mapping[str, np.ndarray], opset: int) -> bool:
+    """Return whether ONNX's reference computes a node otherwise than runtimes do, or another one on every run."""
+    shapes = [operands[name].shape if name else None for name in node.input]
+    return bool(
+        opset < _SINCE.get(kind, 1)
+        or (kind == "Dropout" and len(node.input) > 2 and np.any(operands.get(node.input[2], False)))
+        or (kind == "LpNormalization" and int_attribute(node, "p", 2) == 1)
+        or (kind == "NonZero" and shapes[0] == ())
+        or (kind == "Squeeze" and shapes[1:] == [(0,)])
+    )
+
+
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
     """Compute the results of a node by ONNX's reference; return None where it does not compute them."""
     from onnx.reference import ReferenceEvaluator
 
-    kind = own_op(node)
+    kind, opset = own_op(node), onnx_opset(opsets)
+    if _differs(node, kind, operands, opset):
+        return None
     if kind != op(node):
         node = named(node, node.name)
         node.domain = ""
     if kind == "Pad":
         node, operands = _cropped(node, operands)
+    if kind == "OneHot" and node.input[0] != node.input[1] and operands[node.input[1]].size == 1:
+        operands = {
+            **operands,
+            node.input[1]: operands[node.input[1]].reshape(()),
+        }  # the reference takes no list of one
     versions = [helper.make_opsetid(domain, max(n, _LEAST.get(kind, 1))) for domain, n in opsets.items()]
     values = [helper.make_empty_tensor_value_info(name) for name in operands]
     names = [name for name in node.output if name]
@@ -96,9 +123,15 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
         if kind == "GatherND":  # the reference takes one element at a time
             data, index = (operands[name] for name in node.input)
             return [gather_nd(data, index, int_attribute(node, "batch_dims", 0))]
+        if kind == "Slice":  # the reference takes nothing from a start below the first place, backwards
+            parts = tuple(Numbers(operands[name], operands[name].dtype) if name else None for name in node.input)
+            return [each.cells for each in evaluate(Call(node, opset, parts)) or ()] or None
         with np.errstate(all="ignore"):  # what overflows here overflows in the model
             outputs = ReferenceEvaluator(helper.make_model(graph, opset_imports=versions)).run(names, dict(operands))
-        return [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]
+        made = [np.asarray(each) for each in (outputs if isinstance(outputs, list) else outputs.values())]
+        if kind.startswith("Reduce"):  # the reference adds integers in a wider type
+            return [each.astype(operands[node.input[0]].dtype, copy=False) for each in made]
+        return made
     except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
         return None
 

@@ -12,6 +12,7 @@ from onnx import NodeProto
 
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.arithmetic.amount import Amount, of_size
+from fc2conv.ir.arithmetic.moving import slice_range
 from fc2conv.ir.graph import attribute, int_attribute, ints_attribute, op, text_attribute
 from fc2conv.ir.subgraph_shapes import scales_of
 from fc2conv.layout.axes import ONE, Size, product
@@ -88,23 +89,30 @@ def _resized(known: Values, node: NodeProto) -> Shape | None:
         return None
     if not wanted:
         return _scaled(node, data, known.number(scales_of(node)))
-    sizes = known.number(wanted)
-    if sizes is None or sizes.known or sizes.cells.size != len(data):
+    sizes, axes = known.number(wanted), _axes(node, data)
+    if sizes is None or sizes.known or axes is None or sizes.cells.size != len(axes):
         return None
-    return None if attribute(node, "keep_aspect_ratio_policy") is not None else sizes.as_sizes()
+    if attribute(node, "keep_aspect_ratio_policy") is not None:
+        return None
+    resized = dict(zip(axes, sizes.as_sizes(), strict=True))
+    return tuple(resized.get(axis, size) for axis, size in enumerate(data))
+
+
+def _axes(node: NodeProto, data: Shape) -> list[int] | None:
+    """Return the axes that a Resize lists, or all; None where one is no axis of its operand."""
+    axes = ints_attribute(node, "axes") or range(len(data))
+    return [axis % len(data) for axis in axes] if all(-len(data) <= axis < len(data) for axis in axes) else None
 
 
 def _scaled(node: NodeProto, data: Shape, scales: Numbers | None) -> Shape | None:
-    axes = ints_attribute(node, "axes") or range(len(data))
+    axes = _axes(node, data)
     crops = text_attribute(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize"
-    if crops or scales is None or not scales.known or scales.cells.size != len(axes):
+    if crops or axes is None or scales is None or not scales.known or scales.cells.size != len(axes):
         return None
     out = list(data)
     for axis, scale in zip(axes, scales.array().flat, strict=True):
-        if not -len(data) <= axis < len(data):
-            return None
         whole = scale >= 1 and float(scale).is_integer()
-        out[axis] = data[axis] * Size(int(scale)) if whole else _unknown(node, axis % len(data))
+        out[axis] = data[axis] * Size(int(scale)) if whole else _unknown(node, axis)
     return tuple(out)
 
 
@@ -135,7 +143,7 @@ def _sliced(known: Values, node: NodeProto) -> Shape | None:
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         whole = of_size(data[axis])
         if not any(isinstance(each, Amount) for each in (start, end)) and data[axis].known:
-            sizes[axis] = Size(len(range(data[axis].coefficient)[start:end:step]))
+            sizes[axis] = Size(len(slice_range(data[axis].coefficient, start, end, step)))
         elif start != 0 or step != 1 or end != whole:
             sizes[axis] = _unknown(node, axis % len(data))
     return tuple(sizes)

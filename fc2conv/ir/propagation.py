@@ -39,6 +39,15 @@ class Propagated:
 
 
 NOTHING = Propagated({})
+_MOST_WALKED = 1 << 14
+"""Nodes of bodies after which no further step of a Loop is walked."""
+
+
+@dataclass
+class _Walked:
+    """How many nodes of bodies one propagation has walked, in all walks together."""
+
+    nodes: int = 0
 
 
 def propagate(
@@ -52,16 +61,34 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorPro
 
 
 class _Pass:
-    """One walk over the nodes; `_better` are the values of which more is known than inference was given."""
+    """One walk over the nodes; `_better` are the values of which more is known than inference was given.
 
-    def __init__(self, graph: Graph, constants: Constants, shapes: Mapping[str, Shape], outer: Propagated) -> None:
+    Unknown numbers and sizes have `_prefix` in their names: no other scope that is seen, and no other walk, has it.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        constants: Constants,
+        shapes: Mapping[str, Shape],
+        outer: Propagated,
+        given: Propagated = NOTHING,
+        walked: _Walked | None = None,
+        prefix: str = "",
+    ) -> None:
         self.graph = graph
         self.constants = constants
-        self.shapes = {**outer.shapes, **shapes}
-        self.numbers = {**outer.numbers}
+        self._walked = walked or _Walked()
+        self._prefix = prefix or "'" * (len(graph.around) - 1)
+        self.shapes, self.numbers = {**outer.shapes}, {**outer.numbers}
+        for name in (*graph.inputs, *graph.initializers, *graph.producer) if self.shapes or self.numbers else ():
+            self.shapes.pop(name, None)  # another value of this name, around the scope
+            self.numbers.pop(name, None)
+        self.shapes |= {**shapes, **given.shapes}
+        self.numbers |= given.numbers
         self._lists: dict[str, Items] = {}
         self._texts: dict[str, np.ndarray] = {}
-        self._better = {*self.numbers, *(() if shapes else outer.shapes)}
+        self._better = {*self.numbers, *(() if shapes else self.shapes)}
 
     def run(self) -> Propagated:
         graph = self.graph
@@ -107,11 +134,16 @@ class _Pass:
 
     def _through(self, node: NodeProto, name: str, body: GraphProto, given: Mapping[str, Known]) -> list[Known]:
         """Return what is known of the results of a body, given what is known of its inputs."""
+        before = self._walked.nodes
+        if op(node) == "Loop" and before > _MOST_WALKED:
+            return []
+        self._walked.nodes += 1 + len(body.node)
         inner = self.graph.within(node, name, body)
         shapes = {each: value.shape for each, value in given.items() if value.shape is not None}
         numbers = {each: value.numbers for each, value in given.items() if value.numbers is not None}
-        around = Propagated({**self.shapes, **shapes}, {**self.numbers, **numbers})
-        walk = _Pass(inner, Constants(inner, self.constants.file, self.constants), {}, around)
+        around, constants = Propagated(self.shapes, self.numbers), Constants(inner, self.constants.file, self.constants)
+        prefix = f"{self._prefix}#{before}."
+        walk = _Pass(inner, constants, {}, around, Propagated(shapes, numbers), self._walked, prefix)
         walk.run()
         return [walk._known(each) for each in inner.outputs]
 
@@ -133,7 +165,7 @@ class _Pass:
         if not source and apart and self._texts.keys().isdisjoint(operands):
             return None  # every chain begins with a shape
         node, shape = as_cast(self.graph, node), self.shape(operands[0]) if source else None
-        found = counted(node, self.graph.opset, self.number, shape) or self._of_lists(node)
+        found = counted(node, self.graph.opset, self.number, shape, self._prefix) or self._of_lists(node)
         return self._by_reference(node) if found is None else found
 
     def _of_lists(self, node: NodeProto) -> tuple[Numbers, ...] | None:
@@ -189,7 +221,12 @@ class _Pass:
 
     def _learn(self, name: str, shape: Shape) -> None:
         """Take over the sizes of which more is known than before; a size of 0 or less stays open."""
-        shape = tuple(size if size.coefficient > 0 else Size(1, (f"?{name}.{i}",)) for i, size in enumerate(shape))
+        shape = tuple(
+            Size(1, (f"?{self._prefix}{name}.{i}",))
+            if size.coefficient <= 0 or size.symbols == (f"?{name}.{i}",)
+            else size
+            for i, size in enumerate(shape)
+        )
         old = self.shapes.get(name)
         if old is not None and len(old) == len(shape):
             shape = tuple(min(pair, key=_rank) for pair in zip(old, shape, strict=True))

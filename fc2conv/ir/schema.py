@@ -99,14 +99,14 @@ def _call(node: NodeProto, called: FunctionProto) -> str:
 
 def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
     given = {a.name: a for a in node.attribute}
-    unread = next((a.name for a in node.attribute if a.type == AttributeProto.STRING and not _is_text(a.s)), None)
-    if unread is not None and node.domain in (*ONNX_DOMAINS, "com.microsoft"):
-        return f"has the attribute {quoted(unread)}, which is no UTF-8"
-    wrong = next(
-        (a for name in _FLAGS & given.keys() if not (a := given[name]).ref_attr_name and a.i not in (0, 1)), None
-    )
-    if wrong is not None:
-        return f"has {wrong.name} {wrong.i}, which is neither 0 nor 1"
+    if node.domain in (*ONNX_DOMAINS, "com.microsoft"):
+        unread = next((a.name for a in node.attribute if a.type == AttributeProto.STRING and not _is_text(a.s)), None)
+        if unread is not None:
+            return f"has the attribute {quoted(unread)}, which is no UTF-8"
+        flags = (given[name] for name in _FLAGS & given.keys() if not given[name].ref_attr_name)
+        wrong = next((each for each in flags if each.i not in (0, 1)), None)
+        if wrong is not None:
+            return f"has {wrong.name} {wrong.i}, which is neither 0 nor 1"
     if node.domain == "com.microsoft":
         return _against_microsoft(node, given)
     domain = "" if node.domain in ONNX_DOMAINS else node.domain

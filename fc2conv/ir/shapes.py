@@ -119,7 +119,7 @@ class _Seen:
 
 
 def _constants(nodes: Iterable[NodeProto]) -> dict[str, Sequence[int]]:
-    return {node.output[0]: a.t.dims for node in nodes if node.op_type == "Constant" for a in node.attribute}
+    return {node.output[0]: a.t.dims for node in nodes if op(node) == "Constant" for a in node.attribute}
 
 
 def _few(graph: GraphProto) -> dict[str, NodeProto]:

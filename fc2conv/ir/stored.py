@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
@@ -165,3 +166,36 @@ def rounded(stored: Stored, node: NodeProto, settings: Iterable[Stored | None]) 
         return None
     dim = next((stored.layout[i] for i in along), ())
     return replace(stored, replay=(*stored.replay, Replay(node, dim)))
+
+
+def replayed(
+    stored: Stored, node: NodeProto, settings: Sequence[Stored | None], *, expand: bool = False
+) -> Stored | None:
+    """Return a constant behind a Cast or a node of quantization, which stays; None for one that is computed instead.
+
+    With `expand` that is one in blocks: it is computed in floating point.
+    """
+    kind = own_op(node)
+    if kind in ROUNDING:
+        return rounded(stored, node, settings)
+    if kind == "Cast":
+        return replace(stored, replay=(*stored.replay, Replay(node)), made_type=int_attribute(node, "to", 1))
+    scale, zero_point = (*settings, None, None)[:2]
+    if scale is None or (zero_point is not None and zero_point.replay) or scale.replay:
+        return None
+    if zero_point is not None and prod(zero_point.shape) not in (1, prod(scale.shape)):
+        return None
+    axis, rank = int_attribute(node, "axis", 1), len(stored.shape)
+    dim: Dim = ()
+    block = int_attribute(node, "block_size", 0) if len(scale.shape) == rank > 1 else 0
+    if prod(scale.shape) != 1 or block:
+        if not -rank <= axis < rank:
+            return None
+        dim = stored.layout[axis]
+        if scale.shape != scales_of(stored.shape, axis, block) or (block and expand):
+            return None
+    default = scale.type if kind == "DequantizeLinear" else TensorProto.UINT8
+    if kind == "QuantizeLinear" and zero_point is not None:
+        default = zero_point.type
+    made = int_attribute(node, "output_dtype", 0) or default
+    return replace(stored, replay=(*stored.replay, Replay(node, dim, block, stored.layout)), made_type=made)

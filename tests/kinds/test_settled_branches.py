@@ -120,6 +120,49 @@ def test_a_choice_in_a_function_is_settled_where_it_is_called() -> None:
     assert operators(conversion.model) == {"Conv": 2, "Flatten": 1}
 
 
+SIZES_OF_X = "s = Shape (x)  i = Gather (s, two)  j = Gather (s, three)  g = GlobalAveragePool (x)"
+CHOICE = """If (e) <then_branch = t () => (float[N,3] t1) { t1 = Flatten (g) },
+                   else_branch = o () => (float[N,3] u) { v = Neg (g)  u = Flatten (v) }>"""
+ROOT = """If (c) <then_branch = a () => (int64 t) {{ d = Cast <to = 1> ({0})  k = Sqrt (d)  t = Cast <to = 7> (k) }},
+                  else_branch = b () => (int64 u) {{ u = Identity ({0}) }}>"""
+IN_A_LOOP = """y = Loop (three, , z) <body = l (int64 {}, bool b, float[N,3] a) => (bool n, float[N,3] r)
+    {{ n = Identity (b)  e = {}  h = {}  m = MatMul (h, w)  r = Add (m, a) }}>"""
+UNSETTLED = {
+    "a quotient in floating point is its floor": f"""p = Cast <to = 1> (i)  q = Cast <to = 1> (j)  r = Div (p, q)
+        f = Floor (r)  e = Equal (f, r)  h = {CHOICE}  y = MatMul (h, w)""",
+    "roots of two sizes": f"""n = Size (s)  c = Equal (n, four)  p = {ROOT.format("i")}  q = {ROOT.format("j")}
+        e = Equal (p, q)  h = {CHOICE}  y = MatMul (h, w)""",
+    "roots of roots": f"""p, q = Loop (two, , i, i) <body = l (int64 k, bool b, int64 l, int64 m) =>
+            (bool n, int64 o, int64 r) {{ n = Identity (b)  o = Identity (m)  f = Cast <to = 1> (m)  q = Sqrt (f)
+            r = Cast <to = 7> (q) }}>
+        e = Equal (p, q)  h = {CHOICE}  y = MatMul (h, w)""",
+    "a step is called as a size": f"z = Flatten (g)  {IN_A_LOOP.format('i', 'Equal (i, seven)', CHOICE)}",
+    "a comparison is called as one of sizes": f"""z = Flatten (g)  e = Equal (i, seven)
+        {IN_A_LOOP.format("k", "Equal (k, two)", CHOICE)}""",
+    "a size of the type of the second state": f"""o, p = Loop (two, , z, one)
+        <body = l (int64 k, bool b, float f, int64 l) => (bool n, float q, int64 r)
+            {{ n = Identity (b)  q = Add (f, f)  r = Add (l, l) }}>
+        c = CastLike (i, p)  d = Div (c, three)  q = Mul (d, three)  e = Equal (q, i)
+        h = {CHOICE}  y = MatMul (h, w)""",
+}
+
+
+@pytest.mark.parametrize("name", UNSETTLED)
+def test_no_branch_is_taken_for_another(name: str) -> None:
+    numbers = "int64 one = {1}, int64 two = {2}, int64 three = {3}, int64 four = {4}, int64 seven = {7}"
+    scalar = ", float z" if "state" in name else ""
+    fixed = "called" in name or "state" in name
+    model = parse(
+        f"""graph (float[N,3,{"7" if fixed else "H"},W] x{scalar}) => (float[N,3] y) <{numbers}, float[3,3] w>
+        {{ {SIZES_OF_X}  {UNSETTLED[name]} }}""",
+        opset=17,
+    )
+    conversion = fc2conv.convert(model)
+    for height, width in ((7, 7), (7, 2)) if fixed else ((4, 2), (256, 5), (16, 16)):
+        inputs = feeds(model, {"N": 2, "H": height, "W": width})
+        assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+
+
 def test_a_loop_whose_body_has_no_nodes_is_not_walked_to_its_end() -> None:
     text = """graph (float[N,4,3,3] x) => (float[N,5] y, int64 z)
     <float[36,5] w, int64 many = {1099511627776}, int64 three = {3}>

@@ -1,7 +1,8 @@
 """Numbers that depend on sizes nobody knows: sums of products of symbols, with exact coefficients.
 
 A symbol is an unknown size, or the name of what is computed of such sizes and has no simpler form: `?(H//2)`. Equal
-names are equal numbers. A symbol that begins with `?~` may be negative; every other one is a size, which is not.
+names are equal numbers. A symbol that begins with `?~` may be negative; every other one is a size, which is not. One
+that begins with `?~.` may have a fraction; every other one is whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ Exact = int | Fraction
 Term = tuple[str, ...]
 
 _SIGNED = "?~"
+_FRACTION = "?~."
 _MOST_TERMS = 16
 _MOST_SYMBOLS = 16
 _LARGEST = 1 << 63
@@ -58,12 +60,17 @@ class Amount:
 
     @property
     def whole(self) -> bool:
-        return all(isinstance(factor, int) for _, factor in self.terms)
+        return all(isinstance(factor, int) for _, factor in self.terms) and not self.fractional
+
+    @property
+    def fractional(self) -> bool:
+        """Whether a number that may have any fraction is in it."""
+        return any(_FRACTION in each for term, _ in self.terms for each in term)
 
     @property
     def exact(self) -> bool:
         """Whether a floating-point number holds it without rounding, for all sizes that occur."""
-        return all(
+        return not self.fractional and all(
             isinstance(n, int) or (abs(n.numerator) <= _FEW and _FEW % n.denominator == 0) for _, n in self.terms
         )
 
@@ -110,9 +117,9 @@ def symbol(text: str, *, negative: bool) -> Amount:
     return Amount((((f"{_SIGNED if negative else '?'}({text})",), 1),))
 
 
-def unnamed(name: str, index: int) -> Amount:
-    """Return a symbol for one element of a value of which nothing is known."""
-    return Amount((((f"{_SIGNED}{name}[{index}]",), 1),))
+def unnamed(name: str, index: int, *, whole: bool) -> Amount:
+    """Return a symbol for one element of a value of which nothing is known; `whole` says that it is an integer."""
+    return Amount((((f"{_SIGNED if whole else _FRACTION}{name}[{index}]",), 1),))
 
 
 def least(cell: Cell) -> Exact | None:

@@ -120,8 +120,8 @@ def floor(cell: Cell) -> Cell:
         return math.floor(cell)
     if cell.whole:
         return cell
-    if not _positive(cell):
-        raise UndecidedError("floor of a number that may be negative")
+    if cell.fractional or not _positive(cell):
+        raise UndecidedError("floor of a number that may be negative, or have any fraction")
     return quotient(cell * cell.denominator, cell.denominator)
 
 

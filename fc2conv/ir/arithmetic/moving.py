@@ -6,12 +6,14 @@ Every rule works on arrays of cells, whatever the cells are. What says where the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from math import prod
 
 import numpy as np
 
-from fc2conv.ir.arithmetic.amount import UndecidedError
-from fc2conv.ir.arithmetic.numbers import MOST, Call, Numbers, filled
+from fc2conv.ir.arithmetic.amount import UndecidedError, plain
+from fc2conv.ir.arithmetic.numbers import MOST, Call, Numbers, filled, settled
+from fc2conv.ir.graph import attribute
 
 Rule = Callable[[Call], Numbers | Sequence[Numbers]]
 MOVING: dict[str, Rule] = {"Identity": lambda call: call.operand(0)}
@@ -55,6 +57,8 @@ def _flatten(call: Call) -> Numbers:
 @_moves("Squeeze")
 def _squeeze(call: Call) -> Numbers:
     data, axes = call.operand(0), call.listed("axes", 1)
+    if axes == []:
+        raise UndecidedError("none or all: runtimes differ")
     return data.moved(np.squeeze(data.cells, None if axes is None else tuple(axes)))
 
 
@@ -128,8 +132,13 @@ def _slice(call: Call) -> Numbers:
     axes = list(range(len(starts))) if axes is None else axes
     out = data.cells
     for start, end, axis, step in zip(starts, ends, axes, call.listed("steps", 4) or [1] * len(starts), strict=True):
-        out = np.take(out, np.arange(out.shape[axis])[start:end:step], axis)
+        out = np.take(out, slice_range(out.shape[axis], start, end, step), axis)
     return data.moved(out)
+
+
+def slice_range(length: int, start: int, end: int, step: int) -> range:
+    """Return the places of a dimension that a Slice takes; a start below the first is the first, backwards too."""
+    return range(length)[max(start, -length) : end : step]
 
 
 @_moves("Split")
@@ -183,13 +192,14 @@ def _scattered(call: Call, data: Numbers, places: np.ndarray, updates: np.ndarra
 @_moves("Pad")
 def _pad(call: Call) -> Numbers:
     data, pads, axes = call.operand(0), call.listed("pads", 1) or [], call.listed("axes", 3)
-    fill, mode = call.given(2), call.text("mode", "constant")
+    fill, mode, before = call.given(2), call.text("mode", "constant"), attribute(call.node, "value")
     widths = [(0, 0)] * data.cells.ndim
     for i, axis in enumerate(range(data.cells.ndim) if axes is None else axes):
         widths[axis] = (pads[i], pads[i + len(pads) // 2])
     _few([size + low + high for size, (low, high) in zip(data.cells.shape, widths, strict=True)])
     if mode == "constant":
-        value = fill.cells.flat[0] if fill is not None else data.dtype.type(0).item()
+        given = fill.cells.flat[0] if fill is not None else plain(Fraction(before.f)) if before is not None else 0
+        value = filled(settled(given, data.dtype), ())
         return data.moved(np.pad(data.cells, widths, constant_values=value))
     return data.moved(np.pad(data.cells, widths, "wrap" if mode == "wrap" else "edge" if mode == "edge" else "reflect"))
 

@@ -21,6 +21,8 @@ from fc2conv.layout.axes import Size
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 MOST = 1024
 """The most elements of a tensor whose numbers are followed."""
+_WIDE = 4
+"""The bytes of an integer that holds every size; what depends on sizes wraps around in a narrower one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ def filled(cells: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
 def settled(cell: Cell, dtype: np.dtype[Any]) -> Cell:
     """Wrap or round a number to an element of a type; raise UndecidedError where the type cannot represent it."""
     if isinstance(cell, Amount):
-        if dtype.kind != "f" and (dtype.kind == "b" or not cell.whole):
+        if dtype.kind != "f" and (dtype.itemsize < _WIDE or not cell.whole):
             raise UndecidedError(f"{cell} as {dtype}")
         return cell
     if dtype.kind == "f":
@@ -97,12 +99,16 @@ def settled(cell: Cell, dtype: np.dtype[Any]) -> Cell:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A node with the numbers of its operands (None: absent, or not known), and the first operand's shape."""
+    """A node with the numbers of its operands (None: absent, or not known), and the first operand's shape.
+
+    What is unknown of the results has `prefix` in its name.
+    """
 
     node: NodeProto
     opset: int
     operands: tuple[Numbers | None, ...]
     shape: tuple[Size, ...] | None = None
+    prefix: str = ""
     _names: Iterator[int] = field(default_factory=count)
 
     def operand(self, position: int) -> Numbers:
@@ -159,5 +165,6 @@ class Call:
                     raise UndecidedError("a rounded number")
                 out.flat[i] = made
             except (ArithmeticError, ValueError):
-                out.flat[i] = unnamed(self.node.output[0], next(self._names))
+                name = f"{self.prefix}{self.node.output[0]}"
+                out.flat[i] = unnamed(name, next(self._names), whole=dtype.kind != "f")
         return Numbers(out, dtype)

@@ -248,8 +248,12 @@ SOURCES = frozenset(["Shape", "Size"])
 
 
 def counted(
-    node: NodeProto, opset: int, number: Callable[[str], Numbers | None], shape: tuple[Size, ...] | None
+    node: NodeProto,
+    opset: int,
+    number: Callable[[str], Numbers | None],
+    shape: tuple[Size, ...] | None,
+    prefix: str = "",
 ) -> tuple[Numbers, ...] | None:
     """Compute what a node makes of known numbers, or of the shape of its operand; return None where it is not known."""
     names = () if op(node) in SOURCES else node.input
-    return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape))
+    return evaluate(Call(node, opset, tuple(number(name) if name else None for name in names), shape, prefix))

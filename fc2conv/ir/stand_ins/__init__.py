@@ -99,7 +99,7 @@ RULES: Mapping[str, Rule] = {
 def stand_in(
     node: NodeProto, shapes: Mapping[str, Sequence[int]], ranks: Mapping[str, int], types: Mapping[str, int]
 ) -> list[NodeProto] | None:
-    """Make the nodes that replace one for inference; return None where its operator has no rule.
+    """Make the nodes that replace one for inference; return None where no rule fits its operator and its operands.
 
     `shapes` holds the dimensions of constants, `ranks` the ranks of graph inputs, `types` the element types of graph
     outputs: inference refuses a result of another type.
@@ -108,7 +108,11 @@ def stand_in(
     if rule is None:
         return None
     draft = Draft(node, shapes, ranks)
-    for name, made in zip(node.output, rule(draft), strict=False):
+    try:
+        results = rule(draft)
+    except (IndexError, ArithmeticError):
+        return None  # it lacks operands or dimensions, or divides by a number of 0
+    for name, made in zip(node.output, results, strict=False):
         if name and made:
             kind = types.get(name, 0)
             if kind:
