@@ -72,7 +72,7 @@ def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> In
     operands: list[Operand] = [AsIs(name) for name in node.input]
     for place, operand in zip(places, found.recipe.operands, strict=True):
         operands[place] = operand
-    return Inferred(found.views, Remap(tuple(operands), found.recipe.attributes))
+    return Inferred(found.views, replace(found.recipe, operands=tuple(operands)))
 
 
 @handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")

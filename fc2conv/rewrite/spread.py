@@ -149,6 +149,8 @@ def _operand(constants: Constants, node: NodeProto) -> int | None:
         return None
     if op(node) in _ROUNDS and any(constants.shape(name) not in ((), (1,)) for name in node.input[1:] if name):
         return None
+    if not int_attribute(node, "spatial", 1):
+        return None
     if op(node) == _NORM and norm_factors(node, [constants.array(name) for name in node.input[1:5]], 2) is None:
         return None
     return computed[0]

@@ -23,7 +23,12 @@ from fc2conv.rewrite.pool import Pool, State
 
 _BROADCASTS = ROUNDING - BLOCKED
 """Operators whose settings broadcast to what they round."""
-PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
+PACKED = frozenset(
+    kind
+    for name, kind in TensorProto.DataType.items()
+    if name.startswith(("INT4", "UINT4", "FLOAT4", "FLOAT6", "INT2", "UINT2"))
+)
+"""Element types of fewer bits than a byte has, as far as this onnx knows them."""
 
 
 class Tensors(Pool):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from execute import difference, feeds, run
 from inferring import Seen, drawn, look
+from textmodel import parse
 
+import fc2conv
 from fc2conv.analysis.elementwise import UNARY
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Relaid, Remap
 from fc2conv.layout.view import Provenance
@@ -260,3 +263,29 @@ def test_batch_normalization_in_training_needs_the_original(opset: int, node: st
     )
     assert seen.recipe("norm") is None
     assert seen.provenance("y") == (Provenance.OPAQUE, "norm")
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("h = MatMul (f, w)  y = BatchNormalization <spatial = 0> (h, s, b, m, var)", ["Conv", "Flatten"]),
+        ("h = BatchNormalization <spatial = 0> (f, p, o, a, pvar)  y = MatMul (h, w)", ["Flatten", "MatMul"]),
+        (
+            "c = Concat <axis = 1> (f, v)  h = BatchNormalization <spatial = 0> (c, P, O, A, Pvar)  y = MatMul (h, u)",
+            ["Flatten", "Concat", "MatMul"],
+        ),
+    ],
+    ids=["after", "before", "concat"],
+)
+def test_a_norm_with_parameters_for_each_element_needs_the_original(before: str, expected: list[str]) -> None:
+    """Old exporters write it behind the last layer of a network."""
+    few, many, more = NORM.format(7), "float[24] p, float[24] o, float[24] a, float[24] pvar", "float[30] {}"
+    rest = ", ".join(more.format(name) for name in ("P", "O", "A", "Pvar"))
+    text = f"""graph (float[N,2,3,4] x, float[N,6] v) => (float[N,7] y)
+    <float[24,7] w, float[30,7] u, {few}, {many}, {rest}> {{ f = Flatten (x)  {before} }}"""
+    model = parse(text, opset=8)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    kinds = [node.op_type for node in done.model.graph.node if node.op_type != "BatchNormalization"]
+    assert kinds == expected
