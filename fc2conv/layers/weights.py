@@ -181,6 +181,12 @@ class Form:
         return tuple(size.coefficient for size in self.move.out)
 
     @property
+    def fill(self) -> np.ndarray:
+        """The one value of a ConstantOfShape."""
+        value = np.asarray(self.stored.values).reshape(-1)[:1]
+        return value if self.scale == 1.0 else (value.astype(np.float64) * self.scale).astype(value.dtype)
+
+    @property
     def edit_of_dims(self) -> bool:
         return not self.move.moves and self.scale == 1.0 and self.stored.window is None and not self.unsigned
 
