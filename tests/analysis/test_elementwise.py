@@ -289,3 +289,22 @@ def test_a_norm_with_parameters_for_each_element_needs_the_original(before: str,
     assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
     kinds = [node.op_type for node in done.model.graph.node if node.op_type != "BatchNormalization"]
     assert kinds == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "last"),
+    [
+        ("u = Unsqueeze (t, three)  m = Mul (u, n)  f = Reshape (m, flat)  y = MatMul (f, w)", "N,7"),
+        ("p = MatMul (t, v)  m = Mul (p, n)  r = Relu (m)  z = Squeeze (r, zero)  y = MatMul (z, u)", "N,3,4,7"),
+    ],
+    ids=["narrow", "wide"],
+)
+def test_a_computed_number_of_more_dimensions_than_the_map_needs_the_original(nodes: str, last: str) -> None:
+    model = parse(f"""graph (float[N,2,3,4] x, float[1] s) => (float[{last}] y)
+    <float[24,7] w, float[2,6] v, float[6,7] u, int64[5] ones = {{1, 1, 1, 1, 1}}, int64[1] three = {{3}},
+     int64[1] zero = {{0}}, int64[2] flat = {{-1, 24}}>
+    {{ t = Transpose <perm = [0, 2, 3, 1]> (x)  n = Reshape (s, ones)  {nodes} }}""")
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert done.report.layout_nodes.after == done.report.layout_nodes.before
