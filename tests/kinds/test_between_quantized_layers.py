@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from execute import difference, feeds, run
 from typed import assert_equal, floats, integers, kernels, model, op_types
 
 import fc2conv
@@ -90,3 +91,17 @@ def test_a_class_token_beside_quantized_tokens() -> None:
     assert kernels(found.report) == {"fc": [1, 1]}
     assert found.report.verification is not None
     assert found.report.verification.verdict == "proved"
+
+
+@pytest.mark.parametrize(("shape", "blocked"), [((1, 1), 8), ((1,), 0)], ids=["a block", "a vector"])
+def test_a_scale_of_one_block_needs_the_original(shape: tuple[int, ...], blocked: int) -> None:
+    """A scale of one block has the rank of what it quantizes, which a spatial form has not."""
+    text = f"""graph (float[1,3,2,2] x) => (float[1,5] y) {{ f = Flatten (x) [fc1] m = MatMul (f, first)
+        q = QuantizeLinear <axis = 1, block_size = {blocked}> (m, s, z)
+        d = DequantizeLinear <axis = 1, block_size = {blocked}> (q, s, z) [fc2] y = MatMul (d, second) }}"""
+    arrays = {"first": floats((12, 8)), "second": floats((8, 5)), "s": np.full(shape, 0.05, np.float32)}
+    original = model(text, arrays | {"z": np.zeros(shape, np.int8)}, 21)
+    found = fc2conv.convert(original)
+    inputs = feeds(original, {})
+    assert difference(run(original, inputs), run(found.model, inputs)) < 1e-5
+    assert kernels(found.report) == {"fc1": [2, 2], "fc2": "FC301" if blocked else [1, 1]}
