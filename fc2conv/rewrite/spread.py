@@ -113,9 +113,9 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
 def _joined(
     graph: Graph, concat: NodeProto, nodes: Sequence[int], operands: Sequence[int], views: Mapping[str, View]
 ) -> _Chain | None:
-    """Return the chain after a Concat of parts of known widths; None where nothing is between it and the layer."""
-    own = views.get(concat.output[0])
-    if not operands or own is None:
+    """Return the chain after a Concat of parts of known widths; None where it is empty, or adds dimensions."""
+    own, read = (views.get(name) for name in (concat.output[0], graph.nodes[nodes[0]].output[0]))
+    if not operands or own is None or read is None or len(read.dims) != len(own.dims):
         return None
     rank = len(own.dims)
     axis = int_attribute(concat, "axis", 1) % rank
