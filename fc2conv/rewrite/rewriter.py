@@ -275,6 +275,8 @@ class Rewriter:
 
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
         """Return what the convolution of a branch reads, and the nodes that make it."""
+        if isinstance(branch.spatial_form, Relaid):
+            return self._operand(branch.spatial_form), []
         if branch.spatial_form is None:
             source, steps = self.requirements.framed(branch.value, branch.contraction.frame)
             move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)
