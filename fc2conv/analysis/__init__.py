@@ -30,7 +30,7 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layers import FCLayer, find_layer
-from fc2conv.layout.axes import Layout, Size, same_axes
+from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes
 
 FAMILIES = (axiswise, elementwise, norms, products, quantized, recurrent, reductions, reshapes, resizing, spatial)
@@ -200,11 +200,16 @@ class Inference:
                 self._settle(ctx, name, as_map(ctx, view) if outermost else view)
 
     def _settle(self, ctx: Context, name: str, view: View) -> None:
-        """Record a view, with the spatial form that was asked for at this value, if it holds the same axes."""
+        """Record a view, with the spatial form that was asked for at this value, if it holds the same axes.
+
+        Axes that are asked for as items (numbers beside a map, one for each item) are items in the value as well.
+        """
         view = with_sizes(view, ctx.sizes)
         wanted = ctx.requested.get(name) if view.spatial_form is None and view.origin == name else None
         if wanted is not None and same_axes(view.dims, wanted):
-            view = replace(view, spatial_form=wanted)
+            items = {axis: axis for axis in axes_of(wanted) if axis.kind is Kind.BATCH}
+            dims = tuple(tuple(items.get(axis, axis) for axis in dim) for dim in view.dims)
+            view = replace(view, dims=dims, spatial_form=wanted)
         ctx.views[name] = view
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from fc2conv.analysis.context import (
     Context,
@@ -25,7 +25,9 @@ from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
 from fc2conv.analysis.tokens import along, joined_tokens, moved
 from fc2conv.ir.counting import counts_up
+from fc2conv.ir.element_types import element_type
 from fc2conv.ir.graph import int_attribute, label
+from fc2conv.ir.stored import base_layout
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, regroup, size_of
 from fc2conv.layout.view import Provenance, View, align, position, without
 
@@ -208,8 +210,17 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     if ctx.graph.opset < 10:
         return Inferred((result,), Remap((data,), {"axes": places}, move))
     steps = (AsIs(node.input[4]),) if len(node.input) > 4 else ()
-    operands = (data, AsIs(node.input[1]), AsIs(node.input[2]), NewInts(tuple(places)), *steps)
+    # All lists have one type.
+    kind = np.int32 if element_type(ctx.graph, node.input[1]) == TensorProto.INT32 else np.int64
+    operands = (data, AsIs(node.input[1]), AsIs(node.input[2]), new_list(np.array(places, kind)), *steps)
     return Inferred((result,), Remap(operands, {}, move))
+
+
+def new_list(numbers: np.ndarray) -> Operand:
+    """Return a list of numbers as an operand of the same type."""
+    if numbers.dtype == np.int64:
+        return NewInts(tuple(int(each) for each in numbers))
+    return Relaid(numbers, base_layout(numbers.shape), base_layout(numbers.shape))
 
 
 @handles("Gather")

@@ -2,8 +2,8 @@
 
     sum_k W[m, k] * concat(x1, x2)[k] = sum_k1 W[m, k1] * x1[k1] + sum_k2 W[m, K1 + k2] * x2[k2]
 
-A map is convolved as it is, a vector as a map of one cell; a map of fewer dimensions than another gets more of size 1.
-Where the maps have one extent, their spatial forms are joined on the channels instead (see axiswise.py).
+A map is convolved as it is, a vector or a constant as a map of one cell; a map of fewer dimensions than another gets
+more of size 1. Where the maps have one extent, their spatial forms are joined on the channels (see axiswise.py).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fc2conv.analysis.context import Context
-from fc2conv.analysis.facts import Branch, FormOf
+from fc2conv.analysis.facts import Branch, FormOf, Relaid
 from fc2conv.ir.graph import int_attribute, op
 from fc2conv.layers import FCLayer, Floating
-from fc2conv.layers.weights import kernel_of
-from fc2conv.layout.axes import Kind, kind_of, size_of
+from fc2conv.layers.weights import can_move, kernel_of
+from fc2conv.layout.axes import Kind, Size, kind_of, size_of
 from fc2conv.layout.contraction import Contraction, contract
-from fc2conv.layout.view import Provenance, View, align, without
+from fc2conv.layout.view import Provenance, View, align, fresh, without
 
 
 def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Branch, ...]:
@@ -32,7 +32,7 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
         return (part := ctx.view(name)) is not None and part.spatial_form is None
 
     names = list(ctx.graph.joined(concat, k, len(view.dims), plain))
-    parts = [(name, found) for name in names if (found := ctx.view(name)) is not None]
+    parts = [(name, found) for name in names if (found := _part(ctx, name)) is not None]
     maps = [found for _, found in parts if found.spatial_form is not None and found.provenance is Provenance.MAP]
     if len(parts) != len(names) or not maps:
         return ()
@@ -46,9 +46,17 @@ def find_branches(ctx: Context, layer: FCLayer, view: View, k: int) -> tuple[Bra
             return ()
         out.append(branch)
         start = branch.stop
-    if all(each.spatial_form is None for each in out) or not _agree(ctx, out, k):
+    if not any(isinstance(each.spatial_form, FormOf) for each in out):
+        return ()
+    if not _agree([found for _, found in parts], out, k):
         return ()
     return tuple(out) if all(_has_kernel(ctx, layer, each) for each in out) else ()
+
+
+def _part(ctx: Context, name: str) -> View | None:
+    """Return the view of one part; a constant (numbers beside the map of one item) has axes of its own."""
+    view, shape = ctx.view(name), ctx.constant_shape(name) if ctx.constants.computable(name) else None
+    return view if shape is None or view is not None else fresh(name, [Size(size) for size in shape])
 
 
 def _with_items(part: View, model: View, k: int) -> View:
@@ -69,6 +77,9 @@ def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) 
     if not isinstance(found, Contraction):
         return None
     stop = start + size_of(view.dims[k]).coefficient
+    if ctx.view(name) is None:
+        moves = can_move(ctx.constants, name, view.dims, found.frame)
+        return Branch(name, found, start, stop, Relaid(name, view.dims, found.frame)) if moves else None
     if spatial_form is None or found.frame != spatial_form:
         ctx.ask(view, found.frame)
         return Branch(name, found, start, stop)
@@ -82,11 +93,9 @@ def _branch(ctx: Context, name: str, view: View, k: int, rank: int, start: int) 
     return Branch(name, lifted, start, stop, FormOf(name, (spatial_form, lifted.frame) if more else None))
 
 
-def _agree(ctx: Context, branches: list[Branch], k: int) -> bool:
+def _agree(views: list[View], branches: list[Branch], k: int) -> bool:
     """Return whether the results have the same items, and no spatial axis is left."""
-    rest = [
-        replace(without(view, view.dims[k]), spatial_form=None) for view in (ctx.views[each.value] for each in branches)
-    ]
+    rest = [replace(without(view, view.dims[k]), spatial_form=None) for view in views]
     for other, each in zip(rest, branches, strict=True):
         same = align(rest[0], other)
         if same is None or same.dims != rest[0].dims or any(each.contraction.rest):

@@ -27,6 +27,7 @@ BROADCAST = (
     "Add Sub Mul Div Pow Max Min Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual "
     "Where BitShift BitwiseAnd BitwiseOr BitwiseXor"
 ).split() + sorted(FAKE_QUANTIZERS)
+Moved = tuple[Layout, Layout] | None
 
 
 @handles(*(name for name in UNARY if name != "Clip"))
@@ -125,7 +126,7 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     wider = _widened(node, plain.dims, [*((1,) * len(views[name].dims) for name in scalars), *shapes])
     if wider != plain.dims:
         result = View(wider, None, plain.provenance, node.output[0], plain.blocked_by)
-        return _wider(ctx, names, result, {**views, **dict(zip(activations, live, strict=True))})
+        return _wider(ctx, node, names, result, {**views, **dict(zip(activations, live, strict=True))})
     form, moved = lead.spatial_form, list[Moved]([None])
     if any(view.spatial_form is None for view in live):
         _request(ctx, names)
@@ -138,7 +139,8 @@ def combined(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | 
     moves = dict(zip(activations, moved, strict=True))
     operands = [AsIs(name) if name in scalars else operand(ctx, name, result, moves.get(name)) for name in names]
     ready = tuple([each for each in operands if each is not None])
-    return Inferred((result,), Remap(ready)) if len(ready) == len(operands) else ctx.opaque(node, plain.dims)
+    fits = len(ready) == len(operands) and all(len(views[name].dims) <= len(form) for name in scalars)
+    return Inferred((result,), Remap(ready)) if fits else ctx.opaque(node, plain.dims)
 
 
 def _operands(ctx: Context, names: Sequence[str]) -> tuple[dict[str, View], list[tuple[int, ...]]]:
@@ -155,7 +157,7 @@ def _operands(ctx: Context, names: Sequence[str]) -> tuple[dict[str, View], list
     return views, shapes
 
 
-def _wider(ctx: Context, names: Sequence[str], plain: View, live: Mapping[str, View]) -> Inferred:
+def _wider(ctx: Context, node: NodeProto, names: Sequence[str], plain: View, live: Mapping[str, View]) -> Inferred:
     """Lay out a result that a constant makes larger than its operands as requested, if all broadcast to that.
 
     Mul(1 / deviation [N, T, 1], scale [C])      on spatial forms: Mul([N, 1, T, 1], [1, C, 1, 1])
@@ -172,21 +174,18 @@ def _wider(ctx: Context, names: Sequence[str], plain: View, live: Mapping[str, V
     ]
     if any(each is None for each in operands) or max(ranks) < len(wanted):
         return Inferred((plain,))
+    if max(ranks) > len(wanted):
+        return ctx.opaque(node, plain.dims)  # one number of more dimensions
     return Inferred((result,), Remap(tuple(each for each in operands if each is not None)))
 
 
 def _to_wider(name: str, view: View, wanted: Layout) -> Operand | None:
     if not any(view.dims):
         return AsIs(name)  # one number
-    if view.spatial_form is None:
-        return None
-    fits = len(view.spatial_form) == len(wanted) and all(
-        not own or own == dim for own, dim in zip(view.spatial_form, wanted, strict=True)
-    )
+    form = view.spatial_form
+    pairs = zip(form or (), wanted, strict=False)
+    fits = form is not None and len(form) == len(wanted) and all(not own or own == dim for own, dim in pairs)
     return FormOf(name) if fits else None
-
-
-Moved = tuple[Layout, Layout] | None
 
 
 def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tuple[Layout | None, list[Moved]]:

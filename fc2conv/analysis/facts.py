@@ -112,15 +112,15 @@ Recipe = Remap | Expand | Elide | Drop
 class Branch:
     """One of the values that a layer reads side by side, with the weight's rows start..stop, as a convolution.
 
-    `spatial_form` is the value's spatial form as it is read, where that is what is convolved; else the frame is made of
-    the original.
+    `spatial_form` is the value's spatial form as it is read, where that is what is convolved, or a constant in the
+    layout of the frame; else the frame is made of the original.
     """
 
     value: str
     contraction: Contraction
     start: int
     stop: int
-    spatial_form: FormOf | None = None
+    spatial_form: FormOf | Relaid | None = None
 
 
 @dataclass(frozen=True)

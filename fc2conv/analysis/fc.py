@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from onnx import TensorProto
 
 from fc2conv.analysis.branches import find_branches
 from fc2conv.analysis.context import Context
@@ -17,12 +18,14 @@ from fc2conv.ir.graph import label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.subgraph_shapes import empty
 from fc2conv.layers import FCLayer, einsum
+from fc2conv.layers.weights import has_number
 from fc2conv.layout.axes import Axis, Dim, Size, axes_of, normal, product, put, regroup, size_of
 from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.view import Provenance, View, align, fresh, solved, with_sizes
 from fc2conv.reasons import Code, Reason
 
 _ADD_IT = "Export the model with an Add behind the layer in place of its addend, which is laid out in another way."
+_BETA_OF_ONE = "Export the model with a beta of 1, and with a Mul before the addend."
 
 
 def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[View | None, LayerFacts]:
@@ -180,9 +183,13 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
         else:
             return Reason(Code.WEIGHT_CHAIN, node, f"addend {name}")
         return made or Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
-    view = ctx.view(name)
+    view, weight = ctx.view(name), ctx.constants.stored(layer.weight)
     if view is None:
         return rankless(ctx, layer, name)
+    if weight is not None and not has_number(weight.type, layer.beta):
+        kind = TensorProto.DataType.Name(weight.type).lower()
+        why = f"beta {layer.beta:g} of an addend that is computed, which {kind} does not have"
+        return Reason(Code.KIND_NOT_SUPPORTED, node, why, _BETA_OF_ONE)
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)

@@ -15,7 +15,7 @@ from onnx import NodeProto
 from fc2conv.analysis.context import Context
 from fc2conv.analysis.facts import AsIs, FormOf, Operand, Relaid, Remap
 from fc2conv.analysis.tokens import moved
-from fc2conv.ir.graph import ints_attribute, op, permutation
+from fc2conv.ir.graph import int_attribute, ints_attribute, op, permutation
 from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
@@ -30,6 +30,8 @@ KERNELS: Mapping[str, int] = {**CONVOLUTIONS, "ConvTranspose": 1}
 POOLS = frozenset(
     "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool InstanceNormalization".split()
 )
+_POWERS = {"LpPool": (2,), "GlobalLpPool": (1, 2)}
+"""The powers of norms that a proof follows to a map of two dimensions."""
 GLOBAL = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
 _ONE_MORE = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
 """The value of each attribute for the new dimension."""
@@ -52,6 +54,8 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
     if kind in GLOBAL and _over_cells(view):
         return Remap((FormOf(node.input[0]),))
     if not rises(ctx, kind) or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
+        return None
+    if kind in _POWERS and (int_attribute(node, "p", 2) not in _POWERS[kind] or int_attribute(node, "ceil_mode", 0)):
         return None
     at = new_dimension(view)
     wanted = higher(view.dims, at)

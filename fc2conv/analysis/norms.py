@@ -211,6 +211,8 @@ def _batch_normalization(ctx: Context, node: NodeProto) -> Inferred | None:
     )
     if training or ctx.graph.opset < 7:
         return ctx.opaque(node, *(view.dims for _ in node.output[:1]))
+    if not int_attribute(node, "spatial", 1) and view.spatial_form is not None and not view.free:
+        return ctx.opaque(node, view.dims)  # its parameters have all dimensions but the first
     if view.spatial_form is None or view.dims[1] == view.spatial_form[1]:
         return same_operator(node, view, node.input[1:])
     arrays = [ctx.constants.array(name) for name in node.input[1:5]]

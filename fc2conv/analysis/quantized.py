@@ -26,7 +26,8 @@ from fc2conv.layout.view import Provenance, View, position
 @handles(*OWN, *OWN.values(), *SCALED)
 def _linear(ctx: Context, node: NodeProto) -> Inferred | None:
     view, scale = ctx.data(node), ctx.shape(node.input[1])
-    if view.spatial_form is None or (scale is not None and all(size == ONE for size in scale)):
+    blocks = scale is not None and len(scale) > 1 and not view.free  # one block still has the rank of the value
+    if view.spatial_form is None or (scale is not None and not blocks and all(size == ONE for size in scale)):
         return same_operator(node, view, node.input[1:])
     rank, axis = len(view.dims), int_attribute(node, "axis", 1)
     at = position(view, axis) if -rank <= axis < rank and scale is not None and len(scale) == 1 else None
@@ -72,7 +73,7 @@ def _among(node: NodeProto, found: Inferred | None, places: Sequence[int]) -> In
     operands: list[Operand] = [AsIs(name) for name in node.input]
     for place, operand in zip(places, found.recipe.operands, strict=True):
         operands[place] = operand
-    return Inferred(found.views, Remap(tuple(operands), found.recipe.attributes))
+    return Inferred(found.views, replace(found.recipe, operands=tuple(operands)))
 
 
 @handles("com.microsoft::QLinearLeakyRelu", "com.microsoft::QLinearSigmoid")

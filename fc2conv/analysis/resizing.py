@@ -11,11 +11,10 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.axiswise import recut
+from fc2conv.analysis.axiswise import new_list, recut
 from fc2conv.analysis.context import Context, Inferred, handles, unknown
 from fc2conv.analysis.facts import AsIs, Elide, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
-from fc2conv.ir.stored import base_layout
 from fc2conv.layers.weights import can_relay
 from fc2conv.layout.axes import ONE, Axis, Layout, Size, kind_of, same_axes, size_of
 from fc2conv.layout.view import View, position
@@ -194,11 +193,7 @@ def _each(
     if array.shape != (count,):
         return None
     moved = np.array([array[places[i]] if i in places else 1 for i in range(rank)], array.dtype)
-    if moved.dtype == np.int64:
-        new: Operand = NewInts(tuple(int(each) for each in moved))
-    else:
-        new = Relaid(moved, base_layout(moved.shape), base_layout(moved.shape))
-    return (*(AsIs("") for _ in node.input[1:last]), new)
+    return (*(AsIs("") for _ in node.input[1:last]), new_list(moved))
 
 
 def _resized(ctx: Context, node: NodeProto) -> Inferred | None:

@@ -181,6 +181,12 @@ class Form:
         return tuple(size.coefficient for size in self.move.out)
 
     @property
+    def fill(self) -> np.ndarray:
+        """The one value of a ConstantOfShape."""
+        value = np.asarray(self.stored.values).reshape(-1)[:1]
+        return value if self.scale == 1.0 else (value.astype(np.float64) * self.scale).astype(value.dtype)
+
+    @property
     def edit_of_dims(self) -> bool:
         return not self.move.moves and self.scale == 1.0 and self.stored.window is None and not self.unsigned
 
@@ -228,6 +234,11 @@ def can_move(constants: Constants, name: str, source: Layout, target: Layout) ->
     return moves or constants.computable(name)
 
 
+def has_number(data_type: int, number: float) -> bool:
+    """Return whether an element type has a number, so that a factor of this type is not rounded."""
+    return float(np.array(number, helper.tensor_dtype_to_np_dtype(data_type))) == number
+
+
 def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layout, scale: float) -> Form | None:
     """Return a weight as the kernel [M, C, *S]; `contracted` are the axes of its rows, major first."""
     found = _moved(stored.layout, stored.base, matrix, *unnamed((contracted,), kernel_layout))
@@ -238,7 +249,7 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
     folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
     if not _per_output(stored, axes):
         return None
-    if after != 1.0 and float(np.array(after, helper.tensor_dtype_to_np_dtype(stored.type))) != after:
+    if not has_number(stored.type, after):
         return None
     return Form(stored, move, folded, tuple(axes), layout, after)
 

@@ -155,7 +155,7 @@ class Requirements:
         facts, spatial_forms, originals = self.facts.nodes[index], list[str](), list[str]()
         if facts.layer is not None:
             if facts.layer.branches:
-                spatial_forms += [each.value for each in facts.layer.branches if each.spatial_form is not None]
+                spatial_forms += [each.value for each in facts.layer.branches if isinstance(each.spatial_form, FormOf)]
                 plain = (each for each in facts.layer.branches if each.spatial_form is None)
                 originals += [self.framed(each.value, each.contraction.frame)[0] for each in plain]
             elif self.reads_spatial_form(index):
@@ -195,7 +195,7 @@ class Requirements:
         for each in layer.branches if layer is not None else ():
             if each.spatial_form is None:
                 total += self.costs.price(self.framed(each.value, each.contraction.frame)[1])
-            elif each.spatial_form.move is not None:
+            elif isinstance(each.spatial_form, FormOf) and each.spatial_form.move is not None:
                 total += self.costs.price(conversion(*each.spatial_form.move))
         return total
 

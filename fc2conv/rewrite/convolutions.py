@@ -16,6 +16,9 @@ from fc2conv.layers.quantized import uniform
 from fc2conv.layout.axes import Layout
 from fc2conv.rewrite.tensors import Tensors
 
+_ADD_IN_RUNTIME = 7
+"""The least opset whose Add onnxruntime runs; older models have Sum."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -30,6 +33,11 @@ class Place:
     shape: tuple[int, ...]
     groups: int = 1
     unsigned: bool = False
+
+
+def plus(opset: int) -> str:
+    """Return the operator that adds values of one shape."""
+    return "Add" if opset >= _ADD_IN_RUNTIME else "Sum"
 
 
 def convolution(layer: FCLayer, place: Place, tensors: Tensors) -> list[NodeProto]:

@@ -17,6 +17,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import changed, label, new_node
 from fc2conv.layers import FCLayer
 from fc2conv.layout.contraction import Contraction
+from fc2conv.rewrite.convolutions import plus
 from fc2conv.rewrite.parts import Part, padded
 from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
@@ -73,10 +74,7 @@ class _Cutter:
         fit, unique, (result,) = self._fit, self._tensors.unique, self._node.output
         read = self._node.input[0]
         if fit.read:
-            key = read, fit.read
-            if key not in self._shared.made:
-                self._shared.made[key] = self._add("Reshape", read, unique(f"{read}_fit"), shape=fit.read)
-            read = self._shared.made[key]
+            read = self._once("Reshape", read, f"{read}_fit", shape=fit.read)
         made = unique(f"{result}_fit") if fit.back else result
         maps = {place: self._map(read, place) for place in product(fit.inputs, *fit.kernel)}
         single = len(fit.outputs) == 1
@@ -103,10 +101,12 @@ class _Cutter:
             if total:
                 summed = whole if last else unique(f"{made}_sum")
                 add = name if named and last else unique(f"{name}_sum")
-                self._out.append(new_node("Add", [total, part], [summed], add))
+                self._out.append(new_node(plus(self._shared.opset), [total, part], [summed], add))
                 part = summed
             total = part
-        return self._slice(whole, [(1, 0, outputs.stop - outputs.start)], made) if outputs.padded else made
+        if outputs.padded:
+            self._add("Slice", whole, made, starts=(0,), ends=(outputs.stop - outputs.start,), axes=(1,))
+        return made
 
     def _convolution(self, spans: tuple[Span, ...], read: str, made: str, name: str, *, bias: bool) -> NodeProto:
         node, operands = self._node, _OPERANDS[self._node.op_type]
@@ -146,20 +146,21 @@ class _Cutter:
             if len(spans) > 1:
                 cuts.append((axis, span.start, (span.stop - spans[-1].stop) or TO_THE_END))
         if cuts:
-            key = read, *cuts
-            if key not in self._shared.made:
-                self._shared.made[key] = self._slice(read, cuts, self._tensors.unique(f"{read}_part"))
-            read = self._shared.made[key]
+            axes, starts, ends = zip(*cuts, strict=True)
+            read = self._once("Slice", read, f"{read}_part", starts=starts, ends=ends, axes=axes)
         if not inputs.padded:
             return read
         rank = 2 + len(kernel)
-        pads = [0] * (2 * rank)
-        pads[rank + 1] = inputs.size - (inputs.stop - inputs.start)
-        return self._add("Pad", read, self._tensors.unique(f"{read}_padded"), pads=pads)
+        before, behind = (0,) * (rank + 1), (0,) * (rank - 2)
+        padding = (*before, inputs.size - (inputs.stop - inputs.start), *behind)
+        return self._once("Pad", read, f"{read}_padded", pads=padding)
 
-    def _slice(self, read: str, cuts: Sequence[tuple[int, int, int]], made: str) -> str:
-        axes, starts, ends = zip(*cuts, strict=True)
-        return self._add("Slice", read, made, starts=starts, ends=ends, axes=axes)
+    def _once(self, op_type: str, read: str, wanted: str, **numbers: tuple[int, ...]) -> str:
+        """Write a node of a map where no layer has it yet; return what it makes."""
+        key = op_type, read, *numbers.items()
+        if key not in self._shared.made:
+            self._shared.made[key] = self._add(op_type, read, self._tensors.unique(wanted), **numbers)
+        return self._shared.made[key]
 
     def _add(self, op_type: str, read: str, made: str, **numbers: Sequence[int]) -> str:
         name = self._tensors.unique(f"{made}_{op_type.lower()}")

@@ -6,7 +6,7 @@ Flatten(x)  ->  Reshape(x, [0, -1])
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from onnx import NodeProto
 
@@ -15,6 +15,7 @@ from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import label, op, walk
 from fc2conv.ir.shapes import inferred
+from fc2conv.layout.axes import Size
 from fc2conv.layout.relayout import reshape_target
 from fc2conv.rewrite.swap import exchanged, pooled, swap
 
@@ -26,16 +27,16 @@ def without(file: ModelFile, lacks: Collection[str], input_shapes: Mapping[str, 
     gone = _REGROUPING & set(lacks) if "Reshape" not in lacks else frozenset[str]()
     if not any(op(node) in gone for _, graph in walk(file.model.graph) for node in graph.node):
         return False
-    shapes = inferred(file.model, of_open_inputs(input_shapes, declared_shapes(file.model)))
+    given = of_open_inputs(input_shapes, declared_shapes(file.model))
+    inferences = [inferred(file.model, {}), *([inferred(file.model, given)] if given else [])]
     changed = False
     for graph, _, pool in pooled(file, freeze=True):
-        known = ChainMap(*(shapes.get(each.path, {}) for each in graph.around))
+        scopes = [ChainMap(*(shapes.get(each.path, {}) for each in graph.around)) for shapes in inferences]
         replaced: dict[int, list[NodeProto]] = {}
         for i, node in enumerate(graph.nodes):
             if op(node) not in gone:
                 continue
-            before, after = known.get(node.input[0]), known.get(node.output[0])
-            target = None if before is None or after is None else reshape_target(before, after)
+            target = _target(scopes, node)
             if target is not None:
                 new = pool.node(
                     "Reshape", node.input[:1], node.output[0], node.name, graph.opset, wanted=label(node), shape=target
@@ -45,3 +46,13 @@ def without(file: ModelFile, lacks: Collection[str], input_shapes: Mapping[str, 
             swap(graph, exchanged(graph, replaced), pool.new)
             changed = True
     return changed
+
+
+def _target(scopes: Sequence[Mapping[str, Sequence[Size]]], node: NodeProto) -> tuple[int, ...] | None:
+    """Return the target by the first shapes that tell one: the model's own, then those with the caller's sizes."""
+    for known in scopes:
+        before, after = known.get(node.input[0]), known.get(node.output[0])
+        target = None if before is None or after is None else reshape_target(before, after)
+        if target is not None:
+            return target
+    return None

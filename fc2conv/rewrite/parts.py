@@ -27,6 +27,11 @@ class Part:
     def shape(self) -> tuple[int, ...]:
         return tuple(size for _, _, size in self.spans)
 
+    @property
+    def filled(self) -> tuple[int, ...]:
+        """The shape of what is in the part before it is padded."""
+        return tuple(stop - start for start, stop, _ in self.spans)
+
 
 def padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Pad values with zeros at the end up to a shape."""

@@ -78,6 +78,8 @@ class _Writer:
         scales = self.constants.shape(scale) if scale else zeros or ()
         if shape is None or scales is None or len(shape) != 2 or (zero_point and zeros is None):
             return None
+        if max(len(scales), len(zeros or ())) > 1:
+            return None  # DequantizeLinear takes none of more dimensions
         if prod(scales) == prod(zeros or ()) == 1:
             return _Quantized(name, scale or self.one(()), zero_point)
         each = (shape[axis],)
@@ -105,8 +107,7 @@ class _Writer:
     def is_one(self, name: str) -> bool:
         """Return whether a scale is one value: a constant of one, or what DynamicQuantizeLinear makes."""
         if self.constants.is_constant(name):
-            shape = self.constants.shape(name)
-            return shape is not None and prod(shape) == 1
+            return self.constants.shape(name) in ((), (1,))
         maker = self.graph.made_by(name)
         return maker is not None and op(maker) == "DynamicQuantizeLinear"
 
@@ -171,7 +172,7 @@ def _integer(at: _Writer, node: NodeProto) -> Written | None:
     if (scaled := _scaled(at, node, cast)) is not None:
         return scaled
     weight = at.weight(b, "", zb, 1)
-    if weight is None:
+    if weight is None or (at.constants.is_constant(za) and not at.is_one(za)):
         return None
     real = _Quantized(a, at.one(()), za)
     return {-1: [], cast: _product(at, node, real, weight, made=at.graph.nodes[cast].output[0])}
@@ -189,7 +190,7 @@ def _scaled(at: _Writer, node: NodeProto, cast: int) -> Written | None:
     if scales is None or op(scales) != "Mul" or op(quantizer) not in _QUANTIZERS:
         return None
     sa, own = _QUANTIZERS[op(quantizer)](quantizer)
-    weight = at.weight(b, next((name for name in scales.input if name != sa), ""), zb, 1)
+    weight = at.weight(b, next((name for name in scales.input if name != sa), sa), zb, 1)
     if sa not in scales.input or weight is None or za != own or not at.is_one(sa):
         return None
     return {-1: [], cast: [], scaling: _product(at, node, _Quantized(a, sa, za), weight, made=mul.output[0])}

@@ -47,8 +47,11 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
         layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
         axis = _outputs(layer) if isinstance(layer, FCLayer) else None
         values = constants.array(layer.weight) if isinstance(layer, FCLayer) and axis is not None else None
+        found = None
         if isinstance(layer, FCLayer) and axis is not None and values is not None:
-            before, moved = _quantized(values, axis, layer.weight, pool)
+            found = _quantized(values, axis, layer.weight, pool)
+        if isinstance(layer, FCLayer) and found is not None:
+            before, moved = found
             nodes.append(before)
             out.append((label(node), moved))
             node = deepcopy(node)
@@ -67,12 +70,19 @@ def _outputs(layer: FCLayer) -> int | None:
     return layer.matrix.outputs[0] % rank
 
 
-def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float]:
-    """Return a node that makes a weight of integers with a scale for each output, and how far the weight moved."""
+def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float] | None:
+    """Return a node that makes a weight of integers with a scale for each output, and how far the weight moved.
+
+    Return None where the type of the weight has no such scale: it would be 0, a few bits of a number, or infinite.
+    """
     wide = values.astype(np.float64)
     others = tuple(i for i in range(wide.ndim) if i != axis)
     most = np.abs(wide).max(axis=others)
-    scale = np.where(most == 0, 1, most / _LARGEST).astype(values.dtype)
+    with np.errstate(all="ignore"):
+        scale = np.where(most == 0, 1, most / _LARGEST).astype(values.dtype)
+        held = (most == 0) | (np.abs(scale.astype(np.float64) * _LARGEST - most) <= most / _LARGEST)
+    if not held.all():
+        return None
     spread = scale.astype(np.float64).reshape([-1 if i == axis else 1 for i in range(wide.ndim)])
     integers = np.clip(np.rint(wide / spread), -_LARGEST, _LARGEST).astype(np.int8)
     moved = float(np.abs(integers * spread - wide).max() / max(float(most.max()), np.finfo(np.float64).tiny))

@@ -19,7 +19,7 @@ from fc2conv.layout.axes import Layout, size_of
 from fc2conv.layout.relayout import conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.biases import with_biases
-from fc2conv.rewrite.convolutions import Place, convolution, without_sign
+from fc2conv.rewrite.convolutions import Place, convolution, plus, without_sign
 from fc2conv.rewrite.fitting import Fitter, Weight
 from fc2conv.rewrite.layout_nodes import LayoutNodes
 from fc2conv.rewrite.tensors import Tensors
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from fc2conv.targets.fits import Fit
 
 _WRITTEN = Remap | Expand | Elide
-_ADD_IN_RUNTIME = 7
-"""The least opset whose Add onnxruntime runs; older models have Sum."""
 
 
 class Rewriter:
@@ -270,14 +268,15 @@ class Rewriter:
                 last = branch is facts.branches[-1]
                 partial = self._names[layer.output] if last else self.tensors.unique(f"{layer.output}_sum")
                 node_name = layer.node.name if last else self.tensors.unique(f"{name}_sum")
-                plus = "Add" if self.graph.opset >= _ADD_IN_RUNTIME else "Sum"
-                out.append(new_node(plus, [total, made], [partial], node_name))
+                out.append(new_node(plus(self.graph.opset), [total, made], [partial], node_name))
                 made = partial
             total = made
         return out
 
     def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
         """Return what the convolution of a branch reads, and the nodes that make it."""
+        if isinstance(branch.spatial_form, Relaid):
+            return self._operand(branch.spatial_form), []
         if branch.spatial_form is None:
             source, steps = self.requirements.framed(branch.value, branch.contraction.frame)
             move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)

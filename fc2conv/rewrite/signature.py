@@ -137,11 +137,17 @@ def reshaped(model: ModelProto, signature: Signature) -> tuple[str, ...]:
 
 
 def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each input that has an open size, or that is given another shape."""
+    """Return the shape of each input that has an open size, or that is given another shape.
+
+    An open size is the batch where it is the first one of an input, or has the symbol of such a size. That of a vector
+    counts only where every input is a vector.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
     values = [value for value in model.graph.input if value.name not in weights]
     given = {**options.verification.input_shapes, **options.input_shapes}
-    batches = {dims[0].dim_param for value in values if (dims := value.type.tensor_type.shape.dim)} - {""}
+    rank = min(2, max((len(value.type.tensor_type.shape.dim) for value in values), default=0))
+    firsts = (dims[0] for value in values if len(dims := value.type.tensor_type.shape.dim) >= max(rank, 1))
+    batches = {dim.dim_param for dim in firsts} - {""}
     out: dict[str, tuple[int, ...]] = {}
     first: dict[str, int | None] = {}
     for value in values:
@@ -149,7 +155,8 @@ def _inputs(model: ModelProto, options: Options) -> dict[str, tuple[int, ...]]:
         shape = [declared_size(dim) for dim in dims]
         given_sizes = given.get(value.name, (0,) * len(dims))
         for i, (dim, size) in enumerate(zip(dims, given_sizes, strict=True)):
-            shape[i] = size or shape[i] or (options.static if i == 0 or dim.dim_param in batches else None)
+            is_batch = (i == 0 and len(dims) >= rank) or dim.dim_param in batches
+            shape[i] = size or shape[i] or (options.static if is_batch else None)
         if None in shape:
             sizes = ",".join(str(size or f"D{i}") for i, size in enumerate(shape))
             what = f"--static needs all sizes of the input {value.name!r}"

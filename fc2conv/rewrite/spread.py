@@ -113,9 +113,9 @@ def _behind_concat(graph: Graph, constants: Constants, layer: NodeProto, views: 
 def _joined(
     graph: Graph, concat: NodeProto, nodes: Sequence[int], operands: Sequence[int], views: Mapping[str, View]
 ) -> _Chain | None:
-    """Return the chain after a Concat of parts of known widths; None where nothing is between it and the layer."""
-    own = views.get(concat.output[0])
-    if not operands or own is None:
+    """Return the chain after a Concat of parts of known widths; None where it is empty, or adds dimensions."""
+    own, read = (views.get(name) for name in (concat.output[0], graph.nodes[nodes[0]].output[0]))
+    if not operands or own is None or read is None or len(read.dims) != len(own.dims):
         return None
     rank = len(own.dims)
     axis = int_attribute(concat, "axis", 1) % rank
@@ -148,6 +148,8 @@ def _operand(constants: Constants, node: NodeProto) -> int | None:
     if len(computed) != 1 or (computed[0] and op(node) not in _EITHER):
         return None
     if op(node) in _ROUNDS and any(constants.shape(name) not in ((), (1,)) for name in node.input[1:] if name):
+        return None
+    if not int_attribute(node, "spatial", 1):
         return None
     if op(node) == _NORM and norm_factors(node, [constants.array(name) for name in node.input[1:5]], 2) is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -23,7 +24,8 @@ from fc2conv.rewrite.pool import Pool, State
 
 _BROADCASTS = ROUNDING - BLOCKED
 """Operators whose settings broadcast to what they round."""
-PACKED = frozenset((TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1))
+PACKED = frozenset(kind for name, kind in TensorProto.DataType.items() if re.match("U?INT[24]$|FLOAT[46]", name))
+"""Element types of fewer bits than a byte has, as far as this onnx knows them."""
 
 
 class Tensors(Pool):
@@ -260,6 +262,8 @@ class Tensors(Pool):
     def _emit(self, form: weights.Form, name: str, part: Part | None = None) -> str:
         stored = form.stored
         shape = form.shape if part is None else part.shape
+        if stored.filled and part is not None and part.filled != shape:
+            return self._array(padded(np.full(part.filled, form.fill), shape), form.data_type, name)
         if stored.filled:
             return self._filled(form, shape, name)
         source = self._source(stored)
@@ -296,10 +300,7 @@ class Tensors(Pool):
 
     def _filled(self, form: weights.Form, dims: tuple[int, ...], name: str) -> str:
         """Write a ConstantOfShape for one that was a ConstantOfShape: a light graph stays light."""
-        value = np.asarray(form.stored.values).reshape(-1)[:1]
-        if form.scale != 1.0:
-            value = (value.astype(np.float64) * form.scale).astype(value.dtype)
-        fill = numpy_helper.from_array(value)
+        fill = numpy_helper.from_array(form.fill)
         old = self.constants.graph.made_by(name) if self.state(name) is State.DROP else None
         node_name = self.unique(f"{name}_fill") if old is None else old.name
         shape = self._fill_shape(old, dims, name)

@@ -259,3 +259,15 @@ def test_a_pad_of_some_axes() -> None:
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
     assert [node.op_type for node in done.model.graph.node] == ["Conv", "Pad", "Conv", "Transpose"]
+
+
+def test_the_lists_of_a_slice_have_one_type() -> None:
+    """The new axes of a Slice whose other lists are int32 are int32 as well."""
+    text = """graph (float[N,2,3,4] x) => (float[N,6] y)
+    <float[24,7] w, int32[2] b = {0, 1}, int32[2] e = {9, 7}>
+    { f = Flatten (x)  m = MatMul (f, w)  r = Relu (m)  y = Slice (r, b, e) }"""
+    model = parse(text)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert [node.op_type for node in done.model.graph.node] == ["Conv", "Relu", "Slice", "Flatten"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from execute import difference, feeds, run
 from inferring import Seen, drawn, look
+from textmodel import parse
 
+import fc2conv
 from fc2conv.analysis.elementwise import UNARY
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Relaid, Remap
 from fc2conv.layout.view import Provenance
@@ -260,3 +263,48 @@ def test_batch_normalization_in_training_needs_the_original(opset: int, node: st
     )
     assert seen.recipe("norm") is None
     assert seen.provenance("y") == (Provenance.OPAQUE, "norm")
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("h = MatMul (f, w)  y = BatchNormalization <spatial = 0> (h, s, b, m, var)", ["Conv", "Flatten"]),
+        ("h = BatchNormalization <spatial = 0> (f, p, o, a, pvar)  y = MatMul (h, w)", ["Flatten", "MatMul"]),
+        (
+            "c = Concat <axis = 1> (f, v)  h = BatchNormalization <spatial = 0> (c, P, O, A, Pvar)  y = MatMul (h, u)",
+            ["Flatten", "Concat", "MatMul"],
+        ),
+    ],
+    ids=["after", "before", "concat"],
+)
+def test_a_norm_with_parameters_for_each_element_needs_the_original(before: str, expected: list[str]) -> None:
+    """Old exporters write it behind the last layer of a network."""
+    few, many, more = NORM.format(7), "float[24] p, float[24] o, float[24] a, float[24] pvar", "float[30] {}"
+    rest = ", ".join(more.format(name) for name in ("P", "O", "A", "Pvar"))
+    text = f"""graph (float[N,2,3,4] x, float[N,6] v) => (float[N,7] y)
+    <float[24,7] w, float[30,7] u, {few}, {many}, {rest}> {{ f = Flatten (x)  {before} }}"""
+    model = parse(text, opset=8)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    kinds = [node.op_type for node in done.model.graph.node if node.op_type != "BatchNormalization"]
+    assert kinds == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "last"),
+    [
+        ("u = Unsqueeze (t, three)  m = Mul (u, n)  f = Reshape (m, flat)  y = MatMul (f, w)", "N,7"),
+        ("p = MatMul (t, v)  m = Mul (p, n)  r = Relu (m)  z = Squeeze (r, zero)  y = MatMul (z, u)", "N,3,4,7"),
+    ],
+    ids=["narrow", "wide"],
+)
+def test_a_computed_number_of_more_dimensions_than_the_map_needs_the_original(nodes: str, last: str) -> None:
+    model = parse(f"""graph (float[N,2,3,4] x, float[1] s) => (float[{last}] y)
+    <float[24,7] w, float[2,6] v, float[6,7] u, int64[5] ones = {{1, 1, 1, 1, 1}}, int64[1] three = {{3}},
+     int64[1] zero = {{0}}, int64[2] flat = {{-1, 24}}>
+    {{ t = Transpose <perm = [0, 2, 3, 1]> (x)  n = Reshape (s, ones)  {nodes} }}""")
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert done.report.layout_nodes.after == done.report.layout_nodes.before

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from execute import difference, feeds, run
 from inferring import Seen, look
+from textmodel import parse
 
+import fc2conv
 from fc2conv import Options
 from fc2conv.analysis.facts import AsIs, FormOf, Relaid
 from fc2conv.layout.view import Provenance
@@ -140,6 +143,17 @@ def test_an_activation_is_added(shape: str, kind: type | None) -> None:
     assert facts is not None
     assert isinstance(facts.addend, kind or FormOf)
     assert seen.decided == {"fc": "3x2"}
+
+
+@pytest.mark.parametrize(("beta", "decision"), [("0.5", "3x2"), ("0.1", "FC208@fc")])
+def test_a_factor_of_an_addend_is_one_that_its_type_has(beta: str, decision: str) -> None:
+    text = f"""graph (float16[N,4,3,2] x, float16[N,5] c) => (float16[N,5] y) <float16[5,24] w>
+    {{ f = Flatten (x)  r = Relu (c)  [fc] y = Gemm <transB = 1, beta = {beta}> (f, w, r) }}"""
+    model = parse(text)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-2
+    assert look(text).decided == {"fc": decision}
 
 
 def test_a_beta_of_zero_adds_nothing() -> None:

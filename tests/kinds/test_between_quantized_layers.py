@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typed import assert_equal, integers, kernels, model, op_types
+from execute import difference, feeds, run
+from typed import assert_equal, floats, integers, kernels, model, op_types
 
 import fc2conv
 
@@ -71,3 +72,36 @@ def test_scales_for_each_output_of_a_scale_that_is_computed_stay_on_the_map() ->
     assert kernels(found.report) == {"fc1": [2, 2], "fc2": [1, 1]}
     assert [kind for kind in op_types(found.model) if kind in ("Flatten", "Reshape", "Transpose")] == ["Flatten"]
     assert_equal(original, found.model)
+
+
+def test_a_class_token_beside_quantized_tokens() -> None:
+    """What a Concat of tokens makes is laid out as its spatial form before a table of positions is added."""
+    text = """graph (float[1,3,2,7] x) => (float[1,16,5] y)
+      { p = Conv (x, k) r = Reshape (p, shape) t = Transpose <perm = [0, 2, 1]> (r) q = QuantizeLinear (t, s1, z1)
+        c = com.microsoft.QLinearConcat <axis = 1> (s1, z1, token, s1, z1, q, s1, z1)
+        a = com.microsoft.QLinearAdd (c, s1, z1, table, s1, z1, s1, z1) d = DequantizeLinear (a, s1, z1)
+        [fc] y = MatMul (d, weight) }"""
+    arrays = {
+        "shape": np.array([0, 6, 14]), "token": integers((1, 2, 6), np.uint8), "table": integers((1, 16, 6), np.uint8),
+        "k": floats((6, 3, 1, 1)), "weight": floats((6, 5)), "s1": NUMBERS["s1"], "z1": NUMBERS["z1"],
+    }  # fmt: skip
+    original = model(text, arrays, 17)
+    found = fc2conv.convert(original, scope="all")
+    assert_equal(original, found.model, 1e-6)
+    assert kernels(found.report) == {"fc": [1, 1]}
+    assert found.report.verification is not None
+    assert found.report.verification.verdict == "proved"
+
+
+@pytest.mark.parametrize(("shape", "blocked"), [((1, 1), 8), ((1,), 0)], ids=["a block", "a vector"])
+def test_a_scale_of_one_block_needs_the_original(shape: tuple[int, ...], blocked: int) -> None:
+    """A scale of one block has the rank of what it quantizes, which a spatial form has not."""
+    text = f"""graph (float[1,3,2,2] x) => (float[1,5] y) {{ f = Flatten (x) [fc1] m = MatMul (f, first)
+        q = QuantizeLinear <axis = 1, block_size = {blocked}> (m, s, z)
+        d = DequantizeLinear <axis = 1, block_size = {blocked}> (q, s, z) [fc2] y = MatMul (d, second) }}"""
+    arrays = {"first": floats((12, 8)), "second": floats((8, 5)), "s": np.full(shape, 0.05, np.float32)}
+    original = model(text, arrays | {"z": np.zeros(shape, np.int8)}, 21)
+    found = fc2conv.convert(original)
+    inputs = feeds(original, {})
+    assert difference(run(original, inputs), run(found.model, inputs)) < 1e-5
+    assert kernels(found.report) == {"fc1": [2, 2], "fc2": "FC301" if blocked else [1, 1]}

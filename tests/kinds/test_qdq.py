@@ -5,8 +5,9 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from proving_kinds import proved
+from textmodel import parse
 from typed import (
     FLOAT_FC,
     MAP,
@@ -190,3 +191,17 @@ def test_a_weight_of_two_names_is_stored_once_for_each_layout(turned: str, store
     names = [node.name for node in result.graph.node if node.name]
     assert len(names) == len(set(names))
     assert_equal(original, result, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["INT2", "UINT2", "INT4"])
+def test_a_large_weight_of_packed_elements_is_permuted(kind: str) -> None:
+    """A payload of 1 KiB and more whose elements share bytes is moved element by element."""
+    text = """graph (float[N,64,3,4] x) => (float[N,64] y)
+       { f = Flatten (x)  d = DequantizeLinear <axis = 1> (w, s)  [fc] y = MatMul (f, d) }"""
+    dtype = helper.tensor_dtype_to_np_dtype(getattr(TensorProto, kind))
+    arrays = {"w": (integers((768, 64), np.uint8) % 2).astype(dtype), "s": scales(64)}
+    original = parse(text, opset=25, ir_version=13)
+    original.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    found = fc2conv.convert(original)
+    assert kernels(found.report) == {"fc": [3, 4]}
+    assert_equal(original, found.model, 1e-5)

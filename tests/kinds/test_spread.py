@@ -121,3 +121,17 @@ def test_a_part_of_more_dimensions_than_the_map_is_a_vector(scope: str) -> None:
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
     assert len(done.report.converted) == 1
+
+
+def test_a_constant_of_more_dimensions_than_the_parts_is_no_mismatch() -> None:
+    """The layer is kept for its layout, or converted as it is, and not for a shape that only the parts would have."""
+    text = f"""graph (float[N,4,3,5] x, float[N,7] v) => (float[1,N,6] y) <float[67,6] w, float[1,1,67] more>
+    {{ {MAP}  k = Concat <axis = 1> (f, v)  a = Add (k, more)  [fc] y = MatMul (a, w) }}"""
+    model = parse(text)
+    (kept,) = fc2conv.plan(model).sites
+    assert kept.reason is not None
+    assert kept.reason.code == "FC301"
+    done = fc2conv.convert(model, scope="all")
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
+    assert [layer.decision for layer in done.report.sites] == ["convert"]

@@ -82,6 +82,14 @@ def test_old_operator_sets(opset: int, limit: str) -> None:
     converted(parse(LINE if limit == "rank" else MAP, opset=opset, ir_version=3), LIMITS[limit])
 
 
+@pytest.mark.parametrize("limit", ["kernel", "channels"])
+def test_parts_are_added_by_an_operator_that_onnxruntime_has(limit: str) -> None:
+    text = """graph (float[N,6,5,7] x) => (float[N,9] y) <float[210,9] w, int64[2] s = {-1, 210}>
+    { f = Reshape (x, s)  [fc] y = MatMul (f, w) }"""
+    model, _ = converted(parse(text, opset=6), LIMITS[limit])
+    assert {"Sum", "Add"} & {node.op_type for node in model.graph.node} == {"Sum"}
+
+
 def test_the_bias_is_added_once_and_at_the_end() -> None:
     model, _ = converted(parse(MAP), Options(max_kernel=3))
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -190,6 +198,15 @@ def test_limits_of_one_side_odd_sizes_and_sizes_of_a_list(facts: str, tmp_path: 
     assert not report.target.findings
 
 
+def test_a_weight_of_one_value_is_padded_with_zeros(tmp_path: Path) -> None:
+    """A kernel that is larger than the layer needs reads cells beside it, which count nothing."""
+    text = CELLS.replace("float[6,9] w", "int64[2] f = {6, 9}").replace(
+        "[fc]", "w = ConstantOfShape <value = float[1] {0.5}> (f)  [fc]"
+    )
+    model, _ = converted(parse(text), Options(target=written(tmp_path, "kernel-width = [{allowed = [3]}]")))
+    assert kernels(model) == [(9, 6, 1, 3)]
+
+
 def test_the_limit_that_is_named_is_the_one_that_nothing_helps_against(tmp_path: Path) -> None:
     """The kernel becomes a sum and the weight is cut, but nothing pads integers with a zero point."""
     path = written(tmp_path, "output-channels = [{multiple = 4}]")
@@ -225,6 +242,8 @@ def test_layers_that_read_one_map_share_what_is_made_of_it() -> None:
     assert (operators.count("Slice"), operators.count("Conv")) == (4, 8)
     model, _ = converted(parse(text), Options(layer_form="point"))
     assert [node.op_type for node in model.graph.node].count("Reshape") == 1
+    model, _ = converted(parse(text), Options(channel_multiple=3))
+    assert [node.op_type for node in model.graph.node].count("Pad") == 1
 
 
 @pytest.mark.parametrize("options", [Options(max_kernel=2), Options(max_channels=3), Options(target="max78000")])
@@ -284,28 +303,6 @@ def test_weights_of_any_layout_are_cut_as_they_are_stored() -> None:
     parts = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name.startswith("w_part")]
     assert sum(part.size for part in parts) == whole.size
     assert abs(sum(float(part.sum()) for part in parts) - float(whole.sum())) < 1e-2
-
-
-@pytest.mark.parametrize("target", ["dla", "axelera"])
-def test_what_a_target_lacks_becomes_a_reshape(target: str) -> None:
-    text = """graph (float[N,4,3,3] x) => (float[N,6] y, float[N,4,1,3,3] z) <int64[1] a = {2}, float[36,6] w>
-    { f = Flatten (x)  [fc] y = Gemm (f, w)  z = Unsqueeze (x, a) }"""
-    model, report = converted(parse(text), Options(target=target))
-    operators = {node.op_type for node in model.graph.node}
-    assert "Unsqueeze" not in operators
-    assert ("Flatten" in operators) == (target == "axelera")
-    assert report.operators["Unsqueeze"].before == 1
-    assert report.operators["Unsqueeze"].after == 0
-    assert "a" not in {tensor.name for tensor in model.graph.initializer}
-
-
-def test_what_a_target_lacks_in_a_branch_is_exchanged_by_the_shapes_around_it() -> None:
-    text = """graph (float[N,4,3,3] x, bool c) => (float[N,6] y, float[N,36] z) <float[36,6] w>
-    { r = Relu (x)  f = Flatten (r)  [fc] y = Gemm (f, w)
-      z = If (c) <then_branch = t () => (float[N,36] u) { u = Flatten (r) },
-                  else_branch = e () => (float[N,36] v) { n = Neg (r)  v = Flatten (n) }> }"""
-    _, report = converted(parse(text), Options(target="dla"))
-    assert report.operators["Flatten"].after == 0
 
 
 def test_a_layer_behind_what_nobody_can_follow_is_cut_by_the_numbers() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from execute import difference, feeds, run
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 from textmodel import parse
 
 import fc2conv
@@ -96,6 +96,23 @@ def test_weights_of_zeros_and_of_one_output_are_no_trouble() -> None:
     )
     done = fc2conv.convert(original, None, Options(requantize=True))
     assert [layer.requantized for layer in done.report.sites] == [0.0]
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e-5])
+def test_scales_that_the_type_of_the_weight_has_not_leave_the_layer(scale: float) -> None:
+    """Weights that are so small have no scale in float16, or one of a few bits."""
+    original = parse(
+        """graph (float16[N,4,1,1] x) => (float16[N,2] y) <int8[4,2] q = {1, -2, 3, 4, -5, 6, 7, -8}>
+        { f = Flatten (x)  w = DequantizeLinear <axis = 0> (q, s)  [fc] y = MatMul (f, w) }""",
+        opset=19,
+        ir_version=9,
+    )
+    original.graph.initializer.append(numpy_helper.from_array(np.full(4, scale, np.float16), "s"))
+    done = fc2conv.convert(original, None, Options(requantize=True))
+    (layer,) = done.report.sites
+    assert (layer.decision, layer.requantized) == ("keep", None)
+    assert layer.reason is not None
+    assert (layer.reason.code, "--requantize" in layer.reason.remedy) == ("FC209", False)
 
 
 def test_a_network_that_slides_is_proved_against_the_weights_that_it_has() -> None:

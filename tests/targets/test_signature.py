@@ -90,6 +90,18 @@ def test_a_size_that_nothing_says_is_asked_for() -> None:
         fc2conv.plan(parse(CELLS), Options(static=1))
 
 
+def test_the_size_of_a_vector_is_no_batch() -> None:
+    text = """graph (float[N,4,3,3] x, float[{}] v) => (float[N,5] y) <float[36,5] w>
+    {{ f = Flatten (x)  [fc] m = MatMul (f, w)  s = ReduceSum <keepdims = 0> (v)  y = Mul (m, s) }}"""
+    with pytest.raises(UsageError, match="--overwrite-input-shape v:D0"):
+        fc2conv.plan(parse(text.format("K")), Options(static=2))
+    sized = fc2conv.convert(parse(text.format("K")), static=2, input_shapes={"v": (7,)}).model
+    assert dims(sized) == {"x": [2, 4, 3, 3], "v": [7], "y": [2, 5]}
+    assert dims(fc2conv.convert(parse(text.format("N")), static=2).model)["v"] == [2]
+    vector = parse("graph (float[K] v) => (float[5] y) <float[3,5] w> { [fc] y = MatMul (v, w) }")
+    assert dims(fc2conv.convert(vector, static=3).model)["v"] == [3]
+
+
 def test_a_batch_that_no_input_takes_is_refused() -> None:
     fixed = parse(HEAD.replace("[N,", "[1,"))
     with pytest.raises(UsageError, match="--static=2, and the model has a batch of its own: 'x' of 1"):

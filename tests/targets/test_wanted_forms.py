@@ -45,6 +45,24 @@ def test_a_network_of_one_dimension_has_nothing_to_name() -> None:
     assert not report.target.findings
 
 
+@pytest.mark.parametrize(
+    ("pool", "rank"),
+    [
+        ("LpPool <kernel_shape = [2]> (c)", 4),
+        ("LpPool <kernel_shape = [2], p = 1> (c)", 3),
+        ("GlobalLpPool <p = 1> (c)", 4),
+        ("GlobalLpPool <p = 3> (c)", 3),
+    ],
+)
+def test_a_pool_by_a_norm_is_lifted_where_a_proof_follows_it(pool: str, rank: int) -> None:
+    cells = 1 if "Global" in pool else 8
+    text = f"""graph (float[N,6,11] x) => (float[N,9] y) <float[6,6,3] k, float[{6 * cells},9] w>
+    {{ c = Conv (x, k)  p = {pool}  f = Flatten (p)  [fc] y = Gemm (f, w) }}"""
+    model, _ = converted(parse(text), Options(conv_rank="2d"))
+    assert set(map(len, kernels(model))) == {4}
+    assert ("Reshape" in [node.op_type for node in model.graph.node][1:]) == (rank == 3)
+
+
 @pytest.mark.parametrize(("options", "decisions"), [
     (Options(target="ncnn"), ["keep", "convert"]),
     (Options(target="ncnn", layer_form="map"), ["convert", "convert"]),

@@ -86,6 +86,30 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
              r = Cast <to = 1> (i)  k = Mul (sx, sw)  y = Mul (r, k) }""",
         {},
     ),
+    "chain, of a scale in two dimensions": (
+        f"{FLOATS} <{WEIGHT}, {SCALES}, float[1,1] svar>"
+        """{ f = Flatten (x)  q, s, z = DynamicQuantizeLinear (f)  [fc] i = MatMulInteger (q, w, z, zw)
+             r = Cast <to = 1> (i)  k = Mul (s, svar)  y = Mul (r, k) }""",
+        {},
+    ),
+    "chain, of a scale in three dimensions": (
+        f"graph (float[N,6,5,7] x) => (float[1,N,9] y) <{WEIGHT}, {SCALES}, float[1,1,1] svar>"
+        """{ f = Flatten (x)  q, s, z = DynamicQuantizeLinear (f)  [fc] i = MatMulInteger (q, w, z, zw)
+             r = Cast <to = 1> (i)  k = Mul (s, svar)  y = Mul (r, k) }""",
+        {},
+    ),
+    "chain, of the square of a scale that is computed": (
+        f"{FLOATS} <{WEIGHT}, {SCALES}>"
+        """{ f = Flatten (x)  q, s, z = DynamicQuantizeLinear (f)  [fc] i = MatMulInteger (q, w, z, zw)
+             r = Cast <to = 1> (i)  k = Mul (s, s)  y = Mul (r, k) }""",
+        {},
+    ),
+    "chain, of the square of a fixed scale": (
+        f"{FLOATS} <{WEIGHT}, {SCALES}>"
+        """{ f = Flatten (x)  q = QuantizeLinear (f, sx, zx)  [fc] i = MatMulInteger (q, w, zx, zw)
+             r = Cast <to = 1> (i)  k = Mul (sx, sx)  y = Mul (r, k) }""",
+        {},
+    ),
     "chain, of one scale": (
         f"graph (uint8[N,6,5,7] x) => (float[N,9] y) <{WEIGHT}, {SCALES}>"
         "{ f = Flatten (x)  [fc] i = MatMulInteger (f, w, zx, zw)  r = Cast <to = 1> (i)  y = Mul (r, sw) }",
@@ -187,6 +211,14 @@ def test_nothing_is_written_apart_where_the_operator_set_has_not_what_it_takes()
     done = fc2conv.convert(parse(text, opset=9, domains=MS, scale=30), None, Options(qdq=True))
     assert done.report.sites[0].reason is not None
     assert done.report.sites[0].reason.code == "FC402"
+
+
+def test_a_zero_point_for_each_row_is_a_reason() -> None:
+    text = f"""graph (uint8[3,6,5,7] x) => (float[3,9] y) <{WEIGHT}, uint8[3] z = {{1, 2, 3}}>
+    {{ f = Flatten (x)  [fc] i = MatMulInteger (f, w, z)  y = Cast <to = 1> (i) }}"""
+    (layer,) = fc2conv.plan(parse(text, scale=30), Options(qdq=True)).sites
+    assert layer.reason is not None
+    assert layer.reason.code == "FC208"
 
 
 def test_integers_that_are_read_as_integers_stay_so() -> None:
