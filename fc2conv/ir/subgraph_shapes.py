@@ -57,7 +57,7 @@ def known_sizes(shape: Sequence[Size] | None) -> list[int | None]:
     return [size.coefficient if size.known else None for size in shape or ()]
 
 
-_ZERO = "?0"
+_ZERO = "?0?"
 
 
 def empty(shape: Sequence[Size]) -> bool:

@@ -83,3 +83,13 @@ def test_a_part_of_all_elements_of_a_batch_may_be_empty() -> None:
     for items in (1, 2, 4):
         x = floats((items, 3, 2, 1))
         assert difference(run(original, {"x": x}), run(result, {"x": x})) < 1e-5
+
+
+def test_a_value_whose_name_begins_with_a_zero_is_not_empty() -> None:
+    """As older exporters number them; its open batch has no name."""
+    original = model(
+        "graph (float[N,4,3,2] x) => (float[N,5] y) { f = Flatten (x)  y = MatMul (f, w) }", {"w": floats((24, 5))}
+    )
+    original.graph.input[0].name = original.graph.node[0].input[0] = "0"
+    original.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+    assert len(proved(original)[1].converted) == 1
