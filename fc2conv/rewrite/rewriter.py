@@ -118,7 +118,7 @@ class Rewriter:
             if view is not None and view.free and owner not in names and (owner in root or not self.views[owner].free):
                 names[owner] = name
         for owner in dict.fromkeys([*self._order(read - root.keys()), *root.values()]):
-            if owner not in root and self.views[owner].free:
+            if owner not in root and (owner not in self.views or self.views[owner].free):
                 names[owner] = owner
             elif owner not in names:
                 free = self.views[owner].free

@@ -185,3 +185,16 @@ def test_the_state_of_a_loop_has_the_shape_that_it_has_throughout() -> None:
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
     assert len(conversion.report.converted) == 1
+
+
+def test_a_number_of_an_unsettled_branch_is_a_factor_of_a_map() -> None:
+    text = """graph (float[N,3,H,5] x, bool c) => (float[N,4] y) <float[3,4] w, int64 one = {1}, int64 two = {2}>
+    { s = Shape (x)  a = Gather (s, two)
+      r = If (c) <then_branch = t () => (int64 p) { p = Identity (a) },
+                  else_branch = e () => (int64 q) { q = Add (a, one) }>
+      f = Cast <to = 1> (r)  g = GlobalAveragePool (x)  v = Flatten (g)  u = Mul (v, f)  [fc] y = MatMul (u, w) }"""
+    model = parse(text)
+    conversion = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2, "H": 4})
+    assert difference(run(model, inputs), run(conversion.model, inputs)) < 1e-4
+    assert len(conversion.report.converted) == 1
