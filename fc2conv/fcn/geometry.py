@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
-from math import gcd, lcm
+from math import ceil, gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,18 @@ class Step:
     @property
     def pads(self) -> bool:
         """Whether some window reads what is no cell, so that a crop of the map gives other numbers at its rim."""
-        beyond = any(first < 0 or last >= self.factor.denominator for first, last in self.taps)
-        rim = self.before > 0 or self.after > 0 or self.more > 0 or self.partial
-        return rim or self.everywhere or self.stretched or beyond
+        return self.pads_front or self.pads_end or self.partial or self.everywhere or self.stretched
+
+    @property
+    def pads_front(self) -> bool:
+        """Whether some window reads what lies in front of the first cell."""
+        return self.before > 0 or any(first < 0 for first, _ in self.taps)
+
+    @property
+    def pads_end(self) -> bool:
+        """Whether some window may read what lies after the last cell."""
+        beyond = any(last >= self.factor.denominator for _, last in self.taps)
+        return self.after > 0 or self.more > 0 or beyond
 
     @property
     def cuts(self) -> bool:
@@ -142,7 +151,7 @@ class Window:
 
     There is one for each cell of a `period`, after which they repeat. `whole` is set where every cell reads the whole
     image, `single` where there is one cell for any image, and `stretched` where the cells lie at places that depend on
-    the size of the image.
+    the size of the image. `cut` are the pixels that were cut off after the last cell.
     """
 
     stride: Fraction = Fraction(1)
@@ -152,6 +161,7 @@ class Window:
     whole: bool = False
     single: bool = False
     stretched: bool = False
+    cut: Fraction = Fraction(0)
 
     @property
     def every(self) -> int:
@@ -178,13 +188,17 @@ class Window:
         period = lcm(self.period * moved.denominator, moved.numerator) // moved.denominator
         taps = step.taps or ((-step.before, step.extent - 1 - step.before),) * up
         first, last = [], []
+        # Padding next to cells that were cut off lies inside of the image: windows that read it reach to the rim.
+        early = max(0, self._at(self.first, -1) + 1) if step.pads_front else 0
+        late = ceil(self.cut) if step.pads_end or step.rounds_up else 0
+        cut = self.cut + max(0, -step.after) * self.stride
         for i in range(int(period / stride)):
             base = i // up * down
-            first.append(self._at(self.first, base + taps[i % up][0]))
-            last.append(self._at(self.last, base + taps[i % up][1]))
+            first.append(self._at(self.first, base + taps[i % up][0]) - early)
+            last.append(self._at(self.last, base + taps[i % up][1]) + late)
         whole = self.whole or step.everywhere or step.stretched
         single, stretched = self.single or step.everywhere, self.stretched or step.stretched
-        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched)
+        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched, cut)
 
     def joined(self, other: Window) -> Window:
         """Return the window of a sum of two maps: all pixels that either reads."""
@@ -203,6 +217,7 @@ class Window:
             whole,
             self.single,
             stretched,
+            max(self.cut, other.cut),
         )
 
     def _at(self, places: tuple[int, ...], cell: int) -> int:
