@@ -132,8 +132,10 @@ def _joined(
 
 def _keeps_shape(node: NodeProto, views: Mapping[str, View]) -> bool:
     """Return whether a node that may change a shape gives its operand as it is."""
+    if op(node) not in _LAYOUT:
+        return False  # it may read nothing
     read, made = (views.get(name) for name in (node.input[0], node.output[0]))
-    return op(node) in _LAYOUT and read is not None and made is not None and read.dims == made.dims
+    return read is not None and made is not None and read.dims == made.dims
 
 
 def _operand(constants: Constants, node: NodeProto) -> int | None:

@@ -135,3 +135,14 @@ def test_a_constant_of_more_dimensions_than_the_parts_is_no_mismatch() -> None:
     inputs = feeds(model, {"N": 2})
     assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
     assert [layer.decision for layer in done.report.sites] == ["convert"]
+
+
+def test_a_weight_on_the_left_that_a_node_makes_is_behind_no_concat() -> None:
+    """A Constant reads nothing, so that it has no operand to look behind."""
+    text = """graph (float[N,4,3,5] x, float[N,4,3,2] v) => (float[N,4,2,5] y, float[N,4,3,7] z)
+    { c = Sigmoid (x)  z = Concat <axis = 3> (c, v)
+      w = Constant <value = float[2,3] {0.5, 1.5, -0.25, 0.75, 1.0, 2.0}> ()  [fc] y = MatMul (w, c) }"""
+    model = parse(text)
+    done = fc2conv.convert(model)
+    inputs = feeds(model, {"N": 2})
+    assert difference(run(model, inputs), run(done.model, inputs)) < 1e-5
