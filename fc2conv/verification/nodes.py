@@ -71,6 +71,11 @@ def integer(node: NodeProto, name: str, default: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
+def content(array: Array) -> bytes:
+    """Return the bytes of an array's elements; of text the words, as the bytes are addresses."""
+    return repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
+
+
 def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
     """Return the bytes of an attribute, with a hash instead of each token."""
     if attribute.type in _PLAIN_KINDS and not attribute.doc_string:
@@ -78,7 +83,7 @@ def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
         return plain
     if attribute.type == AttributeProto.TENSOR:
         array = file.array(attribute.t)
-        return repr((attribute.t.data_type, array.shape)).encode() + array.tobytes()
+        return repr((attribute.t.data_type, array.shape)).encode() + content(array)
     copy = AttributeProto()
     copy.CopyFrom(attribute)
     copy.ClearField("doc_string")
@@ -125,6 +130,25 @@ def innermost(kind: TypeProto) -> TypeProto:
     while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
         kind = getattr(kind, which).elem_type
     return kind
+
+
+def nodes_of(graphs: Iterable[GraphProto | FunctionProto]) -> Iterator[NodeProto]:
+    """Yield the nodes of graphs, and those of their subgraphs."""
+    for graph in graphs:
+        for node in graph.node:
+            yield node
+            yield from nodes_of(subgraphs(node))
+
+
+def functions_of(model: ModelProto, function: FunctionProto) -> list[FunctionProto]:
+    """Return a function of a model, and those that it calls, themselves or in another."""
+    named = {(each.domain, each.name, each.overload): each for each in model.functions}
+    found, stack = dict[tuple[str, str, str], FunctionProto](), [(function.domain, function.name, function.overload)]
+    while stack:
+        if (name := stack.pop()) in named and name not in found:
+            found[name] = named[name]
+            stack += [(node.domain, node.op_type, node.overload) for node in nodes_of([named[name]])]
+    return [*found.values()]
 
 
 def body_of(function: FunctionProto, call: NodeProto) -> GraphProto:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import inf, isnan, prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, TensorProto, helper
 
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Term, digest, limits
-from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, evaluate, label
+from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, canonical, evaluate, label
 
 Bounds = tuple[float, float] | None
 
@@ -66,6 +67,16 @@ def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of:
         node.overload,
     )
     return Op(name, version, plain, node, part_of or label(node), key)
+
+
+def call(op: Op, functions: Sequence[FunctionProto], file: ModelFile) -> Op:
+    """Return the operator of a call that may be one of functions: each other body makes another operator, in any rule.
+
+    All attributes count, as the functions may have other defaults.
+    """
+    given = sorted((a.name, attribute_bytes(a, file)) for a in op.node.attribute)
+    bodies = canonical(ModelProto(functions=functions), file)
+    return replace(op, name=f"function {op.name}", digest=digest(op.digest, given, bodies))
 
 
 @lru_cache(maxsize=1024)

@@ -237,6 +237,15 @@ def counted(
     return found
 
 
+def common(kinds: Sequence[Kind], results: Sequence[Term]) -> list[Kind]:
+    """Return the types and shapes of a call that is an operator or a function; unknown ones where these differ."""
+    made: list[Kind] = []
+    for (kind, shape), term in zip(kinds, results, strict=False):
+        same = kind in (0, term.kind) and shape in (None, term.shape)
+        made.append((term.kind, term.shape) if same else (0, None))
+    return made + [(0, None)] * (len(kinds) - len(made))
+
+
 def _common(one: Term, other: Term) -> Kind:
     """Return type and shape of one of two values, with sizes in which they differ as `UNKNOWN`."""
     if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
+from fc2conv.verification.nodes import content
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -200,8 +201,7 @@ class Table:
 def number(array: Array, label: str, kind: int = 0) -> Term:
     """Return a small constant as a term; its key is a hash of its content."""
     kind = kind or int(helper.np_dtype_to_tensor_dtype(array.dtype))
-    data = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
-    key = digest("number", kind, array.shape, data)
+    key = digest("number", kind, array.shape, content(array))
     finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
     bounds = (float(array.min()), float(array.max())) if kind in INTEGERS and array.size else None
     return Term(key, label, tuple(array.shape), kind, value=array, atoms=not finite, bounds=bounds)
