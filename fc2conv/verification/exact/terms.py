@@ -153,15 +153,15 @@ def digest(*parts: object) -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
-def limits(kind: int) -> tuple[float, float] | None:
+def limits(kind: int) -> tuple[int, int] | None:
     """Return the least and the largest number of an integer type; None for other types."""
     if kind == TensorProto.BOOL:
-        return 0.0, 1.0
+        return 0, 1
     name = TensorProto.DataType.Name(kind).lower()
     if kind not in INTEGERS:
         return None
     bits = int("".join(filter(str.isdigit, name)))
-    return (0.0, 2.0**bits - 1) if name.startswith("u") else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+    return (0, (1 << bits) - 1) if name.startswith("u") else (-(1 << bits - 1), (1 << bits - 1) - 1)
 
 
 @dataclass
@@ -203,7 +203,7 @@ def number(array: Array, label: str, kind: int = 0) -> Term:
     kind = kind or int(helper.np_dtype_to_tensor_dtype(array.dtype))
     key = digest("number", kind, array.shape, content(array))
     finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-    bounds = (float(array.min()), float(array.max())) if kind in INTEGERS and array.size else None
+    bounds = (int(array.min()), int(array.max())) if kind in INTEGERS and array.size else None
     return Term(key, label, tuple(array.shape), kind, value=array, atoms=not finite, bounds=bounds)
 
 
