@@ -11,7 +11,7 @@ from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.operators import trains
 from fc2conv.verification.exact.terms import RESHAPES
-from fc2conv.verification.nodes import UnmodelledError, evaluate
+from fc2conv.verification.reference import UnmodelledError, evaluate
 
 
 def reshape(at: At) -> Residues:
@@ -66,6 +66,7 @@ def sliced(at: At) -> Residues:
     cuts = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, at.ints(4) or [1] * len(starts), strict=True):
         axis = axis % (x.ndim - 1) + 1
+        start = max(start, -x.shape[axis]) if step < 0 else start
         cuts[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
     return x[tuple(cuts)]
 

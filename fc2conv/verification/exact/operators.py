@@ -14,7 +14,8 @@ from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, TensorPro
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Term, digest, limits
-from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, canonical, evaluate, label
+from fc2conv.verification.nodes import attribute_bytes, canonical, label
+from fc2conv.verification.reference import UnmodelledError, evaluate
 
 Bounds = tuple[float, float] | None
 """Integers, or infinities: a float is none of the integers near it."""

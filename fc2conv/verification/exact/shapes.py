@@ -258,7 +258,8 @@ def _inferred(
 ) -> list[Kind]:
     """Return what onnx infers of a node's results, where a size that it does not know is `UNKNOWN`."""
     unknown: list[Kind] = [(0, None)] * len(node.output)
-    if domain not in opsets or not onnx.defs.has(node.op_type, domain):
+    of_scalar = node.op_type == "NonZero" and operands[0].shape == ()  # runtimes take it as one of one dimension
+    if domain not in opsets or not onnx.defs.has(node.op_type, domain) or of_scalar:
         return unknown
     try:
         schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
