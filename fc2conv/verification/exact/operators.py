@@ -230,6 +230,6 @@ def _interval(name: str, one: tuple[float, float], other: tuple[float, float]) -
 
 def trains(op: Op, operands: Sequence[Term]) -> bool:
     """Decide whether a node is random because it is in training mode, and drops elements."""
-    _, ratio, mode = operands if op.name == "Dropout" and len(operands) > 2 else [ABSENT] * 3
+    _, ratio, mode = operands[:3] if op.name == "Dropout" and len(operands) > 2 else [ABSENT] * 3
     drops = ratio.value is None or bool(ratio.value.reshape(-1)[0])
     return drops and mode is not ABSENT and (mode.value is None or bool(mode.value.reshape(-1)[0]))
