@@ -230,7 +230,7 @@ def load() -> None:
     if not system.FORKS:
         return
     from fc2conv import pipeline as flow  # noqa: F401
-    from fc2conv.verification.nodes import prepare
+    from fc2conv.verification.reference import prepare
 
     prepare()
 

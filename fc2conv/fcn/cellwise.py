@@ -57,7 +57,9 @@ def _dropout(slider: Slider, node: NodeProto) -> None:
 def _per_channel(slider: Slider, node: NodeProto) -> None:
     form = slider.form(node)
     channels = (CHANNELS,) if form.sizes[CHANNELS] > 1 else ()
-    if len(form.layout) < 2 or form.filled(1) != channels or int_attribute(node, "training_mode", 0):
+    if int_attribute(node, "training_mode", 0) or any(node.output[1:]):  # older definitions say it by their results
+        raise Stuck(Code.NOT_SLIDING, node, "it is in training mode")
+    if len(form.layout) < 2 or form.filled(1) != channels:
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
     if op(node) == "LRN" and form.rank != SPACE + 2:
         raise Stuck(Code.NOT_SLIDING, node, "runtimes take a map of two spatial dimensions alone")

@@ -1,19 +1,16 @@
-"""Nodes and graphs: names, attributes as bytes, what subgraphs read, order, and evaluation on numbers."""
+"""Nodes and graphs: names, attributes as bytes, what subgraphs read, and their order."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
-from onnx.reference import ReferenceEvaluator
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 
-from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.forms import checkable
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import payload_key, tensors
@@ -43,17 +40,7 @@ BLOCKED = (
     *(f"com.vai.quantize::{name}FixNeuron" for name in ("BFP", "MX")),
 )
 """Operators of quantizers that round blocks of elements along one dimension to a shared exponent."""
-_NEWER = {"QuantizeLinear": 19, "DequantizeLinear": 19}
-"""Ops that the reference evaluator has from some opset on only; what they meant before is a part of that."""
-
-_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, AssertionError)
-"""What onnx's reference evaluator raises for a node that it cannot run; it documents no exceptions."""
-
 Array = NDArray[Any]
-
-
-class UnmodelledError(Exception):
-    """A node cannot be evaluated; the message names it."""
 
 
 def label(node: NodeProto) -> str:
@@ -71,6 +58,11 @@ def integer(node: NodeProto, name: str, default: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == name), default)
 
 
+def content(array: Array) -> bytes:
+    """Return the bytes of an array's elements; of text the words, as the bytes are addresses."""
+    return repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
+
+
 def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
     """Return the bytes of an attribute, with a hash instead of each token."""
     if attribute.type in _PLAIN_KINDS and not attribute.doc_string:
@@ -78,7 +70,7 @@ def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
         return plain
     if attribute.type == AttributeProto.TENSOR:
         array = file.array(attribute.t)
-        return repr((attribute.t.data_type, array.shape)).encode() + array.tobytes()
+        return repr((attribute.t.data_type, array.shape)).encode() + content(array)
     copy = AttributeProto()
     copy.CopyFrom(attribute)
     copy.ClearField("doc_string")
@@ -125,6 +117,25 @@ def innermost(kind: TypeProto) -> TypeProto:
     while (which := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
         kind = getattr(kind, which).elem_type
     return kind
+
+
+def nodes_of(graphs: Iterable[GraphProto | FunctionProto]) -> Iterator[NodeProto]:
+    """Yield the nodes of graphs, and those of their subgraphs."""
+    for graph in graphs:
+        for node in graph.node:
+            yield node
+            yield from nodes_of(subgraphs(node))
+
+
+def functions_of(model: ModelProto, function: FunctionProto) -> list[FunctionProto]:
+    """Return a function of a model, and those that it calls, themselves or in another."""
+    named = {(each.domain, each.name, each.overload): each for each in model.functions}
+    found, stack = dict[tuple[str, str, str], FunctionProto](), [(function.domain, function.name, function.overload)]
+    while stack:
+        if (name := stack.pop()) in named and name not in found:
+            found[name] = named[name]
+            stack += [(node.domain, node.op_type, node.overload) for node in nodes_of([named[name]])]
+    return [*found.values()]
 
 
 def body_of(function: FunctionProto, call: NodeProto) -> GraphProto:
@@ -199,40 +210,6 @@ def _free(graph: GraphProto) -> set[str]:
     bound |= {name for node in graph.node for name in node.output}
     used = {name for node in graph.node for name in (*node.input, *captured(node)) if name}
     return (used | {v.name for v in graph.output}) - bound
-
-
-def evaluate(node: NodeProto, opset: int, feeds: Sequence[Array | None]) -> list[Array]:
-    """Run one node with onnx's reference evaluator; raise UnmodelledError where it cannot."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
-    copy.ClearField("input")
-    copy.input.extend(names)
-    inputs = [ValueInfoProto(name=name) for name in names if name]
-    outputs = [ValueInfoProto(name=name) for name in node.output if name]
-    imports = [helper.make_opsetid(node.domain, opset)]
-    if node.domain not in ONNX_DOMAINS:
-        raise UnmodelledError(f"{label(node)} (domain {node.domain})")
-    if node.op_type in _NEWER:
-        imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]
-    model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
-    given = {name: feed for name, feed in zip(names, feeds, strict=True) if feed is not None}
-    note("onnx.reference", label(node))
-    try:
-        with np.errstate(all="ignore"):  # what is not finite here is not in the model either
-            made = ReferenceEvaluator(model).run(None, given)
-    except (*_FAULTS, MemoryError) as error:
-        raise UnmodelledError(f"{label(node)} ({error})") from error
-    if any(isinstance(each, list) for each in made):
-        raise UnmodelledError(f"{label(node)} (a sequence)")
-    results = iter(made)
-    return [np.asarray(next(results)) if name else np.zeros(0) for name in node.output]
-
-
-@cache
-def prepare() -> None:
-    """Make onnx.reference and numpy load what they load at first use, so that children of this process have it."""
-    evaluate(helper.make_node("Identity", ["x"], ["y"]), 13, [np.unique(np.zeros(1))])
 
 
 def needed(graph: GraphProto, names: Iterable[str], given: Container[str] = ()) -> set[str]:

@@ -99,6 +99,23 @@ def test_a_result_that_has_no_map_is_named_where_it_is_an_output() -> None:
     assert [(each.code, each.node) for each in report.obstacles] == [("FC501", "drop")]
 
 
+@pytest.mark.parametrize(("opset", "results"), [(11, "d, m, v, sm, sv"), (13, "d, m, v, sm, sv"), (15, "d, m, v")])
+def test_a_norm_of_the_whole_batch_and_map_does_not_slide(opset: int, results: str) -> None:
+    """Before opset 14 more results than one say so."""
+    given = "<training_mode = 1>" if opset > 13 else ""
+    model = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[5,144] w, float[4] b, float[4] var>
+        {{ c = Conv <kernel_shape = [3, 3]> (x, k)  [norm] {results} = BatchNormalization {given} (c, b, b, b, var)
+           f = Flatten (d)  y = Gemm <transB = 1> (f, w) }}""",
+        opset=opset,
+    )
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [(each.code, each.node, each.detail) for each in report.obstacles] == [
+        ("FC501", "norm", "it is in training mode")
+    ]
+
+
 def test_a_class_activation_map_is_refused_with_a_node_of_the_model() -> None:
     case = Case("r = Reshape (c, s)  d = Softmax <axis = 2> (r)", "d", ", int64[3] s = {0, 4, 36}")
     report = fc2conv.plan(case.model(), Options(sliding=SlidingOptions(cam=True))).sliding

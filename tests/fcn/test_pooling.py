@@ -115,7 +115,8 @@ def test_a_reduction_that_names_no_axes_has_them_where_its_operator_set_keeps_th
 
 def test_no_pooling_with_a_kernel_takes_wide_integers() -> None:
     model = parse(
-        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float[4,5] w, float zero = {0.0}, int64[2] ax = {2, 3}>
+        """g (float[N,2,8,8] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[4,5] w, float zero = {0.0}, int64[2] ax = {2, 3}>
         { c = Conv (x, k)  g = Greater (c, zero)  i = Cast <to = 7> (g)  s = ReduceSum <keepdims = 0> (i, ax)
           f = Cast <to = 1> (s)  [fc] y = MatMul (f, w) }"""
     )

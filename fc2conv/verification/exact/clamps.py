@@ -31,8 +31,9 @@ def read(term: Term, name: str) -> Term:
 
 def one_number(term: Term) -> float | None:
     """Return the number that a float constant of one element has; None for any other term."""
-    known = not term.integer and term.value is not None and term.value.size == 1
-    return float(term.numbers().reshape(-1)[0]) if known else None
+    if term.integer or term.value is None or term.value.size != 1 or term.value.dtype.kind == "O":
+        return None
+    return float(term.value.reshape(-1)[0])
 
 
 def clamped(term: Term) -> Term:
@@ -47,6 +48,8 @@ def clamped(term: Term) -> Term:
     if clamp(inner) is None:
         return term
     source, low, high = _whole((inner, *own[1:]))
+    if low == inf or high == -inf:
+        return term  # it is that bound
     dtype = helper.tensor_dtype_to_np_dtype(term.kind)
     bounds = (ABSENT if isinf(end) else number(np.asarray(end, dtype), "bound") for end in (low, high))
     whole = made(term, "Clip", 13, {}, source, *bounds)

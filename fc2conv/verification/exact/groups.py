@@ -162,7 +162,8 @@ def top(at: At) -> Residues:
         most = np.moveaxis(greatest("Max")(field, lines, [lines.ndim - 2]), -1, axis)
         return most if at.attr("largest", 1) else field.neg(most)
     whole = field.total(field.mix(lines, tag("Max")), [lines.ndim - 2], False) if ordered else field.sequence(lines)
-    named = tag("TopK", at.term.index, at.attr("largest", 1), at.attr("sorted", 1))
+    many = 0 if at.attr("sorted", 1) else count  # an order of no meaning is another for each count
+    named = tag("TopK", at.term.index, at.attr("largest", 1), at.attr("sorted", 1), many)
     return np.moveaxis(_places(field, whole, named, count), -1, axis)
 
 

@@ -30,7 +30,7 @@ from fc2conv.verification.exact.shapes import carried
 from fc2conv.verification.exact.terms import Array, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import passed
 from fc2conv.verification.exact.walk import Scope, Walk
-from fc2conv.verification.nodes import captured, in_order
+from fc2conv.verification.nodes import attribute_bytes, captured, in_order
 
 _LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
 """Operators that give the same numbers in another layout."""
@@ -99,7 +99,7 @@ def _at(scope: Scope, node: NodeProto, others: Values, side: int) -> _At:
 def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> bytes:
     """Name what a node does with the numbers that it reads, by its operator and attributes and how these were made."""
     attributes = [
-        a.SerializeToString(deterministic=True) for a in at.node.attribute if not a.HasField("g") or not named
+        (a.name, attribute_bytes(a, at.scope.walk.file)) for a in at.node.attribute if not a.HasField("g") or not named
     ]
     read = [
         behind[name][1] if name in behind else content(*each)

@@ -9,8 +9,9 @@ import numpy as np
 
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Residues, tag
+from fc2conv.verification.exact.operators import trains
 from fc2conv.verification.exact.terms import RESHAPES
-from fc2conv.verification.nodes import UnmodelledError, evaluate
+from fc2conv.verification.reference import UnmodelledError, evaluate
 
 
 def reshape(at: At) -> Residues:
@@ -22,9 +23,11 @@ def reshape(at: At) -> Residues:
 
 
 def same(at: At) -> Residues:
-    """Return the first operand for a Dropout that does nothing, or its mask, which is true throughout."""
-    if (at.op.version < 7 and not at.attr("is_test", 0)) or (at.has(2) and bool(at.numbers(2).reshape(-1)[0])):
+    """Return the first operand for a Dropout that does nothing, or its mask: it is true throughout, since opset 12."""
+    if (at.op.version < 7 and not at.attr("is_test", 0)) or trains(at.op, at.term.inputs):
         raise OpaqueError
+    if at.term.index and at.op.version < 12:
+        raise OpaqueError  # runtimes make another one
     return np.ones_like(at.res(0)) if at.term.index else at.res(0)
 
 
@@ -63,6 +66,7 @@ def sliced(at: At) -> Residues:
     cuts = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, at.ints(4) or [1] * len(starts), strict=True):
         axis = axis % (x.ndim - 1) + 1
+        start = max(start, -x.shape[axis]) if step < 0 else start
         cuts[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
     return x[tuple(cuts)]
 
@@ -81,7 +85,7 @@ def _looked_up(at: At, axis: int, dims: Sequence[int]) -> Residues:
     x, rank = at.res(0), len(dims)
     lines = at.field.sequence(np.moveaxis(x, axis, -1))
     lines = lines.reshape(*lines.shape[:axis], *[1] * rank, *lines.shape[axis:])
-    indices = at.res(1).reshape(len(x), *[1] * (axis - 1), *dims, *[1] * (x.ndim - 1 - axis))
+    indices = at.evaluator.read(at.operand(1)).reshape(len(x), *[1] * (axis - 1), *dims, *[1] * (x.ndim - 1 - axis))
     return at.field.ordered(tag("Gather"), [lines, indices])
 
 

@@ -70,7 +70,7 @@ def apart(at: At, x: Residues, kernel: Sequence[int]) -> tuple[Residues, Geometr
     mode, cut = at.attr("auto_pad", b"NOTSET"), list(at.attr("pads", [0] * 2 * rank))[:rank]
     if at.attr("output_shape", None) or mode.startswith(b"SAME"):  # the result has this size
         more = at.attr("output_padding", [0] * rank)
-        over = [n + r + m - out for n, r, m, out in zip(sizes, reach, more, at.shape[2:], strict=True)]
+        over = [max(0, n + r + m - out) for n, r, m, out in zip(sizes, reach, more, at.shape[2:], strict=True)]
         cut = [each // 2 if mode == b"SAME_UPPER" else each - each // 2 for each in over]
     before = [r - p for r, p in zip(reach, cut, strict=True)]
     behind = [out + r - n - b for out, r, n, b in zip(at.shape[2:], reach, sizes, before, strict=True)]
@@ -116,7 +116,8 @@ def resize(at: At) -> Residues:
     The nearest cell is picked where no rounding decides which one that is. Elsewhere a cell has unknown factors, which
     are the same for cells that lie in the same way between those that they read.
     """
-    x, older = at.res(0), at.op.name == "Upsample" or at.op.version < 11
+    x, simple = at.res(0), at.op.name == "Resize" and at.op.version < 11  # onnxruntime rounds up what it makes smaller
+    older = simple or at.op.name == "Upsample"
     given = dict(at.op.attributes) if not older else {"mode": at.attr("mode", b"nearest")}
     mode = given.pop("mode", b"nearest").decode()
     how = given.pop("coordinate_transformation_mode", b"asymmetric" if older else b"half_pixel").decode()
@@ -138,12 +139,13 @@ def resize(at: At) -> Residues:
         ratio = Fraction(float(scale)).limit_denominator(_MOST)
         even = how_here in _PLACES and abs(float(ratio / Fraction(float(scale))) - 1) < 1e-6
         places = [_PLACES[how_here](i, ratio) for i in range(wanted)] if even else []
-        picked = _picked(places, nearest, ratio == Fraction(float(scale))) if mode == "nearest" else []
+        take = "ceil" if simple and ratio < 1 else nearest
+        picked = _picked(places, take, ratio == Fraction(float(scale))) if mode == "nearest" else []
         if picked:
             x = np.take(x, np.clip(picked, 0, size - 1), axis=axis + 1)
             continue
         at.evaluator.spend(float(x.size) * wanted)
-        name = ("resize", mode, how_here, nearest if mode == "nearest" else "", sorted(given.items()))
+        name = ("resize", mode, how_here, take if mode == "nearest" else "", sorted(given.items()))
         if places and mode in _REACH:
             reach = _REACH[mode] / ratio if given.get("antialias") and ratio < 1 else 0
             factors = _factors(at, (*name, ratio if reach else ""), mode, places, size, Fraction(reach))

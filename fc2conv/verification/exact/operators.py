@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import inf, isnan, prod
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, TensorProto, helper
 
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact.terms import ABSENT, SMALL, Array, Op, Term, digest, limits
-from fc2conv.verification.nodes import UnmodelledError, attribute_bytes, evaluate, label
+from fc2conv.verification.nodes import attribute_bytes, canonical, label
+from fc2conv.verification.reference import UnmodelledError, evaluate
 
 Bounds = tuple[float, float] | None
+"""Integers, or infinities: a float is none of the integers near it."""
 
 MOVES = frozenset(
     """Reshape Transpose Slice Split Gather GatherElements GatherND Expand Tile Concat Pad DepthToSpace SpaceToDepth
@@ -23,6 +26,8 @@ Where If ScatterND ScatterElements Trilu Compress ReverseSequence Dropout""".spl
 )
 """Operators that move elements."""
 _CHOOSE = frozenset("Max Min MaxPool ReduceMax ReduceMin Relu Clip".split())
+_OF_NOTHING = frozenset({"ReduceMax", "ReduceMin"})
+"""Those that choose the least or the largest number of the type where there are no elements, as on an empty axis."""
 _ZEROS = frozenset({"Pad", "Trilu", "Relu"})
 """Those of both that write zeros beside the elements of their operand."""
 _GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
@@ -31,6 +36,9 @@ _READ = 1 << 18
 """Elements of a stored operand that are read for their bounds."""
 _BROADCASTING = 7
 """The opset from which operands are broadcast as they are today."""
+
+_SAYS_SO = 14
+"""The opset from which a BatchNormalization says that it trains; before, one with more results than one does."""
 
 _EXTENDED = frozenset(
     {("Reshape", 14), ("Split", 18), ("Resize", 18), ("Pad", 18), ("LSTM", 14), ("GRU", 14), ("RNN", 14)}
@@ -57,6 +65,9 @@ def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of:
             found.append((attribute.name, data))
     plain = {a.name: helper.get_attribute_value(a) for a in attributes if a.type not in _TENSORS}
     name = node.op_type if domain == "" else f"{domain}::{node.op_type}"
+    if name == "BatchNormalization" and 7 <= version < _SAYS_SO and any(node.output[1:]):
+        plain["training_mode"] = 1
+        found.append(("training_mode", b""))
     key = digest(
         name,
         _meaning(node.op_type, domain, opset),
@@ -66,6 +77,16 @@ def operator(node: NodeProto, domain: str, opset: int, file: ModelFile, part_of:
         node.overload,
     )
     return Op(name, version, plain, node, part_of or label(node), key)
+
+
+def call(op: Op, functions: Sequence[FunctionProto], file: ModelFile) -> Op:
+    """Return the operator of a call that may be one of functions: each other body makes another operator, in any rule.
+
+    All attributes count, as the functions may have other defaults.
+    """
+    given = sorted((a.name, attribute_bytes(a, file)) for a in op.node.attribute)
+    bodies = canonical(ModelProto(functions=functions), file)
+    return replace(op, name=f"function {op.name}", digest=digest(op.digest, given, bodies))
 
 
 @lru_cache(maxsize=1024)
@@ -157,7 +178,9 @@ def _bounds(term: Term, there: Sequence[Term]) -> Bounds:
     own, name = limits(term.kind), term.op.name
     if (name in MOVES and "reduction" not in term.op.attributes) or name in _CHOOSE:
         zeros: list[Bounds] = [(0, 0)] if name in _ZEROS else []
-        return _hull(zeros + [each.bounds for each in there if each.kind == term.kind])
+        same = [each.bounds for each in there if each.kind in (0, term.kind)]
+        found = _hull(zeros + same) if same else own  # a mask
+        return own if found and name in _OF_NOTHING else found
     if name in ("Add", "Sub", "Mul") and len(there) == 2:
         return _within(own, _interval(name, *(each.bounds or (-inf, inf) for each in there)))
     if name in ("ConvInteger", "MatMulInteger"):
@@ -181,10 +204,10 @@ def _farthest(term: Term, zero: Term) -> float:
 def _range(term: Term) -> tuple[float, float]:
     """Return bounds of an operand of bytes; an absent zero point is 0."""
     if term is ABSENT:
-        return 0.0, 0.0
+        return 0, 0
     if term.constant and term.load is not None and 0 < term.size <= _READ:
         numbers = term.numbers()
-        return float(numbers.min()), float(numbers.max())
+        return int(numbers.min()), int(numbers.max())
     return term.bounds or limits(term.kind) or (-inf, inf)
 
 
@@ -206,6 +229,7 @@ def _interval(name: str, one: tuple[float, float], other: tuple[float, float]) -
 
 
 def trains(op: Op, operands: Sequence[Term]) -> bool:
-    """Decide whether a node is random because it is in training mode."""
-    mode = operands[2] if op.name == "Dropout" and len(operands) > 2 else ABSENT
-    return mode is not ABSENT and (mode.value is None or bool(mode.value.reshape(-1)[0]))
+    """Decide whether a node is random because it is in training mode, and drops elements."""
+    _, ratio, mode = operands[:3] if op.name == "Dropout" and len(operands) > 2 else [ABSENT] * 3
+    drops = ratio.value is None or bool(ratio.value.reshape(-1)[0])
+    return drops and mode is not ABSENT and (mode.value is None or bool(mode.value.reshape(-1)[0]))

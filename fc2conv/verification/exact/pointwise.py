@@ -137,7 +137,7 @@ def power(at: At) -> Residues:
         if abs(y) == 0.5:
             root = applied(field, "Sqrt", x)
             return root if y > 0 else field.inverse(root)
-    return field.ordered(tag("Pow", at.term.integer), [x, at.res(1)])
+    return field.ordered(tag("Pow", at.term.integer), [x, at.evaluator.read(at.operand(1))])
 
 
 def rectified(at: At) -> Residues:

@@ -141,22 +141,31 @@ def matmul_nbits(at: At) -> Residues:
     block, rows = at.attr("block_size", 0), at.attr("N", 0)
     if bits not in (2, 4, 8) or at.has(4):
         raise OpaqueError
-    packed, scale = np.asarray(at.operand(1).numbers()), np.asarray(at.operand(2).numbers())
+    packed = _stored(at, 1)
     blocks = packed.shape[1]
     whole = _unpacked(packed.reshape(rows, -1), bits).reshape(rows, blocks, block)
     zero = np.full((1, 1, 1), 1 << (bits - 1))
     if at.has(3):
-        given = np.asarray(at.operand(3).numbers()).reshape(rows, -1)
+        given = _stored(at, 3).reshape(rows, -1)
         zero = (_unpacked(given, bits) if at.operand(3).integer else given)[:, :blocks, None]
-    scale = scale.reshape(rows, blocks, 1)
     if at.evaluator.rounds(at.term):
+        scale = _stored(at, 2).reshape(rows, blocks, 1)
         wide = whole.astype(np.float32) - zero.astype(np.float32)
         real = field.of((wide * scale.astype(np.float32)).astype(scale.dtype))
     else:
-        real = field.mul(field.sub(field.of(whole), field.of(zero)), field.of(scale))
+        steps = field.of(_stored(at, 2)) if at.operand(2).constant else at.res(2)
+        real = field.mul(field.sub(field.of(whole), field.of(zero)), steps.reshape(field.lanes, rows, blocks, 1))
     weight = real.reshape(field.lanes, rows, -1)[..., :width]
     out = of_values(at, at.res(0), weight.swapaxes(-1, -2))
     return field.add(out, at.res(5)) if at.has(5) else out
+
+
+def _stored(at: At, index: int) -> Array:
+    """Return the elements of an operand that is stored, or computed from what is stored."""
+    found = at.evaluator.numbers_of(at.operand(index)) if at.operand(index).foldable else None
+    if found is None:
+        raise OpaqueError
+    return np.asarray(found)
 
 
 def _unpacked(packed: Array, bits: int) -> Array:

@@ -237,6 +237,15 @@ def counted(
     return found
 
 
+def common(kinds: Sequence[Kind], results: Sequence[Term]) -> list[Kind]:
+    """Return the types and shapes of a call that is an operator or a function; unknown ones where these differ."""
+    made: list[Kind] = []
+    for (kind, shape), term in zip(kinds, results, strict=False):
+        same = kind in (0, term.kind) and shape in (None, term.shape)
+        made.append((term.kind, term.shape) if same else (0, None))
+    return made + [(0, None)] * (len(kinds) - len(made))
+
+
 def _common(one: Term, other: Term) -> Kind:
     """Return type and shape of one of two values, with sizes in which they differ as `UNKNOWN`."""
     if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
@@ -249,7 +258,8 @@ def _inferred(
 ) -> list[Kind]:
     """Return what onnx infers of a node's results, where a size that it does not know is `UNKNOWN`."""
     unknown: list[Kind] = [(0, None)] * len(node.output)
-    if domain not in opsets or not onnx.defs.has(node.op_type, domain):
+    of_scalar = node.op_type == "NonZero" and operands[0].shape == ()  # runtimes take it as one of one dimension
+    if domain not in opsets or not onnx.defs.has(node.op_type, domain) or of_scalar:
         return unknown
     try:
         schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, SparseTensorProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper
 
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.reader import ModelFile
 from fc2conv.io.sparse import dense
 from fc2conv.io.tensors import payload_key
-from fc2conv.verification.exact.terms import MOST, SMALL, Array, Shape, Term, digest, limits, number
-from fc2conv.verification.nodes import label
+from fc2conv.verification.exact.terms import ABSENT, MOST, SMALL, Array, Shape, Term, digest, limits, number
+from fc2conv.verification.nodes import canonical, content, integer, label
 
 Blob = Callable[[TensorProto], bytes]
 """A function that names the bytes of a large tensor."""
@@ -45,11 +46,15 @@ def tensor(file: ModelFile, proto: TensorProto, name: str, blob: Blob) -> Term:
 
 def sparse(file: ModelFile, proto: SparseTensorProto, name: str) -> Term:
     """Return all elements of a sparse tensor, with those that are 0, as a term."""
-    key, kind = digest("sparse", proto.SerializeToString(deterministic=True)), proto.values.data_type
-    array = dense(file, proto)
+    kind, array = proto.values.data_type, dense(file, proto)
     if array is None:
+        alone = ModelProto(graph=GraphProto(sparse_initializer=[proto]))
+        key = digest("sparse", canonical(alone, file))
         return Term(key, name, None, 0, leaf=key)
-    return number(array, name, kind) if array.size <= SMALL else large(key, name, array.shape, kind, lambda: array)
+    if array.size <= SMALL:
+        return number(array, name, kind)
+    key = digest("sparse", hashlib.blake2b(content(array)).digest(), kind, array.shape)
+    return large(key, name, array.shape, kind, lambda: array)
 
 
 def constant(file: ModelFile, node: NodeProto, blob: Blob) -> Term:
@@ -81,6 +86,36 @@ def filled(file: ModelFile, node: NodeProto, shape: Shape) -> Term:
     return large(key, label(node), shape, kind, lambda: np.broadcast_to(fill, shape))
 
 
+def plain(file: ModelFile, node: NodeProto, operands: Sequence[Term], blob: Blob) -> Term | None:
+    """Return the result of a node that is its operand, or a constant without evaluation; None for other nodes."""
+    first = next(iter(operands), ABSENT)
+    kind = node.op_type
+    if kind == "Constant":
+        return constant(file, node, blob)
+    if first is ABSENT:
+        return None
+    if kind == "Identity" or (kind == "Cast" and integer(node, "to", 0) == first.kind):
+        return first
+    if kind in ("Shape", "Size") and first.shape is not None:
+        dims = np.array(first.shape, np.int64)
+        cut = slice(integer(node, "start", 0), integer(node, "end", len(dims)))
+        return number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node))
+    if kind == "ConstantOfShape" and first.value is not None:
+        return filled(file, node, tuple(int(n) for n in first.value))
+    if kind == "Expand" and first.shape is not None and operands[-1].value is not None:
+        pairs = zip(operands[-1].value[::-1], first.shape[::-1], strict=False)
+        own = operands[-1].size <= len(first.shape) and all(size in (1, known) for size, known in pairs)
+        return first if own else None
+    if kind == "Transpose" and first.shape is not None:
+        whole = list(range(len(first.shape)))
+        perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), whole[::-1])
+        if perm == whole:
+            return first
+        if first.constant and sorted(perm) == whole:
+            return moved(first, label(node), ("turned", perm), lambda n: n.transpose(perm))
+    return None
+
+
 # ------------------------------------------------------------------ bytes
 
 _FIRST = 1 << 12
@@ -92,6 +127,7 @@ class Blobs:
     def __init__(self, original: ModelFile, converted: ModelFile) -> None:
         self._files = original, converted
         self._known: dict[tuple[int, str], bytes] = {}
+        self._named = 0
         self._starting: dict[tuple[int, int, bytes], list[tuple[Payload, bytes]]] = {}
 
     def name(self, side: int, tensor: TensorProto) -> bytes:
@@ -110,7 +146,8 @@ class Blobs:
             blocks = zip(payload.blocks(), other.blocks(), strict=False)  # of one size but for the last
             if all(np.array_equal(_bytes(one), _bytes(two)) for one, two in blocks):
                 return name
-        candidates.append((payload, f"{side} {len(self._starting)} {len(candidates)}".encode()))
+        self._named += 1
+        candidates.append((payload, f"{side} {self._named}".encode()))
         return candidates[-1][1]
 
 

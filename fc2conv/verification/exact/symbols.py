@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fc2conv.verification.exact.field import Array, Field, Residues
+from fc2conv.verification.nodes import content
 
 _RESHAPES_WITHOUT_COPIES = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 _strided = np.lib.stride_tricks.as_strided
@@ -120,7 +121,7 @@ class Symbols(Field):
 
     def of(self, values: Array) -> Residues:
         """Return the symbol of numbers."""
-        return self.named((values.dtype.name, np.ascontiguousarray(values).tobytes()), values.shape)
+        return self.named((values.dtype.name, content(values)), values.shape)
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
         """Return a fresh variable."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
+from fc2conv.verification.nodes import content
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -152,15 +153,15 @@ def digest(*parts: object) -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
-def limits(kind: int) -> tuple[float, float] | None:
+def limits(kind: int) -> tuple[int, int] | None:
     """Return the least and the largest number of an integer type; None for other types."""
     if kind == TensorProto.BOOL:
-        return 0.0, 1.0
+        return 0, 1
     name = TensorProto.DataType.Name(kind).lower()
     if kind not in INTEGERS:
         return None
     bits = int("".join(filter(str.isdigit, name)))
-    return (0.0, 2.0**bits - 1) if name.startswith("u") else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+    return (0, (1 << bits) - 1) if name.startswith("u") else (-(1 << bits - 1), (1 << bits - 1) - 1)
 
 
 @dataclass
@@ -200,10 +201,9 @@ class Table:
 def number(array: Array, label: str, kind: int = 0) -> Term:
     """Return a small constant as a term; its key is a hash of its content."""
     kind = kind or int(helper.np_dtype_to_tensor_dtype(array.dtype))
-    data = repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
-    key = digest("number", kind, array.shape, data)
+    key = digest("number", kind, array.shape, content(array))
     finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-    bounds = (float(array.min()), float(array.max())) if kind in INTEGERS and array.size else None
+    bounds = (int(array.min()), int(array.max())) if kind in INTEGERS and array.size else None
     return Term(key, label, tuple(array.shape), kind, value=array, atoms=not finite, bounds=bounds)
 
 

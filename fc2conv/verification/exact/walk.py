@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from math import prod
 
-import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
@@ -18,9 +17,18 @@ from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
-from fc2conv.verification.exact.operators import RESHAPE, as_cast, described, evaluated, operator, opsets, trains
+from fc2conv.verification.exact.operators import (
+    RESHAPE,
+    as_cast,
+    call,
+    described,
+    evaluated,
+    operator,
+    opsets,
+    trains,
+)
 from fc2conv.verification.exact.terms import ABSENT, COUNTS, Shape, Table, Term, digest, fresh, number
-from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, in_order, integer, label
+from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, functions_of, in_order, is_random, label, nodes_of
 
 Settle = Callable[[str, Term], Term]
 """What may replace a value of the main graph by a term that is equal to it; values in parts have the name ""."""
@@ -138,17 +146,21 @@ class Scope:
 
     def _replaced(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term] | None:
         """Walk a node as its function, parts, branch or steps; return None where it is an operator."""
-        function = self._function(node)
-        if function is not None:
-            return self._called(node, body_of(function, node), opsets(function.opset_import), operands)
+        if (function := self._function(node)) is not None:
+            body, imports = body_of(function, node), opsets(function.opset_import)
+            inner = [] if self.calls >= MAX_DEPTH else self._called(node, body, imports, operands)
+            known = domain.startswith("com.microsoft") or not is_custom(node)  # each runtime chooses one of both
+            if inner and not known:
+                return inner
+            return self._made(node, domain, operands, functions_of(self.walk.file.model, function), inner)
         if domain in parts.OPSETS and (made := parts.body(node, operands)):
             graph, versions = made
             graph.initializer.extend(parts.constants(graph, operands[0]))
             return self._called(node, graph, versions, operands, self.part_of or label(node))
         if domain != "":
             return None
-        if (plain := self._plain(node, operands)) is not None:
-            return [plain]
+        if (plain := stored.plain(self.walk.file, node, operands, self.walk.blob)) is not None:
+            return [self.add(plain)]
         if node.op_type in sequences.READS and (chosen := sequences.taken(node, operands, self.reshaped)):
             given = {name: self.add(term) for name, term in chosen[1].items()}
             return replace(self, known={**given})._results(chosen[0])
@@ -157,12 +169,24 @@ class Scope:
         loops = node.op_type in unrolled.STEPS and self.runs and not self.depth
         return (unrolled.steps(self, node, operands) or None) if loops else None
 
-    def _made(self, node: NodeProto, domain: str, operands: tuple[Term, ...]) -> list[Term]:
-        """Return the results of a node as values of its operator."""
+    def _made(
+        self,
+        node: NodeProto,
+        domain: str,
+        operands: tuple[Term, ...],
+        functions: Sequence[onnx.FunctionProto] = (),
+        inner: Sequence[Term] = (),
+    ) -> list[Term]:
+        """Return the results of a node as values of its operator, or of a call that may be one of `functions`.
+
+        `inner` are the results of that call, which tell the shapes if the operator has none or the same.
+        """
         bodies = self.bodies(node, operands)
         op = operator(node, domain, self.opsets.get(domain, 0), self.walk.file, self.part_of)
+        op = call(op, functions, self.walk.file) if functions else op
         inputs = (*operands, *bodies)
-        once = f"{self.within}{self.path}/{node.output[0]}" if op.name in RANDOM or trains(op, operands) else ""
+        draws = node.op_type in RANDOM or trains(op, operands) or any(is_random(n) for n in nodes_of(functions))
+        once = f"{self.within}{self.path}/{node.output[0]}" if draws else ""
         base = digest(op.digest, once, [term.key for term in inputs])
         keys = [digest(base, i) for i in range(len(node.output))]
         known = [self.walk.table.known(key, self.walk.side) for key in keys]
@@ -171,12 +195,13 @@ class Scope:
         unseen = any(self.walk.hidden.get((self.place, name)) == b"" for name in node.output)
         if base in self.walk.table.numbers and not unseen:
             return [self.add(term) for term in self.walk.table.numbers[base]]
-        constants = None if bodies or once or unseen else evaluated(node, self.opsets, operands)
+        constants = None if bodies or once or unseen or functions else evaluated(node, self.opsets, operands)
         if constants is not None and all(each.dtype.kind in "biuO" for each in constants):
             self.walk.table.numbers[base] = [number(each, op.label) for each in constants]
             return [self.add(term) for term in self.walk.table.numbers[base]]
         version, inferred = self.walk.file.model.ir_version, self.walk.table.kinds
         kinds = shape_rules.infer(node, domain, self.opsets, version, operands, bodies, inferred, op.digest)
+        kinds = shape_rules.common(kinds, inner) if inner else kinds
         if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
             kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
         open_sizes = self.walk.left if self.once and not once and any(shape is None for _, shape in kinds) else []
@@ -201,35 +226,6 @@ class Scope:
             self.walk.table.counted.append(found)
         return found
 
-    def _plain(self, node: NodeProto, operands: tuple[Term, ...]) -> Term | None:
-        """Return the result of a node that is its operand, or a constant without evaluation; None for other nodes."""
-        first = next(iter(operands), ABSENT)
-        kind = node.op_type
-        if kind == "Constant":
-            return self.add(stored.constant(self.walk.file, node, self.walk.blob))
-        if first is ABSENT:
-            return None
-        if kind == "Identity" or (kind == "Cast" and integer(node, "to", 0) == first.kind):
-            return first
-        if kind in ("Shape", "Size") and first.shape is not None:
-            dims = np.array(first.shape, np.int64)
-            cut = slice(integer(node, "start", 0), integer(node, "end", len(dims)))
-            return self.add(number(np.asarray(dims[cut] if kind == "Shape" else dims.prod(), np.int64), label(node)))
-        if kind == "ConstantOfShape" and first.value is not None:
-            return self.add(stored.filled(self.walk.file, node, tuple(int(n) for n in first.value)))
-        if kind == "Expand" and first.shape is not None and operands[-1].value is not None:
-            pairs = zip(operands[-1].value[::-1], first.shape[::-1], strict=False)
-            own = operands[-1].size <= len(first.shape) and all(size in (1, known) for size, known in pairs)
-            return first if own else None
-        if kind == "Transpose" and first.shape is not None:
-            whole = list(range(len(first.shape)))
-            perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), whole[::-1])
-            if perm == whole:
-                return first
-            if first.constant and sorted(perm) == whole:
-                return self.add(stored.moved(first, label(node), ("turned", perm), lambda n: n.transpose(perm)))
-        return None
-
     def reshaped(self, term: Term, shape: Sequence[int], name: str) -> Term:
         if term.op.name == "Reshape" and term.operand(0) is not ABSENT:
             term = term.inputs[0]
@@ -247,7 +243,7 @@ class Scope:
     # ------------------------------------------------------------------ functions and subgraphs
 
     def _function(self, node: NodeProto) -> onnx.FunctionProto | None:
-        if not self.walk.file.model.functions or self.calls >= MAX_DEPTH:
+        if self.part_of or not self.walk.file.model.functions:
             return None
         wanted = (node.domain, node.op_type, node.overload)
         return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
