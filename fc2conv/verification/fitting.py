@@ -132,11 +132,11 @@ class _Search:
 
 # ------------------------------------------------------------------ sizes to compare at
 
-ITEMS = (2, 3, 5, 6, 7, 9, 17, 33, MOST_ITEMS + 1)
+ITEMS = (2, 3, 5, 6, 7, 9, 17, 33, *range(MOST_ITEMS + 1, MOST_ITEMS + 4))
 """Batches for exact arithmetic, the least of which is computed; see `check_exact`."""
 _MOST_SIZES = 16
-_STEPS = (1, 32)
-"""By how much other open axes grow with each item of these: maps that are halved several times by a multiple."""
+_STEPS = (1, 2, 4, 8, 16, 32)
+"""By how much other open axes may grow with each item of these: maps that are halved several times by a multiple."""
 
 
 def sizes_of(
@@ -221,9 +221,11 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
     least = min(sizes)
     every = feeds.open_places(original.model, given)
     groups = every if len(sizes) == 1 else feeds.other_places(original.model, given)
-    if not sizes[least] or not groups:
+    loose = feeds.nameless_places(original.model, given) if len(sizes) > 1 else []
+    if not sizes[least] or not (groups or loose):
         return []
     around = _Around(original, given, {(name, i): sizes[least][name][i] for group in every for name, i in group})
+    groups = [*groups, *(group for group in loose if around.larger(1, [group]) is not None)]
     found: list[Sizes] = []
     own = sorted({around.now[group[0]] for group in groups})
     some = len(sizes) == 1 and any(axis == 0 for group in groups for _, axis in group)

@@ -162,8 +162,11 @@ def _compared(
 
 
 def _items(position: int) -> int:
-    """Return a second batch that goes beyond a position, if that is not too far."""
-    return max(OTHER_BATCH, position + 1 if position <= MOST_ITEMS else 0)
+    """Return a second batch that goes beyond a position, if that is not too far.
+
+    The position leaves room for one item behind the one that a node names.
+    """
+    return max(OTHER_BATCH, position + 1 if position <= MOST_ITEMS + 1 else 0)
 
 
 def outputs_of(original: ModelFile, exact: Exact, numeric: Comparison, ours: bool) -> list[OutputDifference]:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import ceil, floor
+from math import ceil
 
 from msgspec.structs import replace as replaced
+from onnx import NodeProto
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
+from fc2conv.verification.exact.beyond import Beyond, beyond, thin
 from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
 from fc2conv.verification.exact.evenness import FAR
 from fc2conv.verification.exact.field import ZeroDivisorError
-from fc2conv.verification.exact.growth import Beyond, Growth, beyond
+from fc2conv.verification.exact.growth import Growth
 from fc2conv.verification.exact.odds import WANTED
-from fc2conv.verification.exact.parting import at_term, parted
+from fc2conv.verification.exact.parting import result
 from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
-from fc2conv.verification.exact.result import Exact
+from fc2conv.verification.exact.result import NAME, Exact
 from fc2conv.verification.exact.stored import Blobs
-from fc2conv.verification.exact.terms import COUNTS, Shape
+from fc2conv.verification.exact.terms import COUNTS, Shape, Term
 from fc2conv.verification.exact.walk import Place, Walk
 from fc2conv.verification.nodes import graphs, label
 from fc2conv.verification.runtime import SHAPED_BY_VALUES
 
-NAME = "exact"
 _TRIES = 3
 _STEP = 7919
 _MOST_MORE = 4
@@ -59,7 +60,7 @@ def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
     least = min(sizes)
     prover = _run(prover, seed)
     on: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
-    found = _result(prover, on)
+    found = result(prover, on)
     if len(sizes) > 1 and not found.parted:
         found, on = _wider(prover, found, sizes, seed, on, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items")
     items, inputs = on, dict[str, None]()
@@ -155,48 +156,81 @@ def _wider(
         wider = _run(wider, seed)
     else:
         wider.walk(settled=False)
+    lost = _lost(prover, wider)
+    if found.proved and lost is not None and lost.has_op and any(a.HasField("g") for a in lost.op.node.attribute):
+        return _unknown(found, lost.op.node, FAR), on  # it may have more steps than are walked
     if _stopped(prover, wider):
         return replace(found, stopped=True), on
-    past = _beyond(prover, wider, (least, second)) if len(sizes) > 2 else Beyond()
-    if found.proved and past.hiding is not None:
-        hidden = [{**known, **more} for known, more in zip(prover.hidden, past.hidden, strict=True)]
-        both = zip((least, second), past.opaque, strict=True)
-        runs = (_run(replace(_at(prover, sizes[n]), pinned=terms, hidden=hidden), seed) for n, terms in both)
-        if not all(each.equal for ran in runs for each in ran.found):
+    grown = _grown(prover, wider, (least, second)) if len(sizes) > 2 else None
+    past = beyond(*grown) if grown else Beyond()
+    both = [sizes[n] for n in (least, second)]
+    if grown and found.proved and not _same_hidden(prover, past, both, seed):
+        past = beyond(*grown, shared=True)
+        if not _same_hidden(prover, past, both, seed):
             past = replace(past, position=FAR, node=past.hiding)
-    short = past.node if past.position >= max(sizes) else None
-    where = "" if short is None else f"{label(short)} may do something else at other sizes of an open axis"
     if not found.proved:  # numbers then look beyond the position
+        last = _reach(grown, max(sizes)) if grown else 0
+        where = _elsewhere(past.node) if past.position >= max(sizes) and past.node else ""
         check = replaced(found.check, detail=f"{found.check.detail}; {where}") if where else found.check
         unseen = found.unseen or bool(where or past.before)
-        return replace(found, check=check, position=past.position, unseen=unseen), on
+        return replace(found, check=check, position=last, unseen=unseen), on
     tried: dict[float, Shapes] = {n: sizes[n] for n in (least, second)}
     on = [*on[:-1], said(tried)]
-    found = _result(wider, on)
-    if short is not None and found.proved:
-        place = Parting(cause="position", node=label(short), op_type=short.op_type)
-        detail = f"{where}, and {MOST_ITEMS} items are the most that is run"
-        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
-        verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
-        return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=past.position), on
-    for n, shapes in _left(sizes, past).items():
+    found, ran = result(wider, on), [prover, wider]
+    for n, shapes in _left(sizes, past, ran, tried) if past.position < max(sizes) else ():
         if not found.proved:
             break
-        ran = _run(_at(prover, shapes), seed)
-        undefined = n < least and any(each.why == _NO_QUOTIENT for each in ran.found)
-        if not undefined and not _stopped(prover, ran):
+        other = _run(_at(prover, shapes), seed)
+        undefined = n < least and any(each.why == _NO_QUOTIENT for each in other.found)
+        if not undefined and not _stopped(prover, other):
             tried[n] = shapes
+            ran.append(other)
             on = [*on[:-1], said(dict(sorted(tried.items())))]
-            found = _result(ran, on)
+            found = result(other, on)
+    short = past.node if max(tried) <= past.position else thin([each.walks for each in ran])
+    if short is not None and found.proved and len(sizes) > 2:
+        return _unknown(found, short, past.position), on
     return replace(found, position=past.position, degree=past.degree), on
 
 
-def _left(sizes: Sizes, past: Beyond) -> dict[float, Shapes]:
-    """Return the sizes to try besides the two least: the next ones, one beyond the position, and lesser ones."""
+def _elsewhere(node: NodeProto) -> str:
+    return f"{label(node)} may do something else at other sizes of an open axis"
+
+
+def _unknown(found: Exact, node: NodeProto, position: int) -> Exact:
+    """Return the result where a node may do something else at sizes that are not run."""
+    place = Parting(cause="position", node=label(node), op_type=node.op_type)
+    detail = f"{_elsewhere(node)}, and {MOST_ITEMS} items are the most that is run"
+    check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
+    verdicts = dict.fromkeys(found.outputs, Verdict.INCONCLUSIVE)
+    return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position)
+
+
+def _same_hidden(prover: Prover, past: Beyond, sizes: Sequence[Shapes], seed: int) -> bool:
+    """Return whether the models are the same with what two sizes hide as variables."""
+    hidden = [{**known, **more} for known, more in zip(prover.hidden, past.hidden, strict=True)]
+    both = zip(sizes, past.opaque, strict=True) if past.hiding is not None else ()
+    runs = (_run(replace(_at(prover, shapes), pinned=terms, hidden=hidden), seed) for shapes, terms in both)
+    return all(each.equal for ran in runs for each in ran.found)
+
+
+def _left(
+    sizes: Sizes, past: Beyond, ran: Sequence[Prover], tried: Mapping[float, Shapes]
+) -> Iterator[tuple[float, Shapes]]:
+    """Yield the sizes to try besides the two least: the next ones, one beyond the position, and lesser ones.
+
+    If that one does not suit the model, the next to the position follows. Larger ones come until no axis is thin.
+    """
     ordered, position = sorted(sizes), past.position
-    more = {*ordered[2 : min(past.sizes, _MOST_SIZES)], *[n for n in ordered if n > position][: position > 0]}
+    beyond_it = [n for n in ordered if n > position][: position > 0]
     least: dict[float, Shapes] = {n: sizes[n] for n in ordered[:2]}
-    return {n: sizes[n] for n in sorted(more)} | {n: _fewer(least, n) for n in sorted(past.before)}
+    yield from ((n, sizes[n]) for n in sorted({*ordered[2 : min(past.sizes, _MOST_SIZES)], *beyond_it}))
+    if max(tried) <= position:
+        yield position + 1, _fewer(least, position + 1)
+    yield from ((n, _fewer(least, n)) for n in sorted(past.before))
+    larger = iter([n for n in ordered if n > max(tried)])
+    while thin([each.walks for each in ran]) and (n := next(larger, 0)):
+        yield n, sizes[n]
 
 
 def _fewer(sizes: Mapping[float, Shapes], items: float) -> dict[str, Shape]:
@@ -228,7 +262,13 @@ def position(original: ModelFile, converted: ModelFile, sizes: Sizes) -> int:
     few, many = (Prover(original, converted, sizes[n], Blobs(original, converted).name) for n in (least, second))
     few.walk(settled=False)
     many.walk(settled=False)
-    return _beyond(few, many, (least, second)).position
+    return _reach(_grown(few, many, (least, second)), max(sizes))
+
+
+def _reach(grown: tuple[Growth, Growth, tuple[float, int, int]], most: int) -> int:
+    """Return the last position of an open axis for numbers: one that both models name only if it is not too far."""
+    own, every = (beyond(*grown, shared=shared).position for shared in (False, True))
+    return every if every < most else own
 
 
 def _run(prover: Prover, seed: int) -> Prover:
@@ -255,51 +295,24 @@ def _seeded(prover: Prover, seed: int) -> Prover:
     return prover
 
 
-def _beyond(few: Prover, many: Prover, ends: tuple[int, int]) -> Beyond:
-    """Return what two sizes do not show of both models."""
+def _grown(few: Prover, many: Prover, ends: tuple[int, int]) -> tuple[Growth, Growth, tuple[float, int, int]]:
+    """Return what both models do with open sizes, with the least size possible and both at which they are walked."""
     pairs = (each for name in few.shapes for each in zip(few.shapes[name], many.shapes[name], strict=True))
     least = max((ends[0] - (a - 1) / (b - a) * (ends[1] - ends[0]) for a, b in pairs if a < b), default=1.0)
     cut = max((few.cuts, *few.used, *many.used), key=lambda each: each.level).cut
     both = zip(few.walks, many.walks, strict=True)
     one, other = (Growth(walk, later, cut, (least, *ends)) for walk, later in both)
-    return beyond(one, other, (least, *ends))
+    return one, other, (least, *ends)
 
 
 def _stopped(few: Prover, many: Prover) -> bool:
     """Return whether the original runs with few items and not with many: then there is nothing to prove."""
+    lost = _lost(few, many)
+    return lost is not None or (few.misfit(few.needed) is None and many.misfit(many.needed) is not None)
+
+
+def _lost(few: Prover, many: Prover) -> Term | None:
+    """Return the first value of the original that has a known shape with few items, and not with many."""
     pairs = ((term, many.old[name]) for name, term in few.old.items() if name in many.old)
-    unknown = any(one.shape is not None and other.shape is None and other.key in many.needed for one, other in pairs)
-    return unknown or (few.misfit(few.needed) is None and many.misfit(many.needed) is not None)
-
-
-def _result(prover: Prover, on: Sequence[str]) -> Exact:
-    """Return the result for all outputs, with the primes and residues for a certificate."""
-    residues = {each.name: each.residues for each in prover.found if each.equal}
-    found = replace(_verdict(prover, " and ".join(on)), primes=tuple(prover.field.primes), residues=residues)
-    prover.forget()
-    return found
-
-
-def _verdict(prover: Prover, on: str) -> Exact:
-    """Return the verdict on all outputs; show the first that parts, else one that cannot be followed."""
-    verdicts = {each.name: Verdict.PROVED if each.equal else Verdict.INCONCLUSIVE for each in prover.found}
-    apart = [(each, *parted(prover, each)) for each in prover.found if each.equal is False]
-    verdicts |= {each.name: verdict for each, verdict, _, _ in apart}
-    followed = frozenset(each.name for each in prover.found if each.equal is not None)
-    if apart:
-        _, verdict, detail, place = next((each for each in apart if each[1] is Verdict.DIFFERS), apart[0])
-        return Exact(Check(name=NAME, verdict=verdict, detail=detail), verdicts, followed, place)
-    unknown = next((each for each in prover.found if each.equal is None), None)
-    if unknown is not None:
-        detail = f"{unknown.name} cannot be followed: {unknown.why}"
-        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
-        unseen = any(each.unseen for each in prover.found)
-        return Exact(check, verdicts, followed, at_term("opaque", unknown.name, unknown.at), unseen)
-    if prover.safety < WANTED:
-        said = f"all outputs have the same residues, which proves little: error below 2^-{max(0, floor(prover.safety))}"
-        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=said)
-        return Exact(check, dict.fromkeys(verdicts, Verdict.INCONCLUSIVE))  # numbers decide
-    assumed = "; ".join(dict.fromkeys(each.assumed for each in prover.found if each.assumed))
-    detail = f"proved{f' on {on}' if on else ''}, error below 2^-{floor(prover.safety)}"
-    check = Check(name=NAME, verdict=Verdict.PROVED, detail=detail + (f"; {assumed}" if assumed else ""))
-    return Exact(check, verdicts, followed)
+    lost = (other for one, other in pairs if one.shape is not None and other.shape is None)
+    return next((term for term in lost if term.key in many.needed), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from math import ceil, gcd
 
@@ -53,10 +53,15 @@ def bent(
     A number below 0 says that this happens with fewer items than `sizes` have: with 0 fewer where it is -1. `grows` is
     the number of operands that grow. A node `behind` a number that may already have changed may change anywhere.
     """
-    if not grows or not made:
+    if not made:
         return 0
+    if not grows:  # a product of more equal numbers is a power
+        return FAR if node.op_type == "ReduceProd" and longer(numbers) else 0
     if node.op_type in _COMPARED or (node.op_type == "Cast" and made[0] is not None and made[0].dtype.kind == "b"):
-        return FAR if behind else crossing(node.op_type, [each for each in numbers if each[0] is not None], sizes)
+        read = [each for each in (*numbers, *_limits(node)) if each[0] is not None]
+        return FAR if behind else crossing(node.op_type, read, sizes)
+    if node.op_type == "Range" and not behind and (ends := crossing("Less", numbers[:2], sizes)):
+        return ends  # it has no element below 0 steps
     if node.op_type in STRAIGHT and _even(node, numbers, made, behind):
         return 0
     if node.op_type == "Mul" and grows == 1 and not _unsigned(made):
@@ -64,6 +69,12 @@ def bent(
     if node.op_type == "Div" and len(numbers) == 2 and not behind and _ratio(*numbers):
         return 0
     return sizes[2] if not behind and _smooth(node, numbers, made) else FAR
+
+
+def _limits(node: NodeProto) -> Iterator[Numbers]:
+    """Yield the bounds of a Clip that are attributes, as they are before opset 11."""
+    for a in node.attribute if node.op_type == "Clip" else ():
+        yield np.array(a.f), np.array(a.f)
 
 
 def _even(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], behind: bool) -> bool:
@@ -138,11 +149,12 @@ def depends(one: Array | None, other: Array | None) -> bool:
         return one is not None
     if not one.size or not other.size:
         return one.shape != other.shape
-    if one.shape != other.shape:  # in whatever order, as tokens of all items may be cut in other places
-        whole = gcd(one.size, other.size)
-        ordered = (np.sort(each, axis=None) for each in (one, other))
-        one, other = map(np.repeat, ordered, (other.size // whole, one.size // whole))
-    return not _close(one, other)
+    if one.shape == other.shape:
+        return not same_numbers(one, other)
+    # in whatever order, as tokens of all items may be cut in other places
+    whole = gcd(one.size, other.size)
+    ordered = (np.sort(each, axis=None) for each in (one, other))
+    return not _close(*map(np.repeat, ordered, (other.size // whole, one.size // whole)))
 
 
 def _close(one: Array, other: Array) -> bool:
@@ -162,6 +174,8 @@ def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int
         if len(arrays) < 4:
             return FAR
         in_number = longer((one, other))
+        if in_number and depends(*one) and depends(*other):
+            return FAR  # each element may pass another one at a size of its own
         if in_number:
             arrays = [_extremes(each) for each in arrays[:2]] + [_extremes(each)[:, None] for each in arrays[2:]]
         start, end = arrays[0] - arrays[2], arrays[1] - arrays[3]
@@ -173,9 +187,26 @@ def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int
             changes |= {few - ceil(each) for each in early}
             if once and (at > many).any():
                 return FAR
-        found = max([found, *(ceil(each) for each in at if each >= many)])
+        found = max([found, *(ceil(each) for each in at if each > few)])
     return found if not changes else FAR if found or len(changes) > 1 else -1 - changes.pop()
 
 
 def _extremes(numbers: Array) -> Array:
     return np.array([numbers.min(), numbers.max()] if numbers.size else [0.0, 0.0])
+
+
+def worst(items: Sequence[int]) -> int:
+    """Return the last item from which a result may change; FAR where two lie before the sizes, or on both sides."""
+    before, last = {item for item in items if item < 0}, max(items)
+    return FAR if len(before) > (last <= 0) else last or min(items)
+
+
+def same_numbers(one: Array | None, other: Array | None) -> bool:
+    return one is not None and other is not None and np.array_equal(one, other)
+
+
+def partly_same(one: Array | None, other: Array | None) -> bool:
+    """Return whether some of the numbers are the same at both sizes, in the same number of places or in more."""
+    if one is None or other is None or one.shape != other.shape:
+        return not depends(one, other)
+    return bool((one == other).any())

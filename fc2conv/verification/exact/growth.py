@@ -10,61 +10,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Degrees, Place, in_result
-from fc2conv.verification.exact.evenness import FAR, Numbers, bent, content, depends, longer
+from fc2conv.verification.exact.evenness import (
+    FAR,
+    Numbers,
+    bent,
+    content,
+    longer,
+    partly_same,
+    same_numbers,
+    worst,
+)
 from fc2conv.verification.exact.positions import (
     PICKING,
     Values,
     index_crossings,
-    item_of,
+    leaves_one,
     length_crossings,
     nonempty_from,
     positions,
     sign_changes,
 )
 from fc2conv.verification.exact.shapes import carried
-from fc2conv.verification.exact.terms import Array, Term, digest, unmoved
-from fc2conv.verification.exact.unrolled import passed
+from fc2conv.verification.exact.terms import SMALL, Term, digest, unmoved
+from fc2conv.verification.exact.unrolled import STEPS, passed
+from fc2conv.verification.exact.uses import Bend, Pins, Use, Uses, one_of
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import attribute_bytes, captured, in_order
 
 _LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
 """Operators that give the same numbers in another layout."""
-_MOST_BEFORE = 8
-"""The most sizes below the first two that are run."""
-_SIZES = 3
-"""The most sizes at which two models that both make these polynomials are compared."""
-
-Uses = dict[bytes, tuple[int, NodeProto, bool]]
-"""What uses one number on the way to the same outputs: for each value the item from which it differs, and its node.
-
-Last comes whether the number is the same at both sizes, so that they do not show what is done with another number.
-"""
-
-
-@dataclass(frozen=True)
-class Beyond:
-    """What two sizes do not show of two models.
-
-    `position` is the last position beyond both sizes that matters, and `node` names it. The models must be the same at
-    this number of `sizes`, and at the numbers of items `before` these as well. A size is a factor of a value up to
-    `degree` times. What has the same numbers at both sizes, and others elsewhere, must be compared as a variable: terms
-    by the names that `opaque` gives them at each size, numbers of each model by those of `hidden`. A number without a
-    name there stays what it is, but no law may ask for its sign. One node that reads one of these is `hiding`.
-    """
-
-    position: int = 0
-    node: NodeProto | None = None
-    sizes: int = 2
-    degree: int = 0
-    before: frozenset[float] = frozenset()
-    opaque: Sequence[Mapping[bytes, bytes]] = ({}, {})
-    hidden: Sequence[Mapping[tuple[Place, str], bytes]] = ({}, {})
-    hiding: NodeProto | None = None
 
 
 @dataclass(frozen=True)
@@ -96,15 +74,21 @@ def _at(scope: Scope, node: NodeProto, others: Values, side: int) -> _At:
     return _At(scope, node, others, alone, names, numbers, gives)
 
 
-def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> bytes:
-    """Name what a node does with the numbers that it reads, by its operator and attributes and how these were made."""
+def _how(at: _At, behind: Mapping[str, Bend], named: bytes, inside: bool) -> bytes:
+    """Name what a node does with the numbers that it reads, by its operator and attributes and how these were made.
+
+    Bodies are left out where they are `named`, or numbers that are made inside of them are.
+    """
+    without = bool(named) or inside
     attributes = [
-        (a.name, attribute_bytes(a, at.scope.walk.file)) for a in at.node.attribute if not a.HasField("g") or not named
+        (a.name, attribute_bytes(a, at.scope.walk.file))
+        for a in at.node.attribute
+        if not a.HasField("g") or not without
     ]
     read = [
-        behind[name][1] if name in behind else content(*each)
+        behind[name].how if name in behind else content(*each)
         for name, each in zip(at.names, at.numbers, strict=True)
-        if not named or name in at.node.input or name in behind
+        if not without or name in at.node.input or name in behind
     ]
     return digest(at.node.op_type, attributes, read, named)
 
@@ -112,10 +96,11 @@ def _how(at: _At, behind: Mapping[str, tuple[int, bytes]], named: bytes) -> byte
 class Growth:
     """What one model does with open sizes, by its walks at few items and at many; a value that is `cut` is a variable.
 
-    `uses` are those of numbers that may differ at other sizes. `places` are the positions that nodes name, by the sizes
-    of their axis, negative ones from the end, each with its node. `empty` are the items beyond which there are elements
-    that both sizes lack. `opaque` are the keys, at both sizes, of values that differ at other sizes, and `hiding` their
-    nodes; `numbers` are numbers that do, with a name, or without one if only their sign differs.
+    `uses` are those of numbers that may differ at other sizes. `places` are the positions that nodes of this model
+    alone name, by the sizes of their axis, negative ones from the end, each with its node; `shared` are those of nodes
+    that both have, and `picked` what these give. `empty` are the items beyond which there are elements that both sizes
+    lack. `opaque` are values that differ at other sizes; `numbers` are numbers that do, with a name, or without one if
+    only their sign differs. `made` are the roots of small numbers that grow, by their content at both sizes.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
@@ -123,27 +108,40 @@ class Growth:
         self.places: dict[tuple[int, int], dict[int, NodeProto]] = {}
         self.degrees = Degrees(cut)
         self.empty: list[tuple[int, NodeProto]] = []
-        self.opaque: dict[bytes, tuple[set[bytes], set[bytes]]] = {}
-        self.hiding: dict[bytes, NodeProto] = {}
+        self.made: dict[bytes, set[frozenset[bytes]]] = {}
+        self.shared: dict[tuple[int, int], dict[int, NodeProto]] = {}
+        self.opaque, self.picked = Pins(), Pins()
         self.numbers: dict[tuple[Place, str], tuple[bytes, NodeProto]] = {}
         self._sizes, self._bodies = sizes, few.bodies
-        self._bent: dict[tuple[Place, str], tuple[int, bytes]] = {}
+        self._bent: dict[tuple[Place, str], Bend] = {}
         self._filled: dict[bytes, int] = {}
+        self._inner: dict[tuple[str, str], dict[Place, Scope]] = {}
         self._scopes = [{scope.place: scope for scope, _ in walk.nodes} for walk in (few, many)]
         others, ways = self._scopes[1], dict[Place, dict[str, frozenset[str]]]()
+        outputs = {value.name for value in few.file.model.graph.output}
         for scope, node in few.nodes:
             if scope.place not in others:
                 continue
+            for there in ((scope.path, scope.within), (scope.path.rpartition("/")[0], "")):
+                self._inner.setdefault(there, {})[scope.place] = scope
             at = _at(scope, node, others[scope.place].values, few.side)
-            for name, how, key, item, hides in self._taken(at):
+            for name, how, key, use in self._taken(at):
                 if scope.place not in ways:
                     ways[scope.place] = _outputs_of(scope)
                 what = how, ways[scope.place].get(name)
-                self.uses.setdefault(what, {})[key] = item, node, hides
-                if hides:
-                    self._pin(node, name, scope.place, key)
+                self.uses.setdefault(what, {})[key] = use
+                if use.hides:
+                    self._pin(self.opaque, node, name, scope.place, key)
+            for name in outputs.intersection(at.gives) if scope.main else ():
+                if bend := self._bent.get((scope.place, name)):
+                    self.uses.setdefault((bend.how, frozenset([name])), {})[bend.how] = Use(bend.item, node, True)
+            for name in at.gives:
+                pair = scope.values[name].value, at.others[name].value if name in at.others else None
+                if not same_numbers(*pair) and all(each is None or each.size <= SMALL for each in pair):
+                    bend = self._bent.get((scope.place, name))
+                    self.made.setdefault(content(*pair), set()).add(bend.roots if bend else frozenset())
 
-    def _taken(self, at: _At) -> Iterator[tuple[str, bytes, bytes, int, bool]]:
+    def _taken(self, at: _At) -> Iterator[tuple[str, bytes, bytes, Use]]:
         """Note what one node does, and yield its results that use a number which may differ at other sizes."""
         node, place = at.node, at.scope.place
         self._note_positions(at)
@@ -160,31 +158,64 @@ class Growth:
         ends = [hollow, *length_crossings(node, at.scope.values, at.others, self._sizes)] if at.gives else crossing
         made = [at.scope.values[name].value for name in at.gives]
         own = bent(node, at.numbers, made, self._sizes, grown if at.gives else 0, bool(behind))
-        worst = _worst([own, *(item for item, _ in behind.values()), steps, *ends])
-        if not worst:
+        inside = self._inside(at)
+        if node.op_type == "If" and at.gives and not behind:  # it is the branch that is taken
+            self._bent |= {(place, name): inside[name] for name in at.gives if name in inside}
+            return
+        new = worst([own, steps, *ends])
+        last = worst([new, *(bend.item for bend in (*behind.values(), *inside.values()))])
+        if not last:
             return
         if node.op_type in _LAYOUT and at.gives and node.input[0] in behind:
             self._bent |= {(place, name): behind[node.input[0]] for name in at.gives}
             return
-        how = _how(at, behind, named)
+        how = digest(_how(at, behind, named, bool(inside)), *(bend.how for bend in inside.values()))
+        roots = frozenset([how] if new else ()).union(*(each.roots for each in (*behind.values(), *inside.values())))
         factors = {name for name in behind if not at.gives and not named and in_result(node, name)}
         picked = bool(behind) and node.op_type in PICKING
-        hides = any(crossing) or picked or any(_same_numbers(*at.of(name)) for name in behind.keys() - factors)
+        hides = any(crossing) or picked or any(same_numbers(*at.of(name)) for name in behind.keys() - factors)
         for name in factors:
-            if _partly_same(*at.of(name)):
-                self.numbers[place, name] = behind[name][1], node
+            if partly_same(*at.of(name)):
+                self.numbers[place, name] = behind[name].how, node
         for i, name in enumerate(node.output):
             if name in at.gives:
-                self._bent[place, name] = worst, digest(how, i)
-            elif name and node.op_type != "Reshape":
-                key = digest(named, i) if named else at.scope.own[name].key
-                yield name, how, key, worst, hides or bool(named)
+                self._bent[place, name] = Bend(last, digest(how, i), roots)
+            elif name and node.op_type == "Reshape":  # another order of the same sizes is another layout
+                use = Use(last, node, hides=False)
+                yield from ((name, root, root, use) for root in roots if node.input[0] not in behind)
+            elif name:
+                key = digest(named, i) if named else how if name in inside else at.scope.own[name].key
+                read = [content(*at.of(each)) for each in behind]
+                yield name, how, key, Use(last, node, hides or bool(named or name in inside), read)
+
+    def _inside(self, at: _At) -> dict[str, Bend]:
+        """Return what may change at other sizes of the numbers that calls, branches and bodies give to results."""
+        node, scope = at.node, at.scope
+        path, steps = f"{scope.path}/{node.output[0]}", node.op_type in STEPS
+        keys = (scope.path, f"{scope.within}{node.output[0]}:"), (path, "" if steps else f"{scope.within}:")
+        inner = [each for key in keys for each in self._inner.get(key, {}).values()]
+        if not steps and ((scope.place, node.output[0]) in self._bodies or any(s.depth == scope.depth for s in inner)):
+            inner = [each for each in inner if each.depth == scope.depth][-1:]  # the branch that is taken, or the call
+        found: dict[str, dict[Bend, None]] = {}
+        for each in inner:
+            bends = [self._bent.get((each.place, value.name)) for value in each.graph.output]
+            for i, name in enumerate(node.output):
+                found.setdefault(name, {}).update((b, None) for b in (bends if steps else bends[i : i + 1]) if b)
+        return {name: one_of(list(bends)) for name, bends in found.items() if bends}
 
     def _note_positions(self, at: _At) -> None:
-        """Note the positions that a node of this model alone names."""
-        if at.alone or at.node.op_type == "Squeeze":
-            for n, pair in positions(at.node, at.scope.values, at.others):
-                self.places.setdefault(pair, {}).setdefault(n, at.node)
+        """Note the positions that a node names.
+
+        Of an open axis of which both sizes leave one element, larger sizes may leave more, which then have an order.
+        """
+        found = list(positions(at.node, at.scope.values, at.others))
+        alone = bool(found) and (
+            at.alone or at.node.op_type == "Squeeze" or leaves_one(at.node, at.scope.values, at.others)
+        )
+        for n, pair in found:
+            (self.places if alone else self.shared).setdefault(pair, {}).setdefault(n, at.node)
+            for name in at.node.output if n and not alone else ():  # all sizes have the first
+                self._pin(self.picked, at.node, name, at.scope.place)
 
     def _note_degrees(self, at: _At) -> int:
         """Note how often an open size is a factor of a node's results, and return how many operands grow."""
@@ -215,18 +246,18 @@ class Growth:
             self.empty.append((item, at.node))
         elif item:
             for name in at.node.output:
-                self._pin(at.node, name, place)
+                self._pin(self.opaque, at.node, name, place)
         return item
 
-    def _pin(self, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
+    def _pin(self, pins: Pins, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
         """Note the keys, at both sizes, of a value that must be only a variable where both models have it."""
         for i, scopes in enumerate(self._scopes):
             both = (values[name] for values in (scopes[place].own, scopes[place].values) if name in values)
             terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
             if terms and terms[-1].value is None and 0 not in (terms[-1].shape or ()):
                 key = key or terms[-1].key
-                self.opaque.setdefault(key, (set(), set()))[i].update(term.key for term in terms)
-                self.hiding[key] = node
+                pins.keys.setdefault(key, (set(), set()))[i].update(term.key for term in terms)
+                pins.nodes[key] = node
 
     def _fixed(self, scope: Scope, node: NodeProto) -> bool:
         """Return whether a node takes the same steps at both sizes, or is an If: its operand says the branch."""
@@ -245,69 +276,11 @@ class Growth:
             if few != many or goes not in made or any(each in self._bent for each in said):
                 return False
         terms = ([each[place].values.get(name) for each in self._scopes] for place, name in said)
-        return all(_same_numbers(*(None if each is None else each.value for each in pair)) for pair in terms)
-
-
-def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int]) -> Beyond:
-    """Return what two models, or one alone, do that two sizes do not show; `sizes` are the least possible, and both."""
-    least, *ends = sizes
-    found = [
-        use for what in one.uses | other.uses for use in _unmatched(one.uses.get(what, {}), other.uses.get(what, {}))
-    ] + [*one.empty, *other.empty]
-    fewer_items = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
-    for pair in one.places | other.places:  # x[i] and x[-j] are one item of i + j
-        known = other.places.get(pair, {}) | one.places.get(pair, {})
-        last = [max(each, key=abs) for back in (False, True) if (each := [n for n in known if (n < 0) == back])]
-        whole = sum(map(abs, last))
-        found.append((item_of(whole, pair, (ends[0], ends[1])), known[max(last, key=abs)]))
-        items = (pair[1] - pair[0]) / (ends[1] - ends[0])
-        edges = {size for n in {whole, *map(abs, known)} for size in (n - 1, n)} if items > 0 else ()
-        fewer_items |= {ends[0] - (pair[0] - size) / items for size in edges}
-    position, node = max(found, key=lambda use: use[0], default=(0, None))
-    steep = max((one.degrees, other.degrees), key=lambda each: each.degree)
-    if position < ends[1]:
-        position, node = 0, None
-    node = node or (steep.node if steep.degree > 1 else None)
-    most = _SIZES if one.degrees.steps == other.degrees.steps else steep.degree + 1  # both multiply as often
-    few = sorted(n for n in fewer_items if least <= n < ends[0])
-    most = max(2, min(most, steep.degree + 1))
-    both = one.opaque.keys() & other.opaque.keys()
-    opaque = [{each: key for key in both for of in (one, other) for each in of.opaque[key][i]} for i in (0, 1)]
-    numbers = [{at: name for at, (name, _) in each.numbers.items()} for each in (one, other)]
-    nodes = [node for each in (one, other) for _, node in each.numbers.values()]
-    hiding = next(iter([*(one.hiding[key] for key in one.hiding if key in both), *nodes]), None)
-    before = frozenset(few[-_MOST_BEFORE:])
-    return Beyond(position, node, most, steep.degree, before, opaque, numbers, hiding)
-
-
-def _worst(items: Sequence[int]) -> int:
-    """Return the last item from which a result may change; FAR where two lie before the sizes, or on both sides."""
-    before, last = {item for item in items if item < 0}, max(items)
-    return FAR if len(before) > (last <= 0) else last or min(items)
-
-
-def _unmatched(one: Uses, other: Uses) -> list[tuple[int, NodeProto]]:
-    """Return the uses in one model alone: where both have equally many, the values may have other layouts.
-
-    A use that `hides`, as its number is the same at both sizes, is no matter of layout.
-    """
-    alone = [(one | other)[key] for key in one.keys() ^ other.keys()]
-    return [(item, node) for item, node, hides in alone if hides or len(one) != len(other)]
+        return all(same_numbers(*(None if each is None else each.value for each in pair)) for pair in terms)
 
 
 def _none(values: Values, name: str) -> bool:
     return name in values and 0 in (values[name].shape or ())
-
-
-def _same_numbers(one: Array | None, other: Array | None) -> bool:
-    return one is not None and other is not None and np.array_equal(one, other)
-
-
-def _partly_same(one: Array | None, other: Array | None) -> bool:
-    """Return whether some of the numbers are the same at both sizes, in the same number of places or in more."""
-    if one is None or other is None or one.shape != other.shape:
-        return not depends(one, other)
-    return bool((one == other).any())
 
 
 def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:

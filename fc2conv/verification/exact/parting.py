@@ -8,16 +8,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import floor
 
 import numpy as np
 from msgspec import structs
 
-from fc2conv.report.verification import Cause, Parting, Verdict
+from fc2conv.report.verification import Cause, Check, Parting, Verdict
 from fc2conv.verification.exact.alone import MASK, constants, functions, own_terms
 from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
+from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.prover import Found, Prover
+from fc2conv.verification.exact.result import NAME, Exact
 from fc2conv.verification.exact.terms import TURNS, Term, behind, digest, unmoved
 
 
@@ -175,3 +179,36 @@ def _divisors(term: Term, side: int) -> int:
     """Count the constants that nodes of one model divide by."""
     read = (each.inputs[1] for each in own_terms(term, side) if each.op.name == "Div")
     return len({each.key for each in read if each.constant})
+
+
+def result(prover: Prover, on: Sequence[str]) -> Exact:
+    """Return the result for all outputs, with the primes and residues for a certificate."""
+    residues = {each.name: each.residues for each in prover.found if each.equal}
+    found = replace(_verdict(prover, " and ".join(on)), primes=tuple(prover.field.primes), residues=residues)
+    prover.forget()
+    return found
+
+
+def _verdict(prover: Prover, on: str) -> Exact:
+    """Return the verdict on all outputs; show the first that parts, else one that cannot be followed."""
+    verdicts = {each.name: Verdict.PROVED if each.equal else Verdict.INCONCLUSIVE for each in prover.found}
+    apart = [(each, *parted(prover, each)) for each in prover.found if each.equal is False]
+    verdicts |= {each.name: verdict for each, verdict, _, _ in apart}
+    followed = frozenset(each.name for each in prover.found if each.equal is not None)
+    if apart:
+        _, verdict, detail, place = next((each for each in apart if each[1] is Verdict.DIFFERS), apart[0])
+        return Exact(Check(name=NAME, verdict=verdict, detail=detail), verdicts, followed, place)
+    unknown = next((each for each in prover.found if each.equal is None), None)
+    if unknown is not None:
+        detail = f"{unknown.name} cannot be followed: {unknown.why}"
+        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=detail)
+        unseen = any(each.unseen for each in prover.found)
+        return Exact(check, verdicts, followed, at_term("opaque", unknown.name, unknown.at), unseen)
+    if prover.safety < WANTED:
+        said = f"all outputs have the same residues, which proves little: error below 2^-{max(0, floor(prover.safety))}"
+        check = Check(name=NAME, verdict=Verdict.INCONCLUSIVE, detail=said)
+        return Exact(check, dict.fromkeys(verdicts, Verdict.INCONCLUSIVE))  # numbers decide
+    assumed = "; ".join(dict.fromkeys(each.assumed for each in prover.found if each.assumed))
+    detail = f"proved{f' on {on}' if on else ''}, error below 2^-{floor(prover.safety)}"
+    check = Check(name=NAME, verdict=Verdict.PROVED, detail=detail + (f"; {assumed}" if assumed else ""))
+    return Exact(check, verdicts, followed)

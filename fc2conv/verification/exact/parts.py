@@ -34,6 +34,8 @@ _HOLES = 19
 """The operator set from which on an AveragePool has dilations."""
 _OF_POWERS = {"LpPool": (2,), "GlobalLpPool": (1, 2)}
 """The powers for which pooling by a norm is written in parts."""
+_OLDER_NORM = frozenset({"across_channels", "normalize_variance"})
+"""The attributes of a MeanVarianceNormalization before opset 9, which has other moments."""
 _CHANNELS_LAST = ("QLinearGlobalAveragePool", "GroupNorm")
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max")}
 """The attributes or operands that `activation_params` stand for."""
@@ -54,6 +56,8 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
     if name == "LSTM":
         name = "BothWays" if _both_ways(given) else ""
     if (name == "Celu" and given.get("alpha", 1.0) <= 0) or (name == "Compress" and "axis" not in given):
+        return None
+    if name == "MeanVarianceNormalization" and given.keys() & _OLDER_NORM:
         return None
     if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None

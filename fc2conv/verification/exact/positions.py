@@ -30,7 +30,7 @@ _WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
 """Operators whose result has a cell for each step of a window."""
 _INDEXED = _WINDOWS | frozenset(
     """Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize
-Squeeze""".split()
+SplitToSequence Squeeze""".split()
 )
 
 
@@ -87,6 +87,14 @@ def positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int,
                 yield n, opened.get(axis, min(opened.values(), key=max))
 
 
+def leaves_one(node: NodeProto, few: Values, many: Values) -> bool:
+    """Return whether a node gives one element along an axis of its first operand that is open."""
+    dims = [each.shape or () for each in next(iter(_pairs(node.input[:1], few, many)), ())]
+    opened = {axis for axis, each in enumerate(zip(*dims, strict=False)) if len({*each}) > 1}
+    left = (few[name].shape or () for name in node.output if name in few)
+    return any(n == 1 for shape in left for axis, n in enumerate(shape) if axis in opened)
+
+
 def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, int]]:
     """Yield the positions that a node names, each after its axis, which is -1 where it is not determined."""
     given = {a.name: list(a.ints) or [a.i] for a in node.attribute}
@@ -108,6 +116,8 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
     elif node.op_type in ("Split", "Gather", "TopK"):
         axis = given.get("axis", [-1 if node.op_type == "TopK" else 0])[0]
         yield from ((axis % rank, n) for n in listed("k" if node.op_type == "TopK" else "split", 1))
+    elif node.op_type == "SplitToSequence":  # which item is read is not known here
+        yield from ((given.get("axis", [0])[0] % rank, FAR - 1 if n > 1 else 0) for n in listed("", 1)[:1])
     elif node.op_type == "Squeeze":  # without axes it is another thing where a size is 1
         yield from ((axis, 1) for axis in range(0 if listed("axes", 1) else rank))
     elif node.op_type == "Compress":
@@ -124,13 +134,17 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
 
 
 def _second(node: NodeProto, values: Values) -> Iterator[tuple[int, int]]:
-    """Yield the latest end of the second window along each axis with a stride above 1, and the places before it."""
+    """Yield the latest end of the second window along each axis with a stride above 1, and the places before it.
+
+    With a stride of 1 a window that goes beyond the map on both sides has other cells in a larger map.
+    """
     given = {a.name: list(a.ints) for a in node.attribute}
+    padded = any(given.get("pads", ())) or any(a.name == "auto_pad" and a.s.startswith(b"SAME") for a in node.attribute)
     kernel = given.get("kernel_shape") or list((values.get(node.input[1], ABSENT).shape or ())[2:])
     ones = [1] * len(kernel)
     each = zip(kernel, given.get("dilations", ones), given.get("strides", ones), strict=False)
     for i, (n, hole, step) in enumerate(each, start=2):
-        yield from ((i, 2 + (n - 1) * hole + left) for left in range(step if step > 1 else 0))
+        yield from ((i, 2 + (n - 1) * hole + left) for left in range(step if step > 1 else padded))
 
 
 def _listed(node: NodeProto, values: Values, name: str, index: int) -> list[int]:
@@ -166,7 +180,7 @@ def nonempty_from(node: NodeProto, few: Values, many: Values, sizes: tuple[float
     first = next(iter(node.input), "")
     shapes = [values.get(first, ABSENT).shape or () for values in (few, many)]
     if node.op_type != "Slice" or not all(shapes) or any(step < 0 for step in _listed(node, few, "steps", 4)):
-        read = _pairs(node.input[1:] or node.input, few, many)
+        read = _pairs(node.input if node.op_type == "Range" else node.input[1:] or node.input, few, many)
         return FAR if any(depends(one.value, other.value) for one, other in read) else 0
     found: list[int] = []
     for axis, *both in _cuts_at_both(node, shapes, few, many):

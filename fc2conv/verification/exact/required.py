@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 from onnx import NodeProto
@@ -149,6 +149,12 @@ def _split(term: Term) -> Iterator[Requirement]:
         yield from (Requirement(size, sum(parts)) for size in _along(_shape(term), [int(given.get("axis", 0))]))
 
 
+def _blocks(term: Term) -> Iterator[Requirement]:
+    """Require sides that whole blocks fill."""
+    size = int(term.op.attributes.get("blocksize", 1))
+    yield from (Requirement(side, ceil(side / size) * size) for side in _shape(term)[2:])
+
+
 def _einsum(term: Term) -> Iterator[Requirement]:
     yield from _letters(term.inputs, term.op.attributes.get("equation", b"").decode())
 
@@ -172,6 +178,7 @@ _RULES: dict[str, Callable[[Term], Iterator[Requirement]]] = {
     "Reshape": _reshape,
     "ReverseSequence": _items,
     "Scan": _scan,
+    "SpaceToDepth": _blocks,
     "Split": _split,
     "Squeeze": _squeeze,
 }

@@ -8,6 +8,8 @@ from dataclasses import field
 from fc2conv.dataclass import dataclass
 from fc2conv.report.verification import Check, Parting, Verdict
 
+NAME = "exact"
+
 
 @dataclass(frozen=True)
 class Exact:
