@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fc2conv.batch.remote import is_url
+from fc2conv.batch import stores
+from fc2conv.batch.remote import is_url, place
 from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
-from fc2conv.io.files import opened, resolved
+from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
@@ -62,13 +63,11 @@ def read_manifest(source: str) -> list[Entry]:
 
 def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) -> None:
     """Raise UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
-    if is_url(destination):
-        return
-    models = {resolved(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    models = {place(entry.item.location): entry for entry in entries}
     for entry in entries:
-        target = resolved(Path(destination, entry.item.name))
+        target = place(stores.destination(destination).place(entry.item.name))
         other = models.get(target, entry)
-        if other is not entry or target == resolved(source):
+        if other is not entry or target == place(source):
             also = f"the model of {other.where}" if other is not entry else "the manifest"
             what = f"{entry.where}: the output {entry.item.name!r} is {also}"
             raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from fc2conv.api import convert
+from fc2conv.batch.remote import place
 from fc2conv.batch.staging import staged
 from fc2conv.batch.stores import Destination, destination, sha256, still_there
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
@@ -61,9 +62,9 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
         key.value = content_key(model, task.options)
         if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
             return None
+        if item.kind != "zip" and same_file(place(where.place(item.name)), place(item.location)):
+            raise UsageError(f"{where.place(item.name)} is the model itself", "name a DST apart from SRC")
         with where.writing(item.name) as output:
-            if same_file(output, model):
-                raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
             report = convert(model, output, task.options).report
             outputs = _outputs(where, item.name, output)
     assert report.output is not None
