@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from fc2conv.errors import OverlapError
 from fc2conv.io.escape import shown
-from fc2conv.io.files import Name, check_folder, checked_target, same_file
+from fc2conv.io.files import Name, check_folder, checked_target, identities
 from fc2conv.options import VerifyOptions, input_file
 
 Role: TypeAlias = tuple[str, Name]
@@ -18,13 +18,13 @@ Role: TypeAlias = tuple[str, Name]
 
 def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
     """Raise OverlapError for a file to be written that is one of `others` as well, or is written twice."""
-    taken = list(others)
+    taken = {identity: role for role in reversed([*others]) for identity in identities(role[1])}
     for role, path in written:
-        for what, other in taken:
-            if same_file(path, other):
-                also = what if os.fspath(other) == os.fspath(path) else f"{what} ({shown(other)})"
-                raise OverlapError(f"{role} {shown(path)} would be written over {also}", "give it another name")
-        taken.append((role, path))
+        own = identities(path)
+        for what, other in (taken[each] for each in own if each in taken):
+            also = what if os.fspath(other) == os.fspath(path) else f"{what} ({shown(other)})"
+            raise OverlapError(f"{role} {shown(path)} would be written over {also}", "give it another name")
+        taken |= dict.fromkeys(own, (role, path))
 
 
 def check_written(

@@ -45,6 +45,11 @@ class Staged:
     def data_files(self) -> list[Path]:
         return [move.final for move in self._data]
 
+    @property
+    def data_names(self) -> list[str]:
+        """The data files relative to the model's folder."""
+        return [os.path.relpath(each, self._target.folder) for each in self.data_files]
+
     def __enter__(self) -> Staged:
         return self
 

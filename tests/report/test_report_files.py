@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from batches import save_external
 from pages import refused
 
 import fc2conv
@@ -127,3 +128,25 @@ def test_a_page_without_what_draws_it_names_the_command(
     assert main([str(vgg), str(out), "--report", str(vgg.with_name("r.html"))]) == ExitCode.USAGE
     assert "pip install 'fc2conv[report]'" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_data_of_an_output_is_named_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unchanged model has data beside it too, and is written anew where its weights are to be stored elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    save_external(Path("in.onnx"), "w.bin")
+    Path("other").mkdir()
+    Path("link").symlink_to("other")
+    for source, out, forms in (
+        ("in.onnx", "copy.onnx", []),
+        ("in.onnx", "link/copy.onnx", ["--external-data"]),
+        ("in.onnx", "whole.onnx", ["--inline"]),
+        ("whole.onnx", "link/apart.onnx", ["--external-data"]),
+    ):
+        assert main([source, out, "--exclude", "*", "--report", "r.json", "-q", *forms]) == ExitCode.DONE
+        report = read(Path("r.json"))
+        assert (report.outcome, report.output is not None) == ("unchanged", True)
+        assert report.output is not None
+        assert len(report.output.data) == (out != "whole.onnx")
+        assert all(Path(out).with_name(each).is_file() for each in report.output.data)
+        assert (report.output.data == ["w.bin"]) == out.endswith("copy.onnx")
+        assert main(["verify", "in.onnx", out, "--exact-only", "-q"]) == ExitCode.DONE
