@@ -21,6 +21,7 @@ from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.files import resolved
+from fc2conv.options import FAILING_INPUTS
 
 SUFFIX = ".onnx"
 
@@ -107,6 +108,8 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
             continue
         folders[:] = [each for each in folders if not each.startswith(RUN_FOLDER)]
         beside.update(_below(root, here / each) for each in folders if each.lower().endswith(SUFFIX))
+        if not folders and files == [FAILING_INPUTS]:
+            beside.discard(_below(root, here))
         for each in files:
             if each.lower().endswith(SUFFIX):
                 name = (here / each).relative_to(root).as_posix()
@@ -128,7 +131,7 @@ def _glob(pattern: str, destination: str) -> Iterator[Item]:
     base = pattern[: min(pattern.index(each) for each in MAGIC if each in pattern)].rpartition("/")[0]
     root = base or ("/" if pattern.startswith("/") else ".")
     apart = place(destination)
-    for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (a path is kept as written)
+    for found in dict.fromkeys(glob.iglob(pattern, recursive=True)):  # noqa: PTH207 (a path is kept as written)
         name = _below(root, found)
         if resolved(found).is_relative_to(apart) or not (os.path.isfile(found) or found.lower().endswith(SUFFIX)):
             continue

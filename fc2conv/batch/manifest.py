@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ def _check_value(what: str, value: object) -> None:
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         table = csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline=""), strict=True)
+        if twice := [name for name, count in Counter(table.fieldnames or ()).items() if count > 1]:
+            raise InputError(f"{path} has two columns {twice[0]!r}", "give each a name of its own")
         for fields in table:
             where = f"{path}: line {table.line_num}"
             if None in fields:
@@ -124,8 +127,10 @@ def _entry(manifest: Path, where: str, fields: Mapping[str, Any]) -> Entry:
     model, output = given.pop(_MODEL, None), given.pop(_OUTPUT, None)
     if not isinstance(model, str) or not model:
         raise UsageError(f"{where} has no {_MODEL!r}", "name the model's file")
+    if not isinstance(output, str | None):
+        raise UsageError(f"{where}: {_OUTPUT!r} is not a path", "write it as text")
     remote = is_url(model)
-    inner = inner_path(str(output or (model.rpartition("/")[2] if remote else model)).replace(os.sep, "/"))
+    inner = inner_path((output or (model.rpartition("/")[2] if remote else model)).replace(os.sep, "/"))
     if inner is None or inner.parts[0].startswith(RUN_FOLDER):
         raise UsageError(f"{where}: {output or model!r} is no path below DST", f"give an {_OUTPUT!r} that is")
     location = model if remote else os.path.join(manifest.parent, model)  # noqa: PTH118 (a path is kept as written)

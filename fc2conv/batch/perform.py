@@ -20,7 +20,7 @@ from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
 from fc2conv.io.files import same_file
 from fc2conv.io.reader import read_model
-from fc2conv.options import Options
+from fc2conv.options import Options, input_file
 from fc2conv.report.csv import outcome
 from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox.shortage import shortage
@@ -77,7 +77,7 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
 
 
 def content_key(model: Path, options: Options) -> str:
-    """Compute the key of a conversion: a SHA-256 of the model's files, the options and the versions.
+    """Compute the key of a conversion: a SHA-256 of the model's files, the options, their files, and the versions.
 
     The limits of time and memory are no part of it. For a model that cannot be read, the error is a part of it.
     """
@@ -89,11 +89,14 @@ def content_key(model: Path, options: Options) -> str:
         files = {each.relative_to(model.parent).as_posix(): sha256(each) for each in file.stamps}
         file.check_unchanged()
     given = asdict(options)
+    proof = given["verification"]
     given.pop("limits")
     given["target"] = None if options.target is None else source(options.target)
     for name in ("limits", "command", "reports", "save_failing_inputs"):
-        given["verification"].pop(name)
-    plain = {"files": files, "options": given, "versions": versions()}
+        proof.pop(name)
+    loaded = [(name, _if_readable(Path(path))) for name, path in map(input_file, proof.pop("load_inputs"))]
+    read = [*loaded, *(("", _if_readable(Path(path))) for path in proof.pop("custom_op_libraries"))]
+    plain = {"files": files, "read": read, "options": given, "versions": versions()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
 
 

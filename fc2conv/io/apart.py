@@ -35,12 +35,9 @@ def check_written(
     `models` are the files of the models, `output` the files that exist for OUT and its data. OUT may be the model, but
     no other file that is read.
     """
-    inputs = [("the inputs", input_file(each)[1]) for each in options.load_inputs]
-    reads = [*also_read, *(("the library", each) for each in options.custom_op_libraries)]
-    reads += [("the certificate", options.certificate)] if options.certificate is not None else []
-    known = [*models, *reads, *output]
-    check_apart(list(output)[:1], [*reads, *inputs])
-    check_apart(reports(options), [*known, *inputs])
+    known = [*models, *also_read, *reads(options), *output]
+    check_apart(list(output)[:1], [*also_read, *reads(options), *inputs(options)])
+    check_apart(reports(options), [*known, *inputs(options)])
     check_apart(failing_inputs(options), [*known, *reports(options)])  # those that were loaded stay as they are
     for _, path in reports(options):
         checked_target(path)
@@ -48,6 +45,17 @@ def check_written(
         check_folder(Path(path).parent)
         if os.path.lexists(path):
             checked_target(path)
+
+
+def reads(options: VerifyOptions) -> list[Role]:
+    """Return the files that a comparison reads beside the models and the inputs."""
+    certificate: list[Role] = [("the certificate", options.certificate)] if options.certificate is not None else []
+    return [*(("the library", each) for each in options.custom_op_libraries), *certificate]
+
+
+def inputs(options: VerifyOptions) -> list[Role]:
+    """Return the files of inputs that a comparison runs."""
+    return [("the inputs", input_file(each)[1]) for each in options.load_inputs]
 
 
 def reports(options: VerifyOptions) -> list[Role]:

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from textmodel import parse
 
 from fc2conv.__main__ import main
-from fc2conv.batch.results import collected
+from fc2conv.batch.results import collected, folder_of
 from fc2conv.report.types import BatchReport, BatchRow
 
 T = TypeVar("T")
@@ -70,15 +70,15 @@ def batch(source: object, destination: object, *more: str) -> int:
 
 
 def report_of(run: Path) -> BatchReport:
-    return collected(run)
+    return collected(folder_of(run))
 
 
 def rows_of(run: Path) -> dict[str, BatchRow]:
-    return {row.name: row for row in collected(run).rows}
+    return {row.name: row for row in report_of(run).rows}
 
 
 def outcomes_of(run: Path) -> dict[str, str]:
-    return {row.name: row.outcome for row in collected(run).rows}
+    return {row.name: row.outcome for row in report_of(run).rows}
 
 
 def files_of(folder: Path) -> dict[str, str]:
