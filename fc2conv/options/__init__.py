@@ -219,6 +219,11 @@ class Options(Checked):
     static: int | None = None
     outputs: OutputForm = "keep"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sliding is not None and self.sliding.verify_crops and not self.verify:
+            raise ValueError("verify is False, and verify_crops is True; crops are part of a verification")
+
 
 def deciding() -> tuple[str, ...]:
     """Return the names of the options that decide what a conversion makes."""
