@@ -18,7 +18,7 @@ from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import LimitError
 from fc2conv.io.files import resolved
-from fc2conv.io.sources import Model, Source, source_of
+from fc2conv.io.sources import Model, Source, path_of, source_of
 from fc2conv.io.workspace import sweep
 from fc2conv.options import HeatmapOptions, Limits, Options, VerifyOptions, chosen
 from fc2conv.sandbox import contained
@@ -73,6 +73,7 @@ def convert(
     an older output is intact.
     """
     options = chosen(Options, options, given)
+    output = None if output is None else path_of(output)
     with _swept(output), _swept(options.verification.failing_inputs):
         report, rest = _done(progress, options.limits, _convert, source_of(model), output, options)
     if output is not None:
@@ -130,7 +131,7 @@ def heatmap(
     """
     options = chosen(HeatmapOptions, options, given)
     with _swept(output):
-        return _done(None, options.limits, _heatmap, os.fspath(model), os.fspath(image), output, options)[0]
+        return _done(None, options.limits, _heatmap, path_of(model), path_of(image), path_of(output), options)[0]
 
 
 def heatmaps(
@@ -146,7 +147,7 @@ def heatmaps(
     """
     options = chosen(HeatmapOptions, options, given)
     with _swept(os.path.join(output, "x.png")):  # noqa: PTH118  # no pathlib where start-up counts
-        return _done(None, options.limits, _heatmaps, os.fspath(model), os.fspath(folder), output, options)[0]
+        return _done(None, options.limits, _heatmaps, path_of(model), path_of(folder), path_of(output), options)[0]
 
 
 def run_sliding(
@@ -164,10 +165,10 @@ def run_sliding(
     another map than the first. Raise InputError and UsageError as `heatmap` does, and LimitError where no tile fits
     or where tiles would give another map because the network pools over the whole image.
     """
-    found: MapBytes
-    found, rest = _done(None, Limits(timeout, memory_limit), _sliding, model, image, output)
     import numpy as np
 
+    found: MapBytes
+    found, rest = _done(None, Limits(timeout, memory_limit), _sliding, path_of(model), np.asarray(image), output)
     return np.frombuffer(rest, found.dtype).reshape(found.shape)
 
 

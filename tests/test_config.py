@@ -38,6 +38,14 @@ def write(text: str, name: str = "fc2conv.toml") -> None:
     Path(name).write_text(text, encoding="utf-8")
 
 
+@pytest.mark.parametrize("only", ["exact", "numeric"])
+def test_a_proof_that_is_asked_for_is_done(asked: list[Options], only: str) -> None:
+    write("no-verify = true", "named.toml")
+    assert main(["a", "b", "--dry-run", "--config", "named.toml", f"--{only}-only"]) == ExitCode.DONE
+    assert main(["a", "b", "--dry-run", "--config", "named.toml"]) == ExitCode.DONE
+    assert [(each.verify, each.verification.only) for each in asked] == [(True, only), (False, None)]
+
+
 def test_every_form_of_option(asked: list[Options]) -> None:
     write("""
         scope = "all"

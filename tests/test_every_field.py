@@ -172,10 +172,14 @@ def test_external_differs_from_inline_only_in_where_values_are(tmp_path: Path) -
     assert len(external) < len(inline) / 2
 
 
-@pytest.mark.parametrize("form", ["inline", "external"])
+@pytest.mark.parametrize("form", ["keep", "inline", "external"])
 def test_without_a_layer_nothing_differs(form: Form, tmp_path: Path) -> None:
     model = every_field()
     given, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
     given.write_bytes(model.SerializeToString())
     fc2conv.convert(given, out, fc2conv.Options(form=form, exclude=("*",)))
-    assert out.read_bytes() == given.read_bytes()
+    assert (out.read_bytes() == given.read_bytes()) == (form != "external")
+    found, wanted = (
+        Counter(leaves(each.read_bytes(), ModelProto.DESCRIPTOR, folder=tmp_path)) for each in (out, given)
+    )
+    assert found == wanted

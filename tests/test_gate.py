@@ -175,3 +175,25 @@ def test_a_failed_proof_is_reported(
     assert "::error file=vgg16.onnx,title=fc2conv verification::vgg16.onnx: numeric: differs, y differs by 3\n" in out
     assert out.endswith("::error title=fc2conv::verification failed, numeric: y differs by 3: nothing was written\n")
     assert err == "fc2conv: error: verification failed, numeric: y differs by 3: nothing was written\n"
+
+
+def test_nothing_on_the_command_line_overrides_a_file(models: dict[str, Report], capsys: Captured) -> None:
+    assert models
+    Path("fc2conv.toml").write_text('allow = ["FC101"]\nrequire = 9\n')
+    assert main(["check", "kept", "-q"]) == ExitCode.CHECK_FOUND
+    assert main(["check", "kept", "-q", "--fail-on", "nothing"]) == ExitCode.DONE
+    assert main(["check", "kept", "-q", "--fail-on", "nothing", "--allow", "FC101"]) == ExitCode.USAGE
+    assert "excludes every other condition" in capsys.readouterr().err
+
+
+def test_a_word_of_another_command_in_a_file(models: dict[str, Report], capsys: Captured) -> None:
+    """`targets` prints no annotations."""
+    assert models
+    Path("fc2conv.toml").write_text('output-format = "github"\n')
+    assert main(["targets"]) == ExitCode.DONE
+    assert "::" not in capsys.readouterr().out
+    assert main(["check", "kept"]) == ExitCode.DONE
+    assert "::" in capsys.readouterr().out
+    for text in ('output-format = "gitlab"', '[targets]\noutput-format = "github"'):
+        Path("fc2conv.toml").write_text(text)
+        assert main(["targets"]) == ExitCode.USAGE

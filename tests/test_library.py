@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ from onnx import ModelProto, numpy_helper
 from textmodel import parse
 
 import fc2conv
+from fc2conv import SlidingOptions
 from fc2conv.errors import Fc2convError, InputError, OutputError, UsageError
 
 HEAD = """graph (float[N,4,3,2] x) => (float[N,3] y) <float[8,24] w, float[8] b, float[3,8] v>
@@ -245,6 +248,8 @@ def test_options_are_given_by_name(model: ModelProto) -> None:
         ({"val_range": (1, 0)}, ValueError, "the smaller one first"),
         ({"val_range": (-1.7e308, 1.7e308)}, ValueError, "the smaller one first"),
         ({"rtol": 10**400}, ValueError, "a number of at least 0"),
+        ({"per_output": {"y": -1.0}}, ValueError, "a number of at least 0"),
+        ({"verify": False, "sliding": SlidingOptions(verify_crops=True)}, ValueError, "part of a verification"),
     ],
 )
 def test_a_wrong_option_is_answered_with_the_nearest(
@@ -269,6 +274,46 @@ def test_arguments_of_another_type_are_named(path: Path, tmp_path: Path) -> None
         fc2conv.heatmap(path, 5, tmp_path / "x.png")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="is not there"):
         fc2conv.heatmaps(path, tmp_path / "none", tmp_path)
+
+
+class Word(str):
+    """A string of another type, as numpy has them; no process that is started anew can read this one."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("it cannot be sent")
+
+
+class Place:
+    def __fspath__(self) -> str:
+        return Word("in.onnx")
+
+    __reduce__ = Word.__reduce__
+
+
+def test_paths_and_names_of_any_type_are_plain(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = fc2conv.Options(include=(Word("one"),), target=Word("onnx"))
+    assert [type(each) for each in (*options.include, options.target)] == [str, str]
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)  # the work is done in a new process then, and not in a fork
+    thread.start()
+    try:
+        assert fc2conv.convert(Place(), Word("out.onnx"), options).report.input.path == path.name
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("label", "found"), [(np.int64(3), 3), ("cat", "cat"), ([1, np.str_("cat")], (1, "cat")), (None, None)]
+)
+def test_classes_by_number_or_name(label: object, found: object) -> None:
+    assert fc2conv.HeatmapOptions(label=label).label == found  # type: ignore[arg-type]
+    for wrong in (True, 1.5, (1, None)):
+        with pytest.raises(TypeError, match="label"):
+            fc2conv.HeatmapOptions(label=wrong)  # type: ignore[arg-type]
 
 
 def test_completion_shows_what_there_is() -> None:

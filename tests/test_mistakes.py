@@ -73,7 +73,7 @@ LONG = "y" * 300
         ("lenet.onnx o.onnx --memory-limit 99999999999999999999", ExitCode.USAGE, "is more than 8796093022207"),
         ("lenet.onnx o.onnx --channel-multiple 1000000", ExitCode.USAGE, "1000000 is more than 4096"),
         ("lenet.onnx o.onnx --providers ,", ExitCode.USAGE, "',' names no provider"),
-        ("lenet.onnx o.onnx --timeout nan", ExitCode.USAGE, "'nan' is not a number"),
+        ("lenet.onnx o.onnx --timeout nan", ExitCode.USAGE, "'nan' is not a finite number"),
         (
             "lenet.onnx o.onnx --no-verify --exact-only",
             ExitCode.USAGE,

@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from fc2conv.batch.local import LocalEngine
 from fc2conv.batch.remote import is_url
 from fc2conv.batch.tasks import Answer, Task
 from fc2conv.errors import ExitCode, OutputError, UsageError
+from fc2conv.options import Options, input_file
 from fc2conv.report.json import line, of_line
 from fc2conv.report.types import BatchRow
+from fc2conv.targets.lookup import is_path
 
 _AHEAD = 2
 """Models per thread of the cluster that Dask has at a time: one runs, the next waits."""
@@ -141,8 +144,22 @@ class DaskEngine:
 
 def _anywhere(task: Task) -> Task:
     """Return the task with paths that do not depend on the folder in which the driver was started."""
-    item = (
-        task.item if task.item.kind == "url" else replace(task.item, location=str(Path(task.item.location).absolute()))
+    item = task.item if task.item.kind == "url" else replace(task.item, location=_whole(task.item.location))
+    where = task.destination if is_url(task.destination) else _whole(task.destination)
+    return replace(task, item=item, destination=where, options=_absolute(task.options))
+
+
+def _absolute(options: Options) -> Options:
+    proof, target = options.verification, options.target
+    folder = proof.save_failing_inputs
+    proof = changed(
+        proof,
+        save_failing_inputs=None if folder is None else _whole(folder),
+        load_inputs=tuple(f"{name}:{_whole(file)}".lstrip(":") for name, file in map(input_file, proof.load_inputs)),
+        custom_op_libraries=tuple(_whole(each) for each in proof.custom_op_libraries),
     )
-    where = task.destination if is_url(task.destination) else str(Path(task.destination).absolute())
-    return replace(task, item=item, destination=where)
+    return changed(options, target=_whole(target) if target and is_path(target) else target, verification=proof)
+
+
+def _whole(path: str) -> str:
+    return str(Path(path).absolute())

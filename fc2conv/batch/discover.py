@@ -15,12 +15,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fc2conv.batch.journal import Shard
-from fc2conv.batch.remote import MAGIC, is_url, listed
+from fc2conv.batch.remote import MAGIC, is_url, listed, place
 from fc2conv.batch.staging import archive_of, inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.errors import InputError, UsageError
 from fc2conv.io.files import resolved
+from fc2conv.options import FAILING_INPUTS
 
 SUFFIX = ".onnx"
 
@@ -60,8 +61,7 @@ def of_shard(items: list[Item], shard: Shard | None) -> list[Item]:
 def _found(source: str, destination: str) -> Iterator[Item]:
     path = Path(source)
     if is_url(source):
-        for name, url in listed(source):
-            yield Item(name=name, kind="url", location=url, problem=_problem(name))
+        yield from _listed(source, destination)
     elif os.path.isdir(path):
         yield from _folder(path, destination)
     elif path.suffix.lower() == ".zip" and os.path.isfile(path):
@@ -74,11 +74,25 @@ def _found(source: str, destination: str) -> Iterator[Item]:
         raise InputError(f"{source} does not exist", "give a folder, a glob, a manifest, a ZIP archive or a URL")
 
 
+def _listed(source: str, destination: str) -> Iterator[Item]:
+    """Yield the models that a URL means, without those below DST; one model may be there."""
+    several = bool(MAGIC & set(source)) or not source.lower().endswith(SUFFIX)
+    apart = _outside(source, destination) if several else None
+    for name, url in listed(source):
+        if apart is None or not place(url).is_relative_to(apart):
+            yield Item(name=name, kind="url", location=url, problem=_problem(name))
+
+
+def _outside(source: str, destination: str) -> Path:
+    """Return the place of DST; raise UsageError where SRC, which holds several models, is in it."""
+    apart = place(destination)
+    if place(source).is_relative_to(apart):
+        raise UsageError(f"SRC {source} is DST {destination}, or in it", "name a DST apart from SRC")
+    return apart
+
+
 def _folder(root: Path, destination: str) -> Iterator[Item]:
-    whole = resolved(root)
-    apart = None if is_url(destination) else resolved(destination)
-    if apart is not None and whole.is_relative_to(apart):
-        raise UsageError(f"SRC {root} is DST {destination}, or in it", "name a DST apart from SRC")
+    apart = _outside(os.fspath(root), destination)
     problems: list[Item] = []
 
     def unlisted(error: OSError) -> None:
@@ -89,11 +103,13 @@ def _folder(root: Path, destination: str) -> Iterator[Item]:
     beside: set[str] = set()
     for folder, folders, files in os.walk(root, onerror=unlisted):
         here = Path(folder)
-        if apart is not None and resolved(here) == apart:
+        if resolved(here) == apart:
             folders.clear()
             continue
         folders[:] = [each for each in folders if not each.startswith(RUN_FOLDER)]
         beside.update(_below(root, here / each) for each in folders if each.lower().endswith(SUFFIX))
+        if not folders and files == [FAILING_INPUTS]:
+            beside.discard(_below(root, here))
         for each in files:
             if each.lower().endswith(SUFFIX):
                 name = (here / each).relative_to(root).as_posix()
@@ -114,11 +130,10 @@ def _glob(pattern: str, destination: str) -> Iterator[Item]:
     pattern = pattern.replace(os.sep, "/")
     base = pattern[: min(pattern.index(each) for each in MAGIC if each in pattern)].rpartition("/")[0]
     root = base or ("/" if pattern.startswith("/") else ".")
-    apart = None if is_url(destination) else resolved(destination)
-    for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 (a path is kept as written)
+    apart = place(destination)
+    for found in dict.fromkeys(glob.iglob(pattern, recursive=True)):  # noqa: PTH207 (a path is kept as written)
         name = _below(root, found)
-        inside = apart is not None and resolved(found).is_relative_to(apart)
-        if inside or not (os.path.isfile(found) or found.lower().endswith(SUFFIX)):
+        if resolved(found).is_relative_to(apart) or not (os.path.isfile(found) or found.lower().endswith(SUFFIX)):
             continue
         yield Item(name=name, kind="file", location=found, problem=_problem(name))
 

@@ -30,10 +30,14 @@ _SHARD = re.compile(r"shard-([0-9]+)-of-([0-9]+)", re.ASCII)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """A run: where it reads and writes, how many models there are for it, and with which versions."""
+    """A run: where it reads and writes, how many models there are for it, and with which versions.
+
+    Its paths are those of the command line, and `began_in` is the folder in which that was given.
+    """
 
     source: str
     destination: str
+    began_in: str = ""
     models: int
     versions: dict[str, str]
 
@@ -172,20 +176,20 @@ def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
     rows: dict[str, bytes] = {}
     there: dict[str, set[str]] = {}
     whole = journals(folder)
-    newest = max(whole, key=lambda path: path.stat().st_mtime_ns, default=None)
+    newest = ""
     for path in whole:
         part = path.parent.name
         for entry, text in entries(path):
-            if entry.run is not None:
-                headers[part], there[part] = entry.run, set()
+            if entry.run is not None:  # a run that has just begun has no line yet
+                headers[part], there[part], newest = entry.run, set(), part
             elif (name := entry.same or (entry.row.name if entry.row else None)) is not None:
                 there.setdefault(part, set()).add(name)
                 if entry.row is not None:
                     rows[name] = text
-    if newest is None or newest.parent.name not in headers:
+    if not headers:
         raise InputError(f"{folder} holds no journal of a batch", "give the DST of a batch, or its --run folder")
-    header = headers[newest.parent.name]
-    parts = [part for part in headers if _count(part) == _count(newest.parent.name)]
+    header = headers[newest]
+    parts = [part for part in headers if _count(part) == _count(newest)]
     names = sorted(set().union(*(there[part] for part in parts)) & set(rows))
     total = sum(headers[part].models for part in parts)
     found = [of_line(rows[name], Entry).row for name in names]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fc2conv.batch.remote import is_url
+from fc2conv.batch import stores
+from fc2conv.batch.remote import is_url, place
 from fc2conv.batch.staging import inner_path
 from fc2conv.batch.stores import RUN_FOLDER
 from fc2conv.batch.tasks import Item
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
-from fc2conv.io.files import opened, resolved
+from fc2conv.io.files import opened
 from fc2conv.io.parsing import of_json, of_yaml
 
 SUFFIXES = (".csv", ".json", ".yaml", ".yml")
@@ -62,13 +64,11 @@ def read_manifest(source: str) -> list[Entry]:
 
 def refuse_replacing(source: str, entries: Iterable[Entry], destination: str) -> None:
     """Raise UsageError for an entry whose output below DST is the manifest, or the model of another entry."""
-    if is_url(destination):
-        return
-    models = {resolved(entry.item.location): entry for entry in entries if entry.item.kind == "file"}
+    models = {place(entry.item.location): entry for entry in entries}
     for entry in entries:
-        target = resolved(Path(destination, entry.item.name))
+        target = place(stores.destination(destination).place(entry.item.name))
         other = models.get(target, entry)
-        if other is not entry or target == resolved(source):
+        if other is not entry or target == place(source):
             also = f"the model of {other.where}" if other is not entry else "the manifest"
             what = f"{entry.where}: the output {entry.item.name!r} is {also}"
             raise UsageError(what, f"name another DST, or give it another {_OUTPUT!r}")
@@ -111,6 +111,8 @@ def _check_value(what: str, value: object) -> None:
 def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         table = csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline=""), strict=True)
+        if twice := [name for name, count in Counter(table.fieldnames or ()).items() if count > 1]:
+            raise InputError(f"{path} has two columns {twice[0]!r}", "give each a name of its own")
         for fields in table:
             where = f"{path}: line {table.line_num}"
             if None in fields:
@@ -125,8 +127,10 @@ def _entry(manifest: Path, where: str, fields: Mapping[str, Any]) -> Entry:
     model, output = given.pop(_MODEL, None), given.pop(_OUTPUT, None)
     if not isinstance(model, str) or not model:
         raise UsageError(f"{where} has no {_MODEL!r}", "name the model's file")
+    if not isinstance(output, str | None):
+        raise UsageError(f"{where}: {_OUTPUT!r} is not a path", "write it as text")
     remote = is_url(model)
-    inner = inner_path(str(output or (model.rpartition("/")[2] if remote else model)).replace(os.sep, "/"))
+    inner = inner_path((output or (model.rpartition("/")[2] if remote else model)).replace(os.sep, "/"))
     if inner is None or inner.parts[0].startswith(RUN_FOLDER):
         raise UsageError(f"{where}: {output or model!r} is no path below DST", f"give an {_OUTPUT!r} that is")
     location = model if remote else os.path.join(manifest.parent, model)  # noqa: PTH118 (a path is kept as written)

@@ -13,13 +13,14 @@ from pathlib import Path
 import msgspec
 
 from fc2conv.api import convert
+from fc2conv.batch.remote import place
 from fc2conv.batch.staging import staged
 from fc2conv.batch.stores import Destination, destination, sha256, still_there
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
 from fc2conv.io.files import same_file
 from fc2conv.io.reader import read_model
-from fc2conv.options import Options
+from fc2conv.options import Options, input_file
 from fc2conv.report.csv import outcome
 from fc2conv.report.types import BatchRow, Outcome, Run
 from fc2conv.sandbox.shortage import shortage
@@ -61,9 +62,9 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
         key.value = content_key(model, task.options)
         if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
             return None
+        if item.kind != "zip" and same_file(place(where.place(item.name)), place(item.location)):
+            raise UsageError(f"{where.place(item.name)} is the model itself", "name a DST apart from SRC")
         with where.writing(item.name) as output:
-            if same_file(output, model):
-                raise UsageError(f"{output} is the model itself", "name a DST apart from SRC")
             report = convert(model, output, task.options).report
             outputs = _outputs(where, item.name, output)
     assert report.output is not None
@@ -76,7 +77,7 @@ def _converted(task: Task, key: _Key) -> BatchRow | None:
 
 
 def content_key(model: Path, options: Options) -> str:
-    """Compute the key of a conversion: a SHA-256 of the model's files, the options and the versions.
+    """Compute the key of a conversion: a SHA-256 of the model's files, the options, their files, and the versions.
 
     The limits of time and memory are no part of it. For a model that cannot be read, the error is a part of it.
     """
@@ -88,11 +89,14 @@ def content_key(model: Path, options: Options) -> str:
         files = {each.relative_to(model.parent).as_posix(): sha256(each) for each in file.stamps}
         file.check_unchanged()
     given = asdict(options)
+    proof = given["verification"]
     given.pop("limits")
     given["target"] = None if options.target is None else source(options.target)
     for name in ("limits", "command", "reports", "save_failing_inputs"):
-        given["verification"].pop(name)
-    plain = {"files": files, "options": given, "versions": versions()}
+        proof.pop(name)
+    loaded = [(name, _if_readable(Path(path))) for name, path in map(input_file, proof.pop("load_inputs"))]
+    read = [*loaded, *(("", _if_readable(Path(path))) for path in proof.pop("custom_op_libraries"))]
+    plain = {"files": files, "read": read, "options": given, "versions": versions()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
 
 

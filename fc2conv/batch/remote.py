@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
 from fc2conv.errors import Fc2convError, InputError, UsageError
+from fc2conv.io.files import resolved
 
 MAGIC = frozenset("*?[")
 
@@ -33,6 +35,17 @@ def store(url: str) -> tuple[Any, str]:
     except (ValueError, ImportError) as error:
         raise UsageError(f"{url}: {error}", "install what fsspec needs for it, or check the URL") from error
     return found, str(path)
+
+
+def place(where: str) -> Path:
+    """Return one path for a place, however it is written: links resolved, or the URL that its store gives it."""
+    if is_url(where):
+        files, path = store(where)
+        url = str(files.unstrip_protocol(path))
+        if not url.startswith("file://"):
+            return Path(url)
+        where = path
+    return resolved(where)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from fc2conv.batch.tasks import SCRATCH, Answer, Engine, Item, Known, Task
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io import choices
+from fc2conv.io.files import resolved
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
 from fc2conv.report.types import WRITTEN, BatchReport, Outcome
@@ -36,7 +37,7 @@ class Batch:
 
     `own` are the options of single models by name, instead of `options`. `run` is the folder of the journal; `None` is
     one below DST. `resume` skips what is done, `retry` repeats what was kept or refused. After `max_failures` models
-    that failed the run stops.
+    that failed now, and not in an earlier run, the run stops.
     """
 
     source: str
@@ -97,17 +98,22 @@ def run(batch: Batch, engine: Engine, watcher: Watcher) -> ExitCode:
 
 
 class _Driver:
-    """One run: the engine has `flying` models, and `failures` are known."""
+    """One run: the engine has `flying` models, `failed` is whether one has no output, `failures` are those of now."""
 
     def __init__(self, batch: Batch, engine: Engine, watcher: Watcher, journal: Journal) -> None:
         self._batch, self._engine, self._watcher, self._journal = batch, engine, watcher, journal
         self._known = known_of(batch.folder) if batch.resume else {}
         self._failures = self._flying = 0
+        self._failed = False
 
     def drive(self) -> ExitCode:
         batch = self._batch
         header = Header(
-            source=batch.source, destination=batch.destination, models=len(batch.items), versions=versions()
+            source=batch.source,
+            destination=batch.destination,
+            began_in=os.fspath(resolved(".")),
+            models=len(batch.items),
+            versions=versions(),
         )
         self._journal.append(Entry(run=header))
         tasks = _tasks(batch, self._known)
@@ -117,7 +123,7 @@ class _Driver:
                 self._flying -= 1
                 self._note(answer)
             self._watcher.tick()
-        return ExitCode.BATCH_FAILURES if self._failures else ExitCode.DONE
+        return ExitCode.BATCH_FAILURES if self._failed else ExitCode.DONE
 
     def _hand_out(self, tasks: Iterator[Task]) -> bool:
         """Submit as many tasks as the engine takes; return whether there may be more."""
@@ -138,7 +144,9 @@ class _Driver:
             before = self._known[answer.name]
             outcome, message = before.outcome, before.message
             self._journal.append(Entry(same=answer.name))
-        self._failures += outcome not in WRITTEN
+        failed = outcome not in WRITTEN
+        self._failed |= failed
+        self._failures += failed and answer.row is not None
         self._watcher.finished(answer.name, outcome, message, same=answer.row is None)
 
 

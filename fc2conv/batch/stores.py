@@ -14,6 +14,7 @@ from fc2conv.batch.staging import temporary
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.files import as_output_error, opened, resolved
+from fc2conv.io.staged import taken
 
 RUN_FOLDER = ".fc2conv"
 """The folder below DST that holds the journal and the reports."""
@@ -51,7 +52,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Remote:
-    """A store: the output is written to a private folder, its data is put, and then the model."""
+    """A store: the output is written to a private folder, its data is put where there is none, and then the model."""
 
     root: str
 
@@ -75,8 +76,14 @@ class Remote:
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield path
             data = [each for each in sorted(root.rglob("*")) if each.is_file() and each != path]
-            for each in [*data, path]:
-                self._put(each, each.relative_to(root).as_posix())
+            names = {each: each.relative_to(root).as_posix() for each in [*data, path]}
+            there = {each: self.digest(names[each]) for each in data}
+            for each, digest in there.items():
+                if digest not in (None, sha256(each)):
+                    raise taken(self.place(names[each]))
+            for each, inner in names.items():
+                if there.get(each) is None:
+                    self._put(each, inner)
 
     def _put(self, file: Path, name: str) -> None:
         files, path = store(self.place(name))

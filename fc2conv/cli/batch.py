@@ -11,12 +11,13 @@ import click
 
 from fc2conv import system
 from fc2conv.cli import parameters
-from fc2conv.cli.console import annotate, command, log, show
+from fc2conv.cli.console import annotate, command, configuration, log, show, target_file
 from fc2conv.cli.manifests import entry_options
 from fc2conv.cli.option import choice_of, count, flag, group, option, path
 from fc2conv.cli.progress import Progress
 from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, UsageError
+from fc2conv.io.apart import check_apart, inputs, reads
 from fc2conv.io.files import check_folder
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     option("--shard", metavar="I/N", callback=_shard, help="Convert part I of N, chosen by model names."),
     option("--resume/--no-resume", default=True, show_default=True, help="Skip models that are done already."),
     flag("--retry", help="Repeat also kept, invalid, different and inconclusive models."),
-    count("--max-failures", help="Stop after N failed models."),
+    count("--max-failures", help="Stop after N models that fail in this run."),
 )
 @group(
     "Output",
@@ -78,6 +79,9 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
     from fc2conv.batch.run import run, unmatched
 
     made = _batch(source, destination, given)
+    proof = made.options.verification
+    read = [("the source", source), *configuration(), *target_file(), *reads(proof), *inputs(proof)]
+    check_apart(results.made_in(made.folder), read)
     engine = _engine(made, given)
     try:
         with Progress(len(made.items), quiet=given["quiet"]) as progress:

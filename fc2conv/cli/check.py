@@ -56,7 +56,8 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         show(report, given)
         reports.append(report)
         failures += [(model, failure) for failure in conditions.failures(report)]
-    for miss in unmatched(options, {site.node for report in reports for site in report.sites}) if reports else ():
+    layers = {site.node for report in reports for site in report.sites}
+    for miss in unmatched(options, layers) if reports and options.for_many else ():  # a plan of one model refuses them
         parameters.complain(miss)
         worst = max(worst, miss.exit_code)
     if conditions.asked or options.target is not None:

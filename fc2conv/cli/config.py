@@ -50,7 +50,18 @@ def load(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
     assert isinstance(root, click.Group)
     everywhere, own = _sorted(table, root.commands, str(path), named=given is not None)
     ctx.meta[CONFIG] = str(path)
-    ctx.default_map = _defaults({**everywhere, **own.get(ctx.command.name or "", {})}, ctx.command)
+    shared = {key: value for key, value in everywhere.items() if not _of_others(key, value, ctx.command, root.commands)}
+    ctx.default_map = _defaults({**shared, **own.get(ctx.command.name or "", {})}, ctx.command)
+
+
+def _of_others(key: str, value: Any, command: click.Command, commands: Mapping[str, click.Command]) -> bool:
+    """Return whether a value is no word of this command's choice, but one of another command's."""
+    taking = {each.name for each in commands.values() if (option := _options(each).get(key)) and _takes(option, value)}
+    return bool(taking) and command.name not in taking
+
+
+def _takes(option: Option, value: Any) -> bool:
+    return not isinstance(option.type, click.Choice) or value in option.type.choices
 
 
 def _nearest() -> tuple[Path | None, Table | None]:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fc2conv.cli import parameters
 from fc2conv.cli.option import count, group, option
@@ -85,9 +86,13 @@ def made(given: dict[str, Any]) -> Gate:
     `--allow` is a condition by itself. Without any condition `check` fails on what can be converted, and with a target
     on what the target does not take.
     """
-    conditions: Collection[str] = given.pop("fail_on")
-    allow: Collection[Code] = given.pop("allow")
-    require: int | None = given.pop("require")
+    said = {name: given.pop(name) for name in ("fail_on", "allow", "require")}
+    if "nothing" in said["fail_on"]:  # the command line overrides a file
+        source = click.get_current_context().get_parameter_source
+        said = {name: each for name, each in said.items() if source(name) is ParameterSource.COMMANDLINE} or said
+    conditions: Collection[str] = said.get("fail_on", ())
+    allow: Collection[Code] = said.get("allow", ())
+    require: int | None = said.get("require")
     if "nothing" in conditions and (len(set(conditions)) > 1 or allow or require):
         raise click.UsageError("--fail-on nothing excludes every other condition")
     chosen = {*conditions, *(["kept"] if allow else [])} - {"nothing"}

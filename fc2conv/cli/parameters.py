@@ -193,12 +193,12 @@ def options(given: dict[str, Any]) -> Options:
     reports = given.get("report_files", ())
     rest = {
         "form": _form(given),
-        "verify": not given.get("no_verify"),
+        "verify": _proof(given) != "no_verify",
         "hashes": bool(reports),
         "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
         "limits": _pick(Limits, given),
-        "sliding": sliding.chosen(given),
+        "sliding": sliding.chosen({**given, "no_verify": _proof(given) == "no_verify"}),
     }
     return _pick(Options, {**given, **rest})
 
@@ -227,8 +227,13 @@ def verify_options(given: dict[str, Any]) -> VerifyOptions:
 
 
 def _only(given: dict[str, Any]) -> Only | None:
-    flag = _one_of(given, "exact_only", "numeric_only", "no_verify")
+    flag = _proof(given)
     return next((name for name in get_args(Only) if flag == f"{name}_only"), None)
+
+
+def _proof(given: dict[str, Any]) -> str | None:
+    """Return the flag that says how the result is proved; None for the whole proof."""
+    return _one_of(given, "exact_only", "numeric_only", "no_verify")
 
 
 def _pick(kind: type[_Options], given: dict[str, Any]) -> _Options:

@@ -38,11 +38,12 @@ def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
     from fc2conv.batch import results
     from fc2conv.report.render import check
 
+    folder = results.folder_of(Path(run))
     if not reports:
-        found = results.write_all(Path(run))
+        found = results.write_all(folder)
     else:
-        found = results.collected(Path(run))
-        check_written(VerifyOptions(reports=reports), results.files_of(found, Path(run)), also_read=configuration())
+        found = results.collected(folder)
+        check_written(VerifyOptions(reports=reports), results.files_of(folder), also_read=configuration())
         for each in reports:
             check(each)
         write_reports([found], reports)

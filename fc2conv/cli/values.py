@@ -30,12 +30,12 @@ class Whole(click.IntRange):
 
 
 class Number(click.FloatRange):
-    """A number in a range; NaN is in no range."""
+    """A finite number in a range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"'{value}' is not a number", param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a finite number", param, ctx)
         return number
 
 

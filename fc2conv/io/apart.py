@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from fc2conv.errors import OverlapError
 from fc2conv.io.escape import shown
-from fc2conv.io.files import Name, check_folder, checked_target, same_file
+from fc2conv.io.files import Name, check_folder, checked_target, identities
 from fc2conv.options import VerifyOptions, input_file
 
 Role: TypeAlias = tuple[str, Name]
@@ -18,13 +18,13 @@ Role: TypeAlias = tuple[str, Name]
 
 def check_apart(written: Iterable[Role], others: Iterable[Role]) -> None:
     """Raise OverlapError for a file to be written that is one of `others` as well, or is written twice."""
-    taken = list(others)
+    taken = {identity: role for role in reversed([*others]) for identity in identities(role[1])}
     for role, path in written:
-        for what, other in taken:
-            if same_file(path, other):
-                also = what if os.fspath(other) == os.fspath(path) else f"{what} ({shown(other)})"
-                raise OverlapError(f"{role} {shown(path)} would be written over {also}", "give it another name")
-        taken.append((role, path))
+        own = identities(path)
+        for what, other in (taken[each] for each in own if each in taken):
+            also = what if os.fspath(other) == os.fspath(path) else f"{what} ({shown(other)})"
+            raise OverlapError(f"{role} {shown(path)} would be written over {also}", "give it another name")
+        taken |= dict.fromkeys(own, (role, path))
 
 
 def check_written(
@@ -35,12 +35,9 @@ def check_written(
     `models` are the files of the models, `output` the files that exist for OUT and its data. OUT may be the model, but
     no other file that is read.
     """
-    inputs = [("the inputs", input_file(each)[1]) for each in options.load_inputs]
-    reads = [*also_read, *(("the library", each) for each in options.custom_op_libraries)]
-    reads += [("the certificate", options.certificate)] if options.certificate is not None else []
-    known = [*models, *reads, *output]
-    check_apart(list(output)[:1], [*reads, *inputs])
-    check_apart(reports(options), [*known, *inputs])
+    known = [*models, *also_read, *reads(options), *output]
+    check_apart(list(output)[:1], [*also_read, *reads(options), *inputs(options)])
+    check_apart(reports(options), [*known, *inputs(options)])
     check_apart(failing_inputs(options), [*known, *reports(options)])  # those that were loaded stay as they are
     for _, path in reports(options):
         checked_target(path)
@@ -48,6 +45,17 @@ def check_written(
         check_folder(Path(path).parent)
         if os.path.lexists(path):
             checked_target(path)
+
+
+def reads(options: VerifyOptions) -> list[Role]:
+    """Return the files that a comparison reads beside the models and the inputs."""
+    certificate: list[Role] = [("the certificate", options.certificate)] if options.certificate is not None else []
+    return [*(("the library", each) for each in options.custom_op_libraries), *certificate]
+
+
+def inputs(options: VerifyOptions) -> list[Role]:
+    """Return the files of inputs that a comparison runs."""
+    return [("the inputs", input_file(each)[1]) for each in options.load_inputs]
 
 
 def reports(options: VerifyOptions) -> list[Role]:

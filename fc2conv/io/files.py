@@ -112,11 +112,17 @@ def _allowed(path: Path, mode: int) -> bool:
 
 def same_file(one: Name, other: Name) -> bool:
     """Return whether two paths name one file: by name after links are resolved, or as hard links."""
-    try:
-        names = {os.path.normcase(os.path.realpath(each)) for each in (one, other)}
-        return len(names) == 1 or os.path.samefile(one, other)  # noqa: PTH121
-    except (OSError, ValueError):  # one of them is not there, or cannot be
-        return False
+    return not {*identities(one)}.isdisjoint(identities(other))
+
+
+def identities(path: Name) -> list[tuple[str | int, ...]]:
+    """Return what tells a file apart: its name after links are resolved, and its place on the disk if it is there."""
+    found: list[tuple[str | int, ...]] = []
+    with suppress(OSError, ValueError):  # it is not there, or cannot be
+        found.append((os.path.normcase(os.path.realpath(path)),))
+        status = os.stat(path)  # noqa: PTH116
+        found.append((status.st_dev, status.st_ino))
+    return found
 
 
 @contextmanager

@@ -42,10 +42,17 @@ Model: TypeAlias = Source | bytearray | memoryview | Readable | Program | IrMode
 """A path, bytes, a binary file, an onnx.ModelProto, an onnx_ir.Model or a torch.onnx.ONNXProgram."""
 
 
+def path_of(name: str | os.PathLike[str]) -> str:
+    """Return a path as a plain string, which any process can read, whatever its type; raise TypeError."""
+    return str(os.fsdecode(name))
+
+
 def source_of(model: Model) -> Source:
     """Convert what a caller gives into a path, bytes or a ModelProto; raise TypeError for anything else."""
-    if isinstance(model, str | os.PathLike | bytes):
+    if isinstance(model, bytes):
         return model
+    if isinstance(model, str | os.PathLike):
+        return path_of(model)
     if isinstance(model, bytearray | memoryview):
         return bytes(model)
     given: Any = model

@@ -11,7 +11,7 @@ from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
 from fc2conv.io.escape import shown
-from fc2conv.io.files import Target, as_output_error
+from fc2conv.io.files import Name, Target, as_output_error
 from fc2conv.io.workspace import Workspace, one_at_a_time
 
 _SAMPLES, _SAMPLE = 128, 4096
@@ -44,6 +44,11 @@ class Staged:
     @property
     def data_files(self) -> list[Path]:
         return [move.final for move in self._data]
+
+    @property
+    def data_names(self) -> list[str]:
+        """The data files relative to the model's folder."""
+        return [os.path.relpath(each, self._target.folder) for each in self.data_files]
 
     def __enter__(self) -> Staged:
         return self
@@ -110,8 +115,13 @@ def _take_back(path: Path) -> None:
 def refuse_different(new: Path, existing: Path) -> None:
     """Raise OutputError unless the file at a place is a regular file with the content to be put there."""
     if not same_content(new, existing):
-        what = f"{shown(existing)} exists, and is not the data file that the model needs there"
-        raise OutputError(what, "write the model to another folder")
+        raise taken(existing)
+
+
+def taken(place: Name) -> OutputError:
+    """Return the error for another file at the place of a data file."""
+    what = f"{shown(place)} exists, and is not the data file that the model needs there"
+    return OutputError(what, "write the model to another folder, or remove that file if no other model needs it")
 
 
 def same_content(one: Path, other: Path) -> bool:

@@ -47,6 +47,8 @@ def stage(
         what = f"{shown(target)} would have {inline.nbytes} bytes, and protobuf reads no more than {MAX_INLINE}"
         raise OutputError(what, "write it with external data")
     external = large or form == "external" or (form == "keep" and source.external)
+    if external and payloads:
+        _check_beside(target, place)
     with as_output_error(target), building(place.folder) as workspace:
         data = _write_data(workspace.path, place, file_model, payloads) if external else None
         chunks = _externalised(serialized, *data[1:]) if data else inline
@@ -68,11 +70,13 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
         raise ValueError("a model that was not read from a file cannot be copied")
     place = check_target(target, source)
     data = [path for path in source.stamps if path != source.path]
+    moves = [Move(None, place.folder / each.relative_to(source.path.parent)) for each in data]
     with as_output_error(target):
         if same_file(place.path, source.path):
-            return Staged(place, None, place.path, [], source.nbytes)
+            return Staged(place, None, place.path, moves, source.nbytes)
+        if data:
+            _check_beside(target, place)
         with building(place.folder) as workspace:
-            moves = []
             if data and not place.folder.samefile(source.path.parent):
                 moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in data]
             path = workspace.path / place.path.name
@@ -88,6 +92,13 @@ def check_target(target: Path, source: ModelFile) -> Target:
         if path != source.path and same_file(place.path, path):
             raise OutputError(f"{shown(target)} is a data file of the model that is read", "give another name")
     return place
+
+
+def _check_beside(target: Path, place: Target) -> None:
+    """Raise OutputError where the data would not be beside the target, as whoever reads it expects."""
+    if not same_file(target.parent, place.folder):
+        what = f"{shown(target)} is a link into {shown(place.folder)}, and data beside that is not found through a link"
+        raise OutputError(what, f"remove the link, or write to {shown(place.path)}")
 
 
 def _whole(path: Path) -> Span:

@@ -23,6 +23,8 @@ ScoreMap = Literal["logits", "probabilities"]
 Reduction = Literal["none", "mean", "max"]
 Padding = Literal["keep", "same", "valid"]
 
+FAILING_INPUTS = "failing-inputs.npz"
+"""The name of a file of failing inputs in its folder."""
 
 DECIDES = {"decides": True}
 """The metadata of options that decide what a conversion makes; the others say how it is proved, stored and reported."""
@@ -126,7 +128,7 @@ class VerifyOptions(Checked):
     def failing_inputs(self) -> str | None:
         """The file that `save_failing_inputs` asks for."""
         folder = self.save_failing_inputs
-        return None if folder is None else str(PurePath(folder) / "failing-inputs.npz")
+        return None if folder is None else str(PurePath(folder) / FAILING_INPUTS)
 
 
 def input_file(source: str) -> tuple[str, str]:
@@ -216,6 +218,11 @@ class Options(Checked):
     channel_multiple: int | None = field(default=None, metadata=DECIDES)
     static: int | None = None
     outputs: OutputForm = "keep"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sliding is not None and self.sliding.verify_crops and not self.verify:
+            raise ValueError("verify is False, and verify_crops is True; crops are part of a verification")
 
 
 def deciding() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from operator import index
 from typing import Any, Literal, get_args, get_origin
 
 LEAST: Mapping[str, int] = {
-    **dict.fromkeys("timeout seed rtol atol max_added_transposes".split(), 0),
+    **dict.fromkeys("timeout seed rtol atol per_output max_added_transposes".split(), 0),
     **dict.fromkeys("check_n memory_limit max_kernel max_kernel_area max_channels channel_multiple".split(), 1),
     **dict.fromkeys("static output_stride top".split(), 1),
 }
@@ -105,7 +105,7 @@ def _whole(name: str, value: Any) -> Any:
 
 
 def _number(name: str, value: Any) -> Any:
-    least = LEAST.get(name)
+    least = LEAST.get(name.partition("[")[0])  # of one item
     wanted = "a number" if least is None else f"a number of at least {least}"
     if isinstance(value, str) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError(_wrong(name, value, wanted))
@@ -121,7 +121,18 @@ def _number(name: str, value: Any) -> Any:
 def _text(name: str, value: Any) -> Any:
     if not isinstance(value, str | os.PathLike):
         raise TypeError(_wrong(name, value, "a string"))
-    return os.fspath(value)
+    return str(os.fsdecode(value))
+
+
+def _class(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError(_wrong(name, value, "numbers or names of classes"))
+    return _text(name, value) if isinstance(value, str) else _whole(name, value)
+
+
+def _classes(name: str, value: Any) -> Any:
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    return _tuple(_class, "a tuple of classes", None, name, value) if several else _class(name, value)
 
 
 def _tuple(of: _Check, what: str, length: int | None, name: str, value: Any) -> Any:
@@ -170,6 +181,7 @@ _BY_TYPE: Mapping[str, _Check] = {
     "tuple[str, ...]": partial(_tuple, _text, "a tuple of strings", None),
     "tuple[float, ...]": partial(_tuple, _number, "a tuple of numbers", None),
     "tuple[float, float]": _interval,
+    "int | str | tuple[int | str, ...]": _classes,
     "tuple[int, int]": partial(_tuple, _whole, "two whole numbers", 2),
     "Mapping[str, tuple[int, ...]]": partial(_mapping, partial(_tuple, _size, "a tuple of sizes", None), _SIZES),
     "Mapping[str, float]": partial(_mapping, _number, "a dict of names and numbers"),

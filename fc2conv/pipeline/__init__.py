@@ -55,20 +55,16 @@ def convert(model: Model, output: str | os.PathLike[str] | None, options: Option
     if work.sliding is not None and work.sliding.obstacles:
         refuse(work.sliding, file)
 
-    def tell(outcome: Outcome, proof: Proof, info: FileInfo | None = None) -> Report:
+    def tell(outcome: Outcome, proof: Proof) -> Report:
         report = report_of(model, work, options, clock)
         if options.hashes:
             report = changed(report, input=changed(report.input, sha256=before))
-            info = None if info is None else changed(info, sha256=_hashes(read_model(info.path)))
-        return changed(report, outcome=outcome, output=info, verification=proof[0], sliding=proof[1])
+        return changed(report, outcome=outcome, verification=proof[0], sliding=proof[1])
 
     if output is not None:
-        info, proof = _publish(work, Path(output), options, clock, tell)
-        result = None
-    else:
-        result, proof = _in_memory(work, options, clock, tell)
-        info = None
-    return tell("converted" if work.made is not None else "unchanged", proof, info), result
+        return _publish(work, Path(output), options, clock, tell), None
+    result, proof = _in_memory(work, options, clock, tell)
+    return tell(_outcome(work), proof), result
 
 
 @_quietly
@@ -135,7 +131,12 @@ def _hashes(file: ModelFile) -> dict[str, str]:
     return digests(file)
 
 
-def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tell) -> tuple[FileInfo, Proof]:
+def _outcome(work: Work) -> Outcome:
+    return "converted" if work.made is not None else "unchanged"
+
+
+def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tell) -> Report:
+    """Write, prove and publish the result; make the report first, as it reads from IN, which OUT may replace."""
     with clock.stage("write"):
         staged = _stage(work, output, options)
     with staged:
@@ -146,16 +147,20 @@ def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tel
 
             with clock.stage("verify"):
                 proof = verified(read_model(staged.path), work, options, tell)
+        report = tell(_outcome(work), proof)
         with clock.stage("write"):
             note("publishing")
             staged.publish()
-    data = [os.path.relpath(each, output.parent) for each in staged.data_files]
-    return FileInfo(path=str(output), bytes=staged.nbytes, data=data), proof
+    hashes = _hashes(read_model(output)) if options.hashes else {}
+    info = FileInfo(path=str(output), bytes=staged.nbytes, data=staged.data_names, sha256=hashes)
+    return changed(report, output=info, run=changed(report.run, seconds=clock.seconds))
 
 
 def _stage(work: Work, output: Path, options: Options) -> Staged:
-    if work.made is None and work.file.path is not None:
-        return stage_copy(work.file, output)
+    file = work.file
+    stays = options.form in ("keep", "external" if file.external else "inline") or not file.payloads
+    if work.made is None and file.path is not None and stays:
+        return stage_copy(file, output)
     made = work.made or work.file
     return stage(made.model, made.payloads, output, form=options.form, source=work.file)
 

@@ -86,10 +86,11 @@ def closing(report: Report) -> str:
 
 def _left(report: Report) -> list[str]:
     """List what is left, as `2 MatMul (FC201)`: first sites with a reason, then other nodes that multiply matrices."""
-    reasons = Counter((site.op_type, site.code) for site in report.kept)
+    sites = [site for site in report.sites if site.reason is not None]
+    reasons = Counter((site.op_type, site.code) for site in sites)
     rest = Counter(
         {name: count.after for name, count in report.operators.items() if name.rpartition("::")[2] in _MULTIPLY}
     )
-    rest.subtract(Counter(site.op_type for site in report.kept))
+    rest.subtract(Counter(site.op_type for site in sites))
     lines = [f"{count} {one_line(name)} ({code})" for (name, code), count in sorted(reasons.items())]
     return lines + [f"{count} {one_line(name)}" for name, count in sorted(rest.items()) if count > 0]

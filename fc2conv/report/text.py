@@ -87,7 +87,7 @@ def report_text(report: Report, look: Look) -> str:
     parts: list[Part] = [styled(headline(report), "bold")]
     if report.sites and not look.summary:
         parts += [BLANK, _sites(report.sites, look)]
-    parts += _reasons(report.kept)
+    parts += _reasons(report.sites)
     parts += operator_table(report)
     parts += [BLANK, *_lines(report, look)]
     parts += target_parts(report, look)
@@ -219,10 +219,10 @@ def _weight(site: SiteReport) -> str:
     return f"{before} -> {after}" if after else before
 
 
-def _reasons(kept: Iterable[SiteReport]) -> list[Part]:
+def _reasons(sites: Iterable[SiteReport]) -> list[Part]:
     """Draw the meaning and the remedies of each code, once, in the order of the codes."""
     rows: list[tuple[Line, Line]] = []
-    for code, (meaning, remedies) in sorted(explained(site.reason for site in kept).items()):
+    for code, (meaning, remedies) in sorted(explained(site.reason for site in sites).items()):
         rows += [(styled(code, "bold"), styled(meaning)), *((BLANK, styled(remedy)) for remedy in remedies)]
     return [BLANK, *grid(rows)] if rows else []
 

@@ -60,7 +60,7 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A model as a file: its path as given ("" for a model in memory) and its bytes, external data included.
 
     `data` names the files of its external data, relative to the model's folder. `sha256` has the SHA-256 of each of
-    its files by name, where it was asked for.
+    its files by its path from there, where it was asked for.
     """
 
     path: str
@@ -142,7 +142,7 @@ class Report(Saved, msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kept(self) -> list[SiteReport]:
         """The layers that were left, each with its reason."""
-        return [site for site in self.sites if site.decision == "keep"]
+        return [site for site in self.layers if site.decision == "keep"]
 
     @property
     def files(self) -> list[FileInfo]:

@@ -26,8 +26,11 @@ _known: dict[tuple[int, ...], str] = {}
 
 
 def digests(file: ModelFile) -> dict[str, str]:
-    """Return the SHA-256 of the model file and of its data files, by name."""
-    found = {path.name: _digest(path, seen) for path, seen in sorted(file.stamps.items())}
+    """Return the SHA-256 of the model file and of its data files, by their paths from its folder."""
+    found = {
+        path.relative_to(file.folder or path.parent).as_posix(): _digest(path, seen)
+        for path, seen in sorted(file.stamps.items())
+    }
     file.check_unchanged()
     return found
 
@@ -63,8 +66,14 @@ class Recorded(msgspec.Struct, frozen=True):
         return self.verification.certificate if self.verification is not None else None
 
     def options(self, given: VerifyOptions) -> VerifyOptions:
-        """Return the options with the seed and the shapes of the certificate; raise UsageError for another seed."""
-        known = self.certificate
+        """Return the options with the seed and the shapes of the certificate.
+
+        Raise UsageError for another seed, and where the check that `only` leaves out was accepted.
+        """
+        known, left_out = self.certificate, {"exact": "numeric", "numeric": "exact"}.get(given.only or "")
+        checks = self.verification.checks if self.verification is not None else []
+        if any(check.name == left_out and check.verdict.accepted for check in checks):
+            raise UsageError(f"the certificate has the check {left_out}", f"leave --{given.only}-only out")
         if known is None:
             return given
         if given.seed not in (0, known.seed):

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from textmodel import parse
 
 from fc2conv.__main__ import main
-from fc2conv.batch.results import collected
+from fc2conv.batch.results import collected, folder_of
 from fc2conv.report.types import BatchReport, BatchRow
 
 T = TypeVar("T")
@@ -32,6 +32,9 @@ tiny (float[N,3,4,4] x) => (float[N,5] y) <float[5,12] fc_w, float[5] fc_b>
 PLAIN = "plain (float[N,3] x) => (float[N,3] y) { y = Relu (x) }"
 KEPT = "kept (float[N,8] x) => (float[N,5] y) <float[8,5] w> { [fc] y = MatMul (x, w) }"
 """A layer that no feature map reaches."""
+
+WIDE_KEPT = KEPT.replace("[8,5]", "[8,500]").replace("N,5]", "N,500]")
+"""The same with 16 kB of weights."""
 
 WIDE = TEXT.replace("float[5,12] fc_w, float[5] fc_b", "float[512,12] fc_w, float[512] fc_b").replace("N,5]", "N,512]")
 """24 KiB of weights, which may be external."""
@@ -53,11 +56,11 @@ def save(path: Path, seed: int = 0, text: str = TEXT) -> Path:
     return path
 
 
-def save_external(path: Path, data: str, seed: int = 0) -> Path:
+def save_external(path: Path, data: str, seed: int = 0, text: str = WIDE) -> Path:
     """A model whose weights are in the file `data` beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     (path.parent / data).unlink(missing_ok=True)
-    onnx.save(model(WIDE, seed), path, save_as_external_data=True, location=data, size_threshold=1024)
+    onnx.save(model(text, seed), path, save_as_external_data=True, location=data, size_threshold=1024)
     return path
 
 
@@ -67,15 +70,15 @@ def batch(source: object, destination: object, *more: str) -> int:
 
 
 def report_of(run: Path) -> BatchReport:
-    return collected(run)
+    return collected(folder_of(run))
 
 
 def rows_of(run: Path) -> dict[str, BatchRow]:
-    return {row.name: row for row in collected(run).rows}
+    return {row.name: row for row in report_of(run).rows}
 
 
 def outcomes_of(run: Path) -> dict[str, str]:
-    return {row.name: row.outcome for row in collected(run).rows}
+    return {row.name: row.outcome for row in report_of(run).rows}
 
 
 def files_of(folder: Path) -> dict[str, str]:

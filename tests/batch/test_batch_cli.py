@@ -93,6 +93,13 @@ def test_the_journal_may_be_elsewhere(tmp_path: Path) -> None:
     assert batch(tmp_path / "zoo", out, "--jobs", "1", "-q", "--run", str(run)) == ExitCode.DONE
     assert [path.name for path in out.iterdir()] == ["a.onnx"]
     assert outcomes_of(run) == {"a.onnx": "converted"}
+    save(tmp_path / "other" / "b.onnx")
+    assert batch(tmp_path / "other", tmp_path / "more", "--jobs", "1", "-q") == ExitCode.DONE
+    (tmp_path / "more" / ".fc2conv").rename(run / ".fc2conv")
+    assert batch(tmp_path / "zoo", out, "--jobs", "1", "-q", "--run", str(run)) == ExitCode.DONE
+    assert outcomes_of(run) == {"a.onnx": "converted"}
+    assert json.loads((run / "report.json").read_bytes())["rows"][0]["name"] == "a.onnx"
+    assert outcomes_of(run / ".fc2conv") == {"b.onnx": "converted"}
 
 
 def test_on_a_terminal_there_is_a_bar(tmp_path: Path) -> None:
@@ -129,7 +136,8 @@ def _read(descriptor: int) -> bytes:
         ("zoo out --jobs 0", "0 is not in the range"),
         ("zoo out --timeout 0", "0.0 is not in the range"),
         ("zoo out --external-data --inline", "exclude each other"),
-        ("zoo s3x://out/x", "name a folder with --run"),
+        ("zoo out --timeout inf", "'inf' is not a finite number"),
+        ("zoo memory://out/x", "name a folder with --run"),
     ],
 )
 def test_usage(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, argv: str, message: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,8 @@ from fc2conv.batch import dasked
 from fc2conv.batch.journal import journals
 from fc2conv.batch.tasks import Item, Task
 from fc2conv.errors import ExitCode
-from fc2conv.options import Options
+from fc2conv.options import Options, VerifyOptions
+from fc2conv.report.json import of_line
 
 if TYPE_CHECKING:
     from distributed import LocalCluster  # which loads for a second, in every process that collects this file
@@ -108,3 +111,27 @@ def test_an_answer_that_is_lost_with_its_worker_is_made_again(cluster: LocalClus
         answers = wait_for(lambda: [*engine.finished(1.0)] or None)
     engine.close()
     assert [(each.name, each.row.outcome) for each in answers if each.row is not None] == [("a.onnx", "converted")]
+
+
+def test_files_of_options_are_found_from_any_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Workers of other machines were not started where the driver was."""
+    sent: list[Task] = []
+
+    class Client:
+        def submit(self, _: object, text: bytes, **__: object) -> Future[bytes]:
+            sent.append(of_line(text, Task))
+            return Future()
+
+    monkeypatch.chdir(tmp_path)
+    engine = object.__new__(dasked.DaskEngine)
+    vars(engine).update(_client=Client(), _name="x", _flying={}, _done=queue.SimpleQueue())
+    proof = VerifyOptions(load_inputs=("a.npz", "x:b.npy"), custom_op_libraries=("c.so",), save_failing_inputs="d")
+    for target in ("e.toml", "dla"):
+        options = Options(target=target, verification=proof)
+        engine.submit(Task(item=Item(name="m", kind="file", location="m"), destination="out", options=options))
+    here = str(tmp_path)
+    found = sent[0].options.verification
+    assert found.load_inputs == (f"{here}/a.npz", f"x:{here}/b.npy")
+    assert (found.custom_op_libraries, found.save_failing_inputs) == ((f"{here}/c.so",), f"{here}/d")
+    assert [each.options.target for each in sent] == [f"{here}/e.toml", "dla"]
+    assert (sent[0].item.location, sent[0].destination) == (f"{here}/m", f"{here}/out")

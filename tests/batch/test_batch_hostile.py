@@ -216,11 +216,32 @@ def test_no_report_over_a_journal_or_an_output(tmp_path: Path) -> None:
     assert files_of(tmp_path) == before
 
 
-def test_no_report_over_the_manifest(tmp_path: Path) -> None:
+def test_no_report_over_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.onnx")
     manifest = tmp_path / "models.csv"
     manifest.write_text("model\na.onnx\n", encoding="utf-8")
     assert batch(manifest, tmp_path / "out", "-q") == ExitCode.DONE
     before = manifest.read_bytes()
     assert main(["report", str(tmp_path / "out"), "-q", "--report", str(manifest)]) == ExitCode.USAGE
+    monkeypatch.chdir(tmp_path)
+    assert batch("models.csv", "near", "-q") == ExitCode.DONE
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    for other in ("../models.csv", "../near/a.onnx"):
+        assert main(["report", "../near", "-q", "--report", other]) == ExitCode.USAGE
     assert manifest.read_bytes() == before
+
+
+@pytest.mark.parametrize("role", ["source", "configuration", "inputs"])
+def test_no_report_over_what_a_run_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str], role: str) -> None:
+    save(tmp_path / "a.onnx")
+    texts = {"source": ("csv", "model\na.onnx\n"), "configuration": ("csv", 'scope = "all"'), "inputs": ("html", "")}
+    suffix, text = texts[role]
+    file = tmp_path / f"report.{suffix}"
+    file.write_text(text)
+    source = file if role == "source" else tmp_path / "a.onnx"
+    more = {"source": [], "configuration": ["--config", str(file)], "inputs": ["--load-inputs", f"x:{file}"]}[role]
+    assert batch(source, tmp_path / "out", "--run", str(tmp_path), "-q", *more) == ExitCode.USAGE
+    assert f"would be written over the {role}" in capsys.readouterr().err
+    assert file.read_text() == text
+    assert not (tmp_path / "journal.jsonl").exists()

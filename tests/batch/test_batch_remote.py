@@ -14,7 +14,7 @@ from pathlib import Path
 import fsspec
 import onnxruntime
 import pytest
-from batches import batch, files_of, outcomes_of, report_of, rows_of, save, save_external, wait_for
+from batches import WIDE_KEPT, batch, files_of, outcomes_of, report_of, rows_of, save, save_external, wait_for
 
 from fc2conv.batch.discover import discover
 from fc2conv.batch.remote import store
@@ -101,6 +101,53 @@ def test_from_store_to_store(zoo: Path, tmp_path: Path) -> None:
     assert not [name for name in memory.find("/out") if ".fc2conv" in name]
     assert memory.modified("/out/a b.onnx") == before
     assert report_of(run).destination == "memory://out"
+
+
+@pytest.mark.usefixtures("inline")
+def test_data_in_a_store_is_not_replaced_by_other_data(tmp_path: Path) -> None:
+    """All models are kept and name their data alike; only two of them mean the same data."""
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):
+        save_external(tmp_path / name / "m.onnx", "w.bin", seed, WIDE_KEPT)
+    manifest, store, run = tmp_path / "zoo.csv", tmp_path / "store", tmp_path / "run"
+    manifest.write_text("model,output\na/m.onnx,a.onnx\nb/m.onnx,b.onnx\nc/m.onnx,c.onnx\n")
+    store.mkdir()
+    (store / "w.bin").write_bytes((tmp_path / "a" / "w.bin").read_bytes())
+    there = (store / "w.bin").stat().st_ino
+    for _ in range(2):
+        assert batch(manifest, store.as_uri(), "--run", str(run), "-q") == ExitCode.BATCH_FAILURES
+        assert outcomes_of(run) == {"a.onnx": "kept", "b.onnx": "error", "c.onnx": "kept"}
+        assert f"{store.as_uri()}/w.bin exists, and is not the data file" in rows_of(run)["b.onnx"].message
+        assert not (store / "b.onnx").exists()
+        assert (store / "w.bin").read_bytes() == (tmp_path / "a" / "w.bin").read_bytes()
+        assert (store / "w.bin").stat().st_ino == there
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_store_that_is_the_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    zoo, run = tmp_path / "zoo", ("--run", str(tmp_path / "run"), "-q")
+    save(zoo / "a.onnx", 1)
+    save(zoo / "b.onnx", 2)
+    (tmp_path / "link").symlink_to(zoo)
+    (tmp_path / "models.csv").write_text("model,output\nzoo/a.onnx,zoo/b.onnx\nzoo/b.onnx,c.onnx\n")
+    before, url = files_of(zoo), zoo.as_uri()
+    for source, destination in ((zoo, url), (url, zoo), (url, url), (f"{url}/", f"{url[:-3]}link"), (url, url[:-4])):
+        assert batch(source, destination, *run) == ExitCode.USAGE
+        assert "name a DST apart from SRC" in capsys.readouterr().err
+    assert batch(tmp_path / "models.csv", tmp_path.as_uri(), *run) == ExitCode.USAGE
+    assert "the output 'zoo/b.onnx' is the model of" in capsys.readouterr().err
+    for source in (f"{url}/a.onnx", zoo / "a.onnx"):
+        assert batch(source, url, *run) == ExitCode.BATCH_FAILURES
+        assert "is the model itself" in rows_of(tmp_path / "run")["a.onnx"].message
+    assert files_of(zoo) == before
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.onnx"])
+def test_a_store_below_the_source_is_left_out(tmp_path: Path, pattern: str) -> None:
+    save(tmp_path / "zoo" / "a.onnx")
+    save(tmp_path / "zoo" / "out" / "a.onnx")
+    url = (tmp_path / "zoo").as_uri()
+    for source in (f"{tmp_path}/zoo{pattern}", f"{url}{pattern}"):
+        assert [each.name for each in discover(source, f"{url}/out")] == ["a.onnx"]
 
 
 def test_a_remote_destination_needs_a_folder_for_its_journal(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from batches import KEPT, WIDE, batch, files_of, outcomes_of, rows_of, save, save_external, timeless, wait_for
 
@@ -98,6 +99,16 @@ def test_data_that_changes_is_another_model(zoo: Path, tmp_path: Path) -> None:
     assert rows_of(out)["sub/b.onnx"].key != key
 
 
+def test_inputs_that_change_are_other_options(tmp_path: Path) -> None:
+    out, inputs = tmp_path / "out", tmp_path / "x.npz"
+    save(tmp_path / "zoo" / "a.onnx")
+    for value, done in ((1, False), (1, True), (2, False)):
+        np.savez(inputs, x=np.full((2, 3, 4, 4), value, np.float32))
+        given = ("--load-inputs", str(inputs), "--jobs", "1", "-q")
+        assert batch(tmp_path / "zoo", out, *given) == ExitCode.DONE
+        assert last_entries(out) == ((set(), {"a.onnx"}) if done else ({"a.onnx"}, set()))
+
+
 def test_a_line_that_was_cut_short_is_done_again(zoo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     batch(zoo, out, "--jobs", "1", "-q")
@@ -147,6 +158,10 @@ def test_shards_are_one_batch(tmp_path: Path) -> None:
     header, rows = last_run(out / ".fc2conv")
     assert [row.name for row in rows] == [f"{seed}.onnx" for seed in range(6)]
     assert header.models == 6
+    begun = out / ".fc2conv" / "shard-1-of-9" / "journal.jsonl"
+    begun.parent.mkdir()
+    begun.touch()
+    assert last_run(out / ".fc2conv") == (header, rows)
 
 
 def test_enough_failures_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,8 +172,11 @@ def test_enough_failures_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert batch(source, out, "--jobs", "1", "--max-failures", "2") == ExitCode.BATCH_FAILURES
     assert list(outcomes_of(out).values()) == ["invalid"] * 2
     assert "2 of 6 models, 0 written, 2 failed" in capsys.readouterr().out
-    assert batch(source, out, "--jobs", "1", "--max-failures", "9", "-q") == ExitCode.BATCH_FAILURES
-    assert len(outcomes_of(out)) == 6
+    assert batch(source, out, "--jobs", "1", "--max-failures", "2", "-q") == ExitCode.BATCH_FAILURES
+    assert len(outcomes_of(out)) == 4
+    for _ in range(2):
+        assert batch(source, out, "--jobs", "1", "--max-failures", "9", "-q") == ExitCode.BATCH_FAILURES
+        assert len(outcomes_of(out)) == 6
 
 
 def test_killed_at_any_time_and_resumed_is_as_undisturbed(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_a_folder_without_what_runs_have_left(tmp_path: Path) -> None:
     assert names(f"{tmp_path}/a.onnx") == ["a.onnx"]
     assert names(f"{tmp_path}/**/*.[oO]*", tmp_path / "out") == ["a.onnx", "c.onnx", "sub/b.ONNX"]
     assert names(f"{tmp_path}/su?/*") == ["sub/b.ONNX"]
+    assert names(f"{tmp_path}/**/**/b*") == ["sub/b.ONNX"]
+    for name in ("failing/a.onnx", "other/b.onnx"):
+        (tmp_path / "sub" / name).mkdir(parents=True)
+        (tmp_path / "sub" / name / ("failing-inputs.npz" if "fail" in name else "x.txt")).touch()
+    assert names(tmp_path / "sub") == ["b.ONNX", "other/b.onnx"]
 
 
 def test_a_destination_that_would_overwrite_the_source(tmp_path: Path) -> None:
@@ -181,6 +186,8 @@ def test_a_manifest_is_converted(tmp_path: Path) -> None:
         ("a.csv", "model\na.onnx,b\n", "line 2 has more cells"),
         ("a.csv", "models\na.onnx\n", "line 2 has no 'model'"),
         ("a.csv", "model\n", "names no model"),
+        ("a.csv", "model,scope,scope\na.onnx,all,spatial\n", "has two columns 'scope'"),
+        ("a.json", '[{"model": "a.onnx", "output": ["a.onnx"]}]', "entry 1: 'output' is not a path"),
         ("a.csv", "model\na\u2028b.onnx,c\n", "line 2 has more cells"),
         ("a.json", '[{"model": "a\\u0000.onnx", "output": "a"}]', "entry 1: 'model' holds a NUL"),
         ("a.json", '{"model": "a.onnx"}', "is no list of models"),

@@ -17,7 +17,7 @@ from textmodel import parse
 import fc2conv
 from fc2conv import HeatmapOptions, Options, SlidingOptions
 from fc2conv.__main__ import main
-from fc2conv.errors import ExitCode, InputError, OutputError, UsageError
+from fc2conv.errors import ExitCode, InputError, OutputError, OverlapError, UsageError
 
 
 def middle(path: Path) -> tuple[float, float]:
@@ -237,6 +237,19 @@ def test_a_folder_of_pictures(network: Path, picture: Path, tmp_path: Path, caps
         fc2conv.heatmaps(network, photos, picture)
     with pytest.raises(InputError, match="has no pictures"):
         fc2conv.heatmaps(network, tmp_path / "empty", tmp_path / "other")
+
+
+def test_pictures_of_a_folder_replace_none_and_have_a_name_each(network: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "a.png", "a.jpg.png"):
+        saved(photos / name, patched())
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    for out, over in ((photos, "the image"), (tmp_path / "out", "the picture")):
+        with pytest.raises(OverlapError, match=rf"a\.jpg\.png would be written over {over}"):
+            fc2conv.heatmaps(network, photos, out)
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_picture_that_is_run_in_tiles_and_in_two_passes(

@@ -66,6 +66,7 @@ def test_signals_and_volumes_are_run_as_pictures_are(
     (given,) = image(sliding, {dim: size + more + dim for dim, size in least.items()}).values()
     onnx.save(sliding, tmp_path / "fcn.onnx")
     whole = fc2conv.run_sliding(tmp_path / "fcn.onnx", given)
+    np.testing.assert_array_equal(fc2conv.run_sliding(str(tmp_path / "fcn.onnx"), given.tolist()), whole)
     side = max(least.values())
     monkeypatch.setattr(run, "_chosen", lambda shape, *_: (side, run._tiles(shape, side)))
     assert all(len(spans) > 1 for spans in run._tiles(given.shape, side))

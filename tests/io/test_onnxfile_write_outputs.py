@@ -58,6 +58,22 @@ def test_a_data_file_of_the_source_is_no_output(model: ModelProto, tmp_path: Pat
     refuse(file, tmp_path / "weights.bin", "data file of the model")
 
 
+def test_no_data_beside_the_end_of_a_link(model: ModelProto, tmp_path: Path) -> None:
+    """Whoever reads the model through the link looks for its data beside the link."""
+    file = read_model(save_external(model, tmp_path / "in.onnx"))
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "out.onnx").symlink_to(tmp_path / "out.onnx")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    before = sorted(snapshot(tmp_path))
+    refuse(file, tmp_path / "links" / "out.onnx", f"write to {tmp_path}/out.onnx")
+    assert sorted(snapshot(tmp_path)) == before
+    write(file, tmp_path / "links" / "out.onnx", "inline")
+    write(file, tmp_path / "folder" / "out.onnx", "keep")
+    with stage_copy(file, tmp_path / "folder" / "copy.onnx") as result:
+        result.publish()
+    assert result.data_names == ["weights.bin"]
+
+
 def test_a_copy_is_byte_identical(source: Path, tmp_path: Path) -> None:
     source.write_bytes(source.read_bytes() + b"\xaa\x3f\x05hello")
     with stage_copy(read_model(source), tmp_path / "out.onnx") as result:

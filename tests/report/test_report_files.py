@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
+from batches import WIDE, model, save_external
+from made import kept_layer
+from onnx.external_data_helper import set_external_data
 from pages import refused
 
 import fc2conv
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode, MismatchError
 from fc2conv.options import Options, VerifyOptions
+from fc2conv.reasons import Code
 from fc2conv.report.types import Check, Comparison, Report, Verdict, Verification
 
 Captured = pytest.CaptureFixture[str]
@@ -127,3 +132,47 @@ def test_a_page_without_what_draws_it_names_the_command(
     assert main([str(vgg), str(out), "--report", str(vgg.with_name("r.html"))]) == ExitCode.USAGE
     assert "pip install 'fc2conv[report]'" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_data_of_an_output_is_named_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unchanged model has data beside it too, and is written anew where its weights are to be stored elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    save_external(Path("in.onnx"), "w.bin")
+    Path("other").mkdir()
+    Path("link").symlink_to("other")
+    for source, out, forms in (
+        ("in.onnx", "copy.onnx", []),
+        ("in.onnx", "link/copy.onnx", ["--external-data"]),
+        ("in.onnx", "whole.onnx", ["--inline"]),
+        ("whole.onnx", "link/apart.onnx", ["--external-data"]),
+    ):
+        assert main([source, out, "--exclude", "*", "--report", "r.json", "-q", *forms]) == ExitCode.DONE
+        report = read(Path("r.json"))
+        assert (report.outcome, report.output is not None) == ("unchanged", True)
+        assert report.output is not None
+        assert len(report.output.data) == (out != "whole.onnx")
+        assert all(Path(out).with_name(each).is_file() for each in report.output.data)
+        assert (report.output.data == ["w.bin"]) == out.endswith("copy.onnx")
+        assert main(["verify", "in.onnx", out, "--exact-only", "-q"]) == ExitCode.DONE
+
+
+def test_data_files_of_one_name_have_their_own_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = model(WIDE, 3)
+    names = ("one/w.bin", "two/w.bin")
+    for tensor, name in zip(made.graph.initializer, names, strict=True):
+        Path(name).parent.mkdir()
+        Path(name).write_bytes(tensor.raw_data)
+        set_external_data(tensor, name, 0, len(tensor.raw_data))
+        tensor.ClearField("raw_data")
+    Path("in.onnx").write_bytes(made.SerializeToString())
+    assert main(["in.onnx", "out.onnx", "--report", "r.json", "-q"]) == ExitCode.DONE
+    hashes = read(Path("r.json")).input.sha256
+    assert hashes == {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("in.onnx", *names)}
+
+
+def test_a_product_is_no_layer_that_was_kept(planned: Report) -> None:
+    product = kept_layer("qk", Code.WEIGHT_NOT_CONSTANT, "")
+    report = msgspec.structs.replace(planned, sites=[*planned.sites, product])
+    assert report.kept == planned.kept
+    assert Code.WEIGHT_NOT_CONSTANT.meaning in str(report)

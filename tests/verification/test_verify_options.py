@@ -157,6 +157,14 @@ def test_a_certificate_is_checked_again(pair: Any, capsys: Any) -> None:
     assert verified(capsys, model, moved, "--certificate", report)[0] == ExitCode.DONE
 
 
+@pytest.mark.parametrize("only", ["exact", "numeric"])
+def test_a_certificate_is_not_checked_in_part(pair: Any, capsys: Any, only: str) -> None:
+    """What is left out would be missing from what the certificate says."""
+    model, out, report = pair
+    assert main(["verify", model, out, "--certificate", report, f"--{only}-only"]) == ExitCode.USAGE
+    assert f"leave --{only}-only out" in capsys.readouterr().err
+
+
 def test_a_certificate_of_other_files_is_refused(pair: Any, tmp_path: Path, capsys: Any) -> None:
     model, out, report = pair
     other = onnx.load(out)

@@ -38,7 +38,7 @@ _QUALITY = {"JPEG": {"quality": 92}, "WEBP": {"quality": 92}}
 
 def heatmap(model: Name, image: Name, output: Name, options: HeatmapOptions) -> Seen:
     """Run a sliding network on a picture, and write the picture with the scores of a class or several over it."""
-    _check_apart(model, image, output, options)
+    _check_apart(model, [image], [output], options)
     return _Camera(model, options).seen(image, output)
 
 
@@ -55,9 +55,9 @@ def heatmaps(model: Name, folder: Name, output: Name, options: HeatmapOptions) -
     camera = _Camera(model, options)
     with as_output_error(output):
         Path(output).mkdir(exist_ok=True)
+    _check_apart(model, images, targets, options)
     found: list[Seen | Unseen] = []
     for image, target in zip(images, targets, strict=True):
-        _check_apart(model, image, target, options)
         try:
             found.append(camera.seen(image, target))
         except InputError as error:
@@ -71,16 +71,19 @@ def _targets(images: Sequence[Path], folder: Path) -> list[Path]:
     return [folder / f"{image.stem if stems.count(image.stem) == 1 else image.name}.png" for image in images]
 
 
-def _check_apart(model: Name, image: Name, output: Name, options: HeatmapOptions) -> None:
-    others = [*parts_of(model), ("the image", image)]
+def _check_apart(model: Name, images: Sequence[Name], outputs: Sequence[Name], options: HeatmapOptions) -> None:
+    """Raise an error, before the work, for a file that cannot be written, is read as well, or is written twice."""
+    others = [*parts_of(model), *(("the image", each) for each in images)]
     others += [("the labels", options.names)] if options.names is not None else []
-    made: list[Role] = [("the picture", output), *([("the map", _map_of(output))] if options.save_map else [])]
+    made: list[Role] = [("the picture", each) for each in outputs]
+    made += [("the map", _map_of(each)) for each in outputs] if options.save_map else []
     check_apart(made, others)
     for _, path in made:
         checked_target(path)
-    if Path(output).suffix.lower() not in _FORMATS:
-        known = ", ".join(each for each in _FORMATS if each)
-        raise UsageError(f"{output} is no name of a picture", f"let it end in one of {known}")
+    for output in outputs:
+        if Path(output).suffix.lower() not in _FORMATS:
+            known = ", ".join(each for each in _FORMATS if each)
+            raise UsageError(f"{output} is no name of a picture", f"let it end in one of {known}")
 
 
 def _map_of(output: Name) -> Path:
