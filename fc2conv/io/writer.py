@@ -96,7 +96,7 @@ def check_target(target: Path, source: ModelFile) -> Target:
 
 def _check_beside(target: Path, place: Target) -> None:
     """Raise OutputError where the data would not be beside the target, as whoever reads it expects."""
-    if not same_file(target.parent, place.folder):
+    if not same_file(os.path.dirname(target) or ".", place.folder):  # noqa: PTH120 (a name may be a string)
         what = f"{shown(target)} is a link into {shown(place.folder)}, and data beside that is not found through a link"
         raise OutputError(what, f"remove the link, or write to {shown(place.path)}")
 
