@@ -56,7 +56,7 @@ def test_a_kept_layer_has_its_code_its_culprit_and_its_detail(converted: Report)
 def test_a_reason_is_printed_once_however_many_layers_have_it(converted: Report) -> None:
     many = msgspec.structs.replace(converted, sites=[converted.sites[3]] * 5)
     text = _flat(report_text(many, Look()))
-    assert text.count("FC102 At the named node") == 1
+    assert text.count("FC102 The layout of the feature map") == 1
     assert text.count("Use --scope all to convert it") == 1
 
 
