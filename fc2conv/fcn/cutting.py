@@ -50,6 +50,9 @@ def _gather_nd(slider: Slider, node: NodeProto) -> None:
 def _taken(slider: Slider, node: NodeProto, axis: int, indices: np.ndarray) -> None:
     """Take channels at some indices, cells of a window at evenly spaced indices, or one cell."""
     form = slider.form(node, apart=True)
+    size = form.shape[axis % len(form.layout)]
+    if ((indices < -size) | (indices >= size)).any():
+        raise Stuck(Code.NOT_SLIDING, node, f"an index is beyond the {size} that there are")
     if form.parts is not None:
         put_together(slider, node, taken(form, {axis % len(form.layout): indices}))
         return

@@ -25,11 +25,12 @@ _COMPARED = BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".spl
 """Operators that do one thing below a number and another above it; those of `BENT` do both at the number."""
 STRAIGHT = _COMPARED | frozenset(
     """Shape Size Gather Concat Unsqueeze Squeeze Reshape Flatten Cast Identity Slice Expand ConstantOfShape Range
-Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum""".split()
+Transpose Tile Split Pad Where And Or Not If GatherND ScatterND OneHot Add Sub Neg Sum ReduceSum SequenceAt
+SequenceLength""".split()
 )
 """Operators whose numbers grow evenly with the sizes that they are computed from."""
 _SAYS_WHERE = {
-    **dict.fromkeys("Gather GatherND Slice Split".split(), slice(1, None)),
+    **dict.fromkeys("Gather GatherND Slice Split SequenceAt".split(), slice(1, None)),
     "OneHot": slice(2),
     "ScatterND": slice(1, 2),
 }
