@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import prod
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, helper
 
 from fc2conv.analysis.reductions import OF_POOLS
 from fc2conv.fcn.channelwise import only_channels
@@ -25,7 +25,6 @@ from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, new_node, op
 from fc2conv.reasons import Code
 
-_WIDE_INTEGERS = (TensorProto.INT32, TensorProto.INT64)
 _WINDOWED = {
     "GlobalAveragePool": "AveragePool",
     "GlobalMaxPool": "MaxPool",
@@ -120,8 +119,6 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     if choice == "slide":
         norm = _NORMS.get(int_attribute(node, "p", 2), "") if op(node) == "GlobalLpPool" else op(node)
         before, kind, behind = _AROUND.get(norm, ((), _WINDOWED.get(norm), ()))
-        if slider.kind(node.input[0]) in _WIDE_INTEGERS:
-            kind = None  # no pooling takes them
         if kind is None:  # an obstacle, unless it turns out to be within the backbone
             stuck = Stuck(Code.POOL_NOT_SLIDING, node, op(node))
             if slider.unfolding and form.has_cells:
@@ -203,7 +200,7 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
     """Normalize each image, or each window where all free axes have one cell at the training size."""
     form, made = slider.form(node, apart=op(node) == "InstanceNormalization"), node.output[0]
     groups = _groups(node, form)
-    if form.free and all(size == 1 for size in form.sizes[SPACE:]):
+    if form.free and all(form.sizes[axis] == 1 for axis in form.free):
         _over_each_cell(slider, node, form, groups)
         slider.result(node, form)
         return

@@ -97,10 +97,6 @@ def _factors(slider: Slider, node: NodeProto, form: Form, sizes: Sequence[int]) 
     listed = attribute(node, "scales")
     scales = list(listed.floats) if listed is not None else [] if given is None else [float(x) for x in given.flat]
     factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
-    axes = ints_attribute(node, "axes")
-    if axes is not None and len(axes) == len(scales):
-        by_dim = {axis % len(form.layout): scale for axis, scale in zip(axes, scales, strict=True)}
-        scales = [by_dim.get(dim, 1.0) for dim in range(len(form.layout))]
     if len(scales) == len(form.layout) and len(form.layout) == form.rank:
         for dim, scale in enumerate(scales):
             axis = (form.filled(dim) or form.layout[dim])[0]

@@ -87,9 +87,7 @@ def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
 
 def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
     node, _ = _end(graph, value.name)
-    made, names = f"{value.name}_probabilities", {name for each in graph.node for name in each.output}
-    while made in names:
-        made += "_"
+    made = f"{value.name}_probabilities"
     if _log(graph, node) is not None:
         graph.node.append(helper.make_node("Exp", [value.name], [made], name=f"{made}_exp"))
     elif _are_scores(graph, value.name):

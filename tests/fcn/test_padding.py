@@ -14,7 +14,7 @@ from sliding_within import WHOLE, within
 from textmodel import parse
 
 import fc2conv
-from fc2conv import Options, SlidingOptions, errors
+from fc2conv import Options, SlidingOptions
 
 NAMES = ["unpadded", "mini_vgg", "gap", "keras_nhwc", "audio"]
 
@@ -126,47 +126,3 @@ def test_what_reads_the_whole_image_has_no_inner_cells(fixture: Load) -> None:
     report = fc2conv.plan(fixture("se_block"), options).sliding
     assert report is not None
     assert [each.code for each in report.obstacles] == ["FC512"]
-
-
-HEAD = "p = GlobalAveragePool (r)  f = Flatten (p)  [fc] y = Gemm (f, w, b)"
-
-
-@pytest.mark.parametrize(("starts", "ends"), [("{1, 1}", "{99, 99}"), ("{0, 0}", "{-1, -1}")], ids=["front", "end"])
-def test_valid_leaves_out_padding_next_to_cells_that_were_cut_off(starts: str, ends: str) -> None:
-    original = parse(
-        f"""g (float[N,3,16,16] x) => (float[N,5] y) <float[4,3,3,3] k, float[4,5] w, float[5] b,
-            int64[2] starts = {starts}, int64[2] ends = {ends}, int64[2] axes = {{2, 3}}>
-        {{ s = Slice (x, starts, ends, axes)  c = Conv <pads = [1, 1, 1, 1]> (s, k)  r = Relu (c)  {HEAD} }}"""
-    )
-    valid = slid(original, padding="valid")
-    large = np.random.default_rng(0).standard_normal((1, 3, 40, 40)).astype(np.float32)
-    (whole,) = run(valid, {"x": large})
-    (part,) = run(valid, {"x": np.ascontiguousarray(large[:, :, 5:35, 5:35])})
-    size = part.shape[-1]
-    assert apart(whole[:, :, 5 : 5 + size, 5 : 5 + size], part) < CLOSE
-
-
-def test_same_has_all_cells_of_images_that_are_smaller_than_the_plain_minimum() -> None:
-    original = parse(
-        """g (float[N,3,16,16] x) => (float[N,5] y) <float[4,3,3,3] k, float[64,5] w, float[5] b>
-        { c = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, k)
-          r = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)  f = Flatten (r)  [fc] y = Gemm (f, w, b) }"""
-    )
-    same = slid(original, padding="same")
-    large = np.random.default_rng(0).standard_normal((1, 3, 40, 40)).astype(np.float32)
-    (whole,) = run(same, {"x": large})
-    for size in range(int(axes_of(same)[1]["minimum"]), 17):
-        (small,) = run(same, {"x": np.ascontiguousarray(large[..., :size])})
-        assert small.shape[-1] == -(-size // 4)
-    (small,) = run(same, {"x": np.ascontiguousarray(large[..., :12])})
-    assert apart(whole[..., :1], small[..., :1]) < CLOSE
-
-
-def test_no_window_of_a_dilated_mean_lies_in_padding_alone() -> None:
-    original = parse(
-        f"""g (float[N,3,24] x) => (float[N,5] y) <float[4,3,3] k, float[4,4,3] k2, float[4,5] w, float[5] b>
-        {{ c = Conv <strides = [2]> (x, k)  m = MaxPool <kernel_shape = [2], strides = [2]> (c)
-           r = Conv (m, k2)  {HEAD} }}"""
-    )
-    with pytest.raises(errors.InputError, match="FC512 at p"):
-        slid(original, padding="same", output_stride=2)

@@ -10,7 +10,7 @@ from sliding_networks import HEAD, POOLED, Load, pooled
 from textmodel import parse
 
 import fc2conv
-from fc2conv import Options, SlidingOptions, errors
+from fc2conv import Options, SlidingOptions
 
 
 @pytest.mark.parametrize("name", POOLED)
@@ -111,17 +111,3 @@ def test_a_reduction_that_names_no_axes_has_them_where_its_operator_set_keeps_th
     assert at_training_size(original, sliding) < CLOSE
     found, features = run(with_outputs(sliding, "c"), image(original, {2: 11, 3: 17}))
     assert np.allclose(found, features * features.mean(), atol=1e-5)
-
-
-def test_no_pooling_with_a_kernel_takes_wide_integers() -> None:
-    model = parse(
-        """g (float[N,2,8,8] x) => (float[N,5] y)
-        <float[4,2,3,3] k, float[4,5] w, float zero = {0.0}, int64[2] ax = {2, 3}>
-        { c = Conv (x, k)  g = Greater (c, zero)  i = Cast <to = 7> (g)  s = ReduceSum <keepdims = 0> (i, ax)
-          f = Cast <to = 1> (s)  [fc] y = MatMul (f, w) }"""
-    )
-    with pytest.raises(errors.InputError, match="FC506 at s"):
-        fc2conv.convert(model, options=Options(sliding=SlidingOptions()))
-    kept = fc2conv.convert(model, options=Options(sliding=SlidingOptions(global_pool="keep")))
-    assert kept.report.verification is not None
-    assert kept.report.verification.verdict == "proved"

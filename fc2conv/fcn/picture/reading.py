@@ -133,9 +133,7 @@ def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Fe
     """Return how pictures are fed; raise UsageError unless mean and std have 1 number or one for each channel."""
     kind = value.type.tensor_type.elem_type
     channels = channels_of(value, geometry)
-    if kind == TensorProto.INT8:
-        raise InputError(f"the input {value.name} is int8, which no picture is", "feed it with fc2conv.run_sliding")
-    plain = kind == TensorProto.UINT8
+    plain = kind in (TensorProto.UINT8, TensorProto.INT8)
     for given, name in ((options.mean, "mean"), (options.std, "std")):
         if not plain and len(given) not in (1, channels):
             raise UsageError(f"--{name} has {len(given)} numbers", f"give 1 or {channels}")
