@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
-from math import ceil, gcd, lcm
+from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,18 +59,9 @@ class Step:
     @property
     def pads(self) -> bool:
         """Whether some window reads what is no cell, so that a crop of the map gives other numbers at its rim."""
-        return self.pads_front or self.pads_end or self.partial or self.everywhere or self.stretched
-
-    @property
-    def pads_front(self) -> bool:
-        """Whether some window reads what lies in front of the first cell."""
-        return self.before > 0 or any(first < 0 for first, _ in self.taps)
-
-    @property
-    def pads_end(self) -> bool:
-        """Whether some window may read what lies after the last cell."""
-        beyond = any(last >= self.factor.denominator for _, last in self.taps)
-        return self.after > 0 or self.more > 0 or beyond
+        beyond = any(first < 0 or last >= self.factor.denominator for first, last in self.taps)
+        rim = self.before > 0 or self.after > 0 or self.more > 0 or self.partial
+        return rim or self.everywhere or self.stretched or beyond
 
     @property
     def cuts(self) -> bool:
@@ -151,7 +142,7 @@ class Window:
 
     There is one for each cell of a `period`, after which they repeat. `whole` is set where every cell reads the whole
     image, `single` where there is one cell for any image, and `stretched` where the cells lie at places that depend on
-    the size of the image. `cut` are the pixels that were cut off after the last cell.
+    the size of the image.
     """
 
     stride: Fraction = Fraction(1)
@@ -161,7 +152,6 @@ class Window:
     whole: bool = False
     single: bool = False
     stretched: bool = False
-    cut: Fraction = Fraction(0)
 
     @property
     def every(self) -> int:
@@ -188,17 +178,13 @@ class Window:
         period = lcm(self.period * moved.denominator, moved.numerator) // moved.denominator
         taps = step.taps or ((-step.before, step.extent - 1 - step.before),) * up
         first, last = [], []
-        # Padding next to cells that were cut off lies inside of the image: windows that read it reach to the rim.
-        early = max(0, self._at(self.first, -1) + 1) if step.pads_front else 0
-        late = ceil(self.cut) if step.pads_end or step.rounds_up else 0
-        cut = self.cut + max(0, -step.after) * self.stride
         for i in range(int(period / stride)):
             base = i // up * down
-            first.append(self._at(self.first, base + taps[i % up][0]) - early)
-            last.append(self._at(self.last, base + taps[i % up][1]) + late)
+            first.append(self._at(self.first, base + taps[i % up][0]))
+            last.append(self._at(self.last, base + taps[i % up][1]))
         whole = self.whole or step.everywhere or step.stretched
         single, stretched = self.single or step.everywhere, self.stretched or step.stretched
-        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched, cut)
+        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched)
 
     def joined(self, other: Window) -> Window:
         """Return the window of a sum of two maps: all pixels that either reads."""
@@ -217,7 +203,6 @@ class Window:
             whole,
             self.single,
             stretched,
-            max(self.cut, other.cut),
         )
 
     def _at(self, places: tuple[int, ...], cell: int) -> int:

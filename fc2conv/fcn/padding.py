@@ -54,8 +54,7 @@ def pad_heads(slider: Slider) -> dict[int, int]:
             several = any(axis in free[name] and sizes[name][axis] > 1 for name in names)
             if several and step.made in sizes and sizes[step.made][axis] == 1 and not step.everywhere:
                 node = next(node for node in slider.nodes if step.made in node.output)
-                mean = step.made in slider.means
-                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis), mean=mean)
+                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis))
     shifts: dict[int, int] = {}
     for made, each in rims.items():
         _pad(slider, made, each)
@@ -64,14 +63,14 @@ def pad_heads(slider: Slider) -> dict[int, int]:
     return shifts
 
 
-def _rim(node: NodeProto, step: Step, place: Place | None, *, mean: bool) -> _Rim:
+def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
     if place is None or not place.even or step.stride != 1:
         raise Stuck(Code.NOT_PLACED, node, "its cells lie at no whole number of pixels from one another")
     stride = int(place.stride)
     before = max(0, (place.size - 1) // (2 * stride))
     after, rest = divmod(place.minimum - 1, stride)
     rim = _Rim(place, before, after - before, rest > 0)
-    most = step.extent - (mean or node.op_type in ("MaxPool", "AveragePool"))  # no pooling reads padding alone
+    most = step.extent - (node.op_type in ("MaxPool", "AveragePool"))  # no pooling reads padding alone
     if rim.after < 0 or max(before, rim.after + rim.extra) > most:
         missing = f"{before} and {rim.after + rim.extra} around the map are missing"
         raise Stuck(Code.NOT_PLACED, node, f"its kernel has {counted(step.extent, 'cell')}, and {missing}")
@@ -139,12 +138,10 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
         place, stride = rim.place, ints((int(rim.place.stride),), "stride")
         size = slider.measured(place.image, [place.dim], f"{name}_extent")
         wanted = add("Div", [add("Sub", [size, ints((1,), "one")], f"{name}_last"), stride], f"{name}_wanted")
-        cells = -(-place.minimum // int(place.stride))  # Div rounds towards 0, and an image may be below the minimum
-        least = place.minimum - cells * int(place.stride)
-        reach = add("Sub", [size, ints((least,), "least")], f"{name}_reach")
+        reach = add("Sub", [size, ints((place.minimum,), "least")], f"{name}_reach")
         there = add("Div", [reach, stride], f"{name}_there")
         short = add("Sub", [wanted, there], f"{name}_short")
-        pads[rank + axis] = add("Sub", [short, ints((rim.before + rim.after - cells,), "pads")], f"{name}_missing")
+        pads[rank + axis] = add("Sub", [short, ints((rim.before + rim.after,), "pads")], f"{name}_missing")
     return add("Pad", [name, add("Concat", pads, f"{name}_pads", axis=0)], f"{name}_longer", mode="edge")
 
 
