@@ -15,6 +15,7 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
+from fc2conv.fcn.geometry import Step, windows
 
 NAMES = ["unpadded", "mini_vgg", "gap", "keras_nhwc", "audio"]
 
@@ -69,6 +70,29 @@ def test_valid_has_the_cells_that_read_no_padding(name: str, stride: int | None,
             last = place["offset"] + place["stride"] * (now.shape[axis] - 1) + place["field"]
             assert place["offset"] >= 0
             assert last <= sizes[place["dim"]]
+
+
+@pytest.mark.parametrize("bounds", ["one, far", "none, last"])
+def test_valid_has_no_cell_that_reads_padding_where_the_image_was_cut(bounds: str) -> None:
+    original = parse(
+        f"""g (float[N,2,12,12] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[4,5] w, float[5] b, int64[2] one = {{1, 1}}, int64[2] none = {{0, 0}},
+         int64[2] far = {{99999, 99999}}, int64[2] last = {{-1, -1}}, int64[2] dims = {{2, 3}}>
+        {{ s = Slice (x, {bounds}, dims)  c = Conv <pads = [1, 1, 1, 1]> (s, k)  r = Relu (c)
+          p = GlobalAveragePool (r)  f = Flatten (p)  y = Gemm (f, w, b) }}""",
+        opset=13,
+    )
+    valid, given = slid(original, padding="valid"), image(original, {2: 30, 3: 30})
+    (large,) = run(valid, given)
+    (inner,) = run(valid, {name: np.ascontiguousarray(each[:, :, 4:26, 4:26]) for name, each in given.items()})
+    count = inner.shape[2]
+    assert count == 22 - axes_of(valid)[0]["minimum"] + 1
+    assert apart(large[:, :, 4 : 4 + count, 4 : 4 + count], inner) < CLOSE
+
+
+def test_a_chomp_of_padding_is_no_cut() -> None:
+    steps = [Step("a", ("x",), 3, 1, 2, 2), Step("b", ("a",), after=-2), Step("c", ("b",), 3, 1, 2, 2)]
+    assert (windows(steps, "x")["c"].offset, windows(steps, "x")["c"].field) == (-4, 5)
 
 
 @pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"padding": "valid"}, {"output_stride": 1}])

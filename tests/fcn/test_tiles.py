@@ -96,6 +96,35 @@ def test_tiles_keep_the_period_of_a_backbone_that_upsamples(monkeypatch: pytest.
     assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
 
 
+CUT = {
+    "in front": "s = Slice (x, one, far, dims)  c = Conv <pads = [1, 1, 1, 1]> (s, k)",
+    "at the end": "s = Slice (x, none, last, dims)  c = Conv <pads = [1, 1, 1, 1]> (s, k)",
+    "at the end, before a convolution without padding": """s = Slice (x, none, last, dims)  a = Conv (s, k2)
+        c = Conv <pads = [1, 1, 1, 1]> (a, k)""",
+    "by a Resize that rounds down": """s = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",
+        nearest_mode = "floor"> (x, , half)  c = Conv <pads = [1, 1, 1, 1]> (s, k)""",
+}
+
+
+@pytest.mark.parametrize("where", CUT)
+def test_tiles_of_a_network_that_pads_where_it_has_cut(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = parse(
+        f"""g (float[N,2,16,16] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[2,2,2,2] k2, float[4,5] w, float[5] b, int64[2] one = {{1, 1}}, int64[2] none = {{0, 0}},
+         int64[2] far = {{99999, 99999}}, int64[2] last = {{-1, -1}}, int64[2] dims = {{2, 3}},
+         float[4] half = {{1.0, 1.0, 0.5, 0.5}}>
+        {{ {CUT[where]}  r = Relu (c)  p = GlobalAveragePool (r)  f = Flatten (p)  y = Gemm (f, w, b) }}""",
+        opset=13,
+    )
+    run, least = runner(slid(original))
+    (given,) = image(original, {dim: size + 38 + dim for dim, size in least.items()}).values()
+    whole = tiles.whole_map(run, given, np.float32)
+    side = max(least.values()) + 4
+    monkeypatch.setattr(run, "_chosen", lambda shape, *_: (side, run._tiles(shape, side)))
+    assert len(run._tiles(given.shape, side)[0]) > 1
+    assert np.abs(tiles.whole_map(run, given, np.float32) - whole).max() <= CLOSE * np.ptp(whole)
+
+
 def large_network() -> onnx.ModelProto:
     """A network that keeps 64 maps of the size of the image at once."""
     return parse(
