@@ -110,7 +110,8 @@ CUT = {
 def test_tiles_of_a_network_that_pads_where_it_has_cut(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = parse(
         f"""g (float[N,2,16,16] x) => (float[N,5] y)
-        <float[4,2,3,3] k, float[2,2,2,2] k2, float[4,5] w, float[5] b, int64[2] one = {{1, 1}}, int64[2] none = {{0, 0}},
+        <float[4,2,3,3] k, float[2,2,2,2] k2, float[4,5] w, float[5] b,
+         int64[2] one = {{1, 1}}, int64[2] none = {{0, 0}},
          int64[2] far = {{99999, 99999}}, int64[2] last = {{-1, -1}}, int64[2] dims = {{2, 3}},
          float[4] half = {{1.0, 1.0, 0.5, 0.5}}>
         {{ {CUT[where]}  r = Relu (c)  p = GlobalAveragePool (r)  f = Flatten (p)  y = Gemm (f, w, b) }}""",
