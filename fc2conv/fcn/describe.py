@@ -144,7 +144,8 @@ class Describer:
 
     def _claim(self, form: Form, original: str) -> MapClaim:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
-        known = {axis: window for axis in sorted(form.free) if (window := self._window(form, axis)) is not None}
+        axes = sorted(self.windows) if form.free else []  # with those that are pooled to one cell for the whole image
+        known = {axis: window for axis in axes if (window := self._window(form, axis)) is not None}
         cut = self._cut(form.name, windowed)
         features = [self._feature(name, form.name, windowed, original) for name in cut]
         followed = [feature for feature in features if feature is not None]
@@ -157,7 +158,7 @@ class Describer:
             periods={axis: window.period for axis, window in known.items()},
             every={axis: window.every for axis, window in known.items()},
             features=tuple(followed) if windowed and len(followed) == len(cut) else (),
-            padded=self._padded(form.name, sorted(form.free)),
+            padded=self._padded(form.name, axes),
             dense=bool(self.slider.apart),
             parts=form.order.shape if form.parts is not None else (),
         )
