@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import execute
 import numpy as np
 import onnx
 import pytest
@@ -178,3 +179,42 @@ def test_images_that_do_not_fit_the_network(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dimension 2 of the image is 5, .*: pad it to 7"):
         fc2conv.run_sliding(path, np.zeros((1, 2, 5, 20), np.float32))
     assert fc2conv.run_sliding(path, np.zeros((2, 2, 20, 20), np.uint8)).shape[:2] == (2, 5)
+
+
+ONE_AXIS: list[dict[str, Any]] = [{"input_axes": {"x": (3,)}}, {"input_axes": {"x": (2,)}}, {"global_pool": "keep"}]
+
+
+@pytest.mark.parametrize("options", ONE_AXIS, ids=str)
+def test_an_image_that_slides_along_one_axis_alone(options: dict[str, Any], tmp_path: Path) -> None:
+    original = parse(
+        """g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] k, float[28,5] w, float[5] b>
+        { c = Conv <strides = [2, 2]> (x, k)  r = ReduceMean <axes = [2]> (c)  f = Flatten (r)  y = Gemm (f, w, b) }"""
+    )
+    sliding = slid(original, **options)
+    onnx.save(sliding, tmp_path / "one.onnx")
+    sizes = {dim: 37 for axes in options.get("input_axes", {}).values() for dim in axes} or {2: 20, 3: 37}
+    given = image(original, sizes)
+    (whole,) = execute.run(sliding, given)
+    found = fc2conv.run_sliding(tmp_path / "one.onnx", given["x"])
+    assert found.shape == whole.shape
+    assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
+
+
+def test_tiles_along_one_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = parse(
+        """g (float[N,2,16] x) => (float[N,5] y) <float[4,2,3] k, float[4,5] w, float[5] b>
+        { c = Conv <strides = [2]> (x, k)  p = GlobalAveragePool (c)  f = Flatten (p)  y = Gemm (f, w, b) }"""
+    )
+    file = model_file_from_proto(fc2conv.convert(original, options=lifted()).model or original)
+    run = tiles.Runner(file, *placed(file, None, None))
+    (given,) = image(original, {2: 90}).values()
+    whole = tiles.whole_map(run, given, np.float32)
+    monkeypatch.setattr(run, "_chosen", lambda shape, *_: (20, run._tiles(shape, 20)))
+    assert len(run._tiles(given.shape, 20)[0]) > 1
+    found = tiles.whole_map(run, given, np.float32)
+    assert found.shape == whole.shape == (1, 5, 1, 38)
+    assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
+
+
+def lifted() -> fc2conv.Options:
+    return fc2conv.Options(sliding=fc2conv.SlidingOptions(), conv_rank="2d", verify=False)
