@@ -249,14 +249,15 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     return found
 
 
-def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
-    """Return the values made of maps of different strides, whose numbers of cells differ on larger images."""
+def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> dict[str, set[Fraction]]:
+    """Return the values made of maps of several strides, whose numbers of cells differ on larger images, with these."""
     known = [windows(steps, image) for image in images]
-    found = []
+    found = {}
     for step in steps:
         reads = [each[name] for each in known for name in step.read if name in each]
-        if len({window.stride for window in reads if not window.single}) > 1:
-            found.append(step.made)
+        strides = {window.stride for window in reads if not window.single}
+        if len(strides) > 1:
+            found[step.made] = strides
     return found
 
 
