@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+import msgspec
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.fcn import inputs, recipe
-from fc2conv.fcn.describe import metadata
 from fc2conv.fcn.forms import BATCH
 from fc2conv.fcn.outputs import FLOATS, End
 from fc2conv.fcn.placed import KEY
@@ -45,7 +46,7 @@ def assemble(
     model.ClearField("metadata_props")
     model.metadata_props.extend(others)
     for output in described:
-        model.metadata_props.add(key=f"{KEY}{output.output}", value=metadata(output))
+        model.metadata_props.add(key=f"{KEY}{output.output}", value=_metadata(output))
     model.metadata_props.add(key=recipe.KEY, value=how)
     if had_info:
         _regenerate(model)
@@ -98,3 +99,12 @@ def _regenerate(model: ModelProto) -> None:
     except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError):
         return  # a model without value_info is as good
     model.graph.value_info.extend(found.graph.value_info)
+
+
+def _metadata(output: SlidingOutput) -> str:
+    """Write the kind and the axes of an output for `metadata_props`, as one line of JSON with sorted keys."""
+    axes = [msgspec.structs.asdict(axis) for axis in output.axes]
+    for axis in axes:
+        del axis["every"]  # 1 in a file, and for a report alone
+    fields = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -1,8 +1,7 @@
-"""What a sliding graph is: the geometry of each output for the report and the file, and claims to prove."""
+"""What a sliding graph is: the geometry of each output, and claims to prove."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -144,7 +143,8 @@ class Describer:
 
     def _claim(self, form: Form, original: str) -> MapClaim:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
-        known = {axis: window for axis in sorted(form.free) if (window := self._window(form, axis)) is not None}
+        axes = sorted(self.windows) if form.free else []  # with those that are pooled to one cell for the whole image
+        known = {axis: window for axis in axes if (window := self._window(form, axis)) is not None}
         cut = self._cut(form.name, windowed)
         features = [self._feature(name, form.name, windowed, original) for name in cut]
         followed = [feature for feature in features if feature is not None]
@@ -157,7 +157,7 @@ class Describer:
             periods={axis: window.period for axis, window in known.items()},
             every={axis: window.every for axis, window in known.items()},
             features=tuple(followed) if windowed and len(followed) == len(cut) else (),
-            padded=self._padded(form.name, sorted(form.free)),
+            padded=self._padded(form.name, axes),
             dense=bool(self.slider.apart),
             parts=form.order.shape if form.parts is not None else (),
         )
@@ -195,7 +195,8 @@ class Describer:
         steps = [self.made.get(axis, {}).get(name) for axis in axes]
         if name not in self.sizes and not any(steps):
             return []  # it comes from no image
-        if any(step is None or step.cuts for step in steps):
+        grows = any(self._grows(name, axis) for axis in axes)
+        if grows and any(step is None or step.cuts for step in steps):
             return None
         found: list[str] = []
         for each in dict.fromkeys(read for step in steps if step is not None for read in step.read):
@@ -210,6 +211,8 @@ class Describer:
         steps: dict[int, int] = {}
         for axis in axes:
             pair = next((found for found in self.windows[axis].values() if {name, output} <= found.keys()), None)
+            if pair is None and not self._grows(name, axis):
+                continue  # of an image of one size: it is read as it is
             if pair is None:
                 return None
             step = pair[output].stride / pair[name].stride
@@ -249,8 +252,13 @@ class Describer:
         return False
 
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
-        """Return whether any step from an image to a map reads padding, or the whole image."""
-        return any(step.pads for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
+        """Return whether any step from an image that grows to a map reads padding, or the whole image."""
+        every = ((axis, step) for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
+        return any(step.pads and self._grows(step.made, axis) for axis, step in every)
+
+    def _grows(self, name: str, axis: int) -> bool:
+        """Return whether a map reads an image that grows along an axis."""
+        return any(name in found for found in self.windows.get(axis, {}).values())
 
 
 def pool_reports(slider: Slider) -> list[SlidingPool]:
@@ -260,15 +268,6 @@ def pool_reports(slider: Slider) -> list[SlidingPool]:
         for pool in slider.pools
         for name in [pool.node.name or pool.made]
     ]
-
-
-def metadata(output: SlidingOutput) -> str:
-    """Write the kind and the axes of an output for `metadata_props`, as one line of JSON with sorted keys."""
-    axes = [msgspec.structs.asdict(axis) for axis in output.axes]
-    for axis in axes:
-        del axis["every"]  # 1 in a file, and for a report alone
-    fields = {"axes": axes, "kind": output.kind, "of": output.of, "upsampled": output.upsampled}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
 def placed_beside(

@@ -18,12 +18,12 @@ from fractions import Fraction
 from math import gcd, prod
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, helper
 
 from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import Hole, Step, hole_of, windows
-from fc2conv.fcn.padding import weigh
+from fc2conv.fcn.padding import padded, weigh
 from fc2conv.fcn.slider import SLICE_STEPS, Slider, Stuck
 from fc2conv.ir.graph import int_attribute, ints_attribute, new_node, op, text_attribute
 from fc2conv.reasons import Code
@@ -140,9 +140,7 @@ class _Dilation:
             raise Stuck(Code.NOT_DILATED, node, f"{op(node)} has no dilations in operator set {opset}", remedy)
         rank = self._rank(node)
         dilations, strides, pads = self._windows(node, holes, rank)
-        kernel, read = ints_attribute(node, "kernel_shape"), node.input[0]
-        if op(node) in _DILATED and kernel and any(pad >= kernel[i % rank] for i, pad in enumerate(pads)):
-            read, pads = self._padded(node, pads), [0] * len(pads)  # onnxruntime takes no pads as large as the kernel
+        read, pads = padded(self.slider, node, pads, Code.NOT_DILATED)
         inputs, removed = [read, *node.input[1:]], dict.fromkeys(("ceil_mode", "auto_pad"))
         self.slider.emit(node, inputs, dilations=dilations, strides=strides, pads=pads, **removed)
 
@@ -228,17 +226,6 @@ class _Dilation:
 
     def _rank(self, node: NodeProto) -> int:
         return self.forms[node.output[0]].rank - SPACE
-
-    def _padded(self, node: NodeProto, pads: list[int]) -> str:
-        """Pad what a MaxPool reads with -inf; raise Stuck for another operator or type, or an opset before 11."""
-        kind = self.slider.kind(node.output[0])
-        floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
-        if op(node) != "MaxPool" or kind not in floats or self.slider.graph.opset < 11:
-            raise Stuck(Code.NOT_DILATED, node, f"{op(node)} with padding as large as its kernel")
-        rank = len(pads) // 2
-        every = self.slider.tensors.ints((0, 0, *pads[:rank], 0, 0, *pads[rank:]), f"{node.output[0]}_pads")
-        least = self.slider.tensors.value(np.array(-np.inf, helper.tensor_dtype_to_np_dtype(kind)), "least")
-        return self.slider.add("Pad", [node.input[0], every, least], f"{node.input[0]}_padded")
 
 
 def _beyond(step: Step) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
-from math import gcd, lcm
+from math import ceil, gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,26 @@ class Step:
     @property
     def pads(self) -> bool:
         """Whether some window reads what is no cell, so that a crop of the map gives other numbers at its rim."""
-        beyond = any(first < 0 or last >= self.factor.denominator for first, last in self.taps)
-        rim = self.before > 0 or self.after > 0 or self.more > 0 or self.partial
-        return rim or self.everywhere or self.stretched or beyond
+        return self.pads_front or self.pads_end or self.partial or self.everywhere or self.stretched
+
+    @property
+    def pads_front(self) -> bool:
+        """Whether some window begins in front of the first cell."""
+        return self.before > 0 or any(first < 0 for first, _ in self.taps)
+
+    @property
+    def pads_end(self) -> bool:
+        """Whether some window ends behind the last cell, but for one that is not full."""
+        return self.after > 0 or self.more > 0 or any(last >= self.factor.denominator for _, last in self.taps)
+
+    @property
+    def left(self) -> int:
+        """How many cells are left, at most, behind the window that would follow the last one; negative: padding."""
+        if not self.taps:
+            return -self.after
+        up, down = self.factor.numerator, self.factor.denominator
+        after = ((rest, rest * up // down + self.more) for rest in range(down))
+        return max(rest - (i // up * down + self.taps[i % up][1]) for rest, i in after)
 
     @property
     def cuts(self) -> bool:
@@ -142,7 +159,7 @@ class Window:
 
     There is one for each cell of a `period`, after which they repeat. `whole` is set where every cell reads the whole
     image, `single` where there is one cell for any image, and `stretched` where the cells lie at places that depend on
-    the size of the image.
+    the size of the image. Behind the window that would follow the last one are at most `rest` pixels of the image.
     """
 
     stride: Fraction = Fraction(1)
@@ -152,6 +169,7 @@ class Window:
     whole: bool = False
     single: bool = False
     stretched: bool = False
+    rest: Fraction = Fraction(0)
 
     @property
     def every(self) -> int:
@@ -171,20 +189,30 @@ class Window:
         return max(pixel - self.stride * i for i, pixel in enumerate(self.last)) + 1 - self.offset
 
     def through(self, step: Step) -> Window:
-        """Return the window of what a step makes of this map."""
+        """Return the window of what a step makes of this map.
+
+        Padding next to cells that were cut off lies inside of the image, where a larger image has other numbers. So
+        windows that read it are made to reach beyond the rim, as all others do that read padding, and the rest too.
+        """
         up, down = step.factor.numerator, step.factor.denominator * step.stride
         stride = self.stride * down / up
         moved = self.stride * down
         period = lcm(self.period * moved.denominator, moved.numerator) // moved.denominator
         taps = step.taps or ((-step.before, step.extent - 1 - step.before),) * up
+        early = max(0, self._at(self.first, -1) + 1) if step.pads_front else 0
+        late = max(0, ceil(self.rest)) if step.pads_end or step.rounds_up else 0
+        rest = self.rest - late
+        if step.left:  # windows of several forms may end earlier by as much as these differ
+            ends = [pixel - self.stride * i for i, pixel in enumerate(self.last)]
+            rest += step.left * self.stride + max(ends) - min(ends)
         first, last = [], []
         for i in range(int(period / stride)):
             base = i // up * down
-            first.append(self._at(self.first, base + taps[i % up][0]))
-            last.append(self._at(self.last, base + taps[i % up][1]))
+            first.append(self._at(self.first, base + taps[i % up][0]) - early)
+            last.append(self._at(self.last, base + taps[i % up][1]) + late)
         whole = self.whole or step.everywhere or step.stretched
         single, stretched = self.single or step.everywhere, self.stretched or step.stretched
-        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched)
+        return Window(stride, period, tuple(first), tuple(last), whole, single, stretched, rest)
 
     def joined(self, other: Window) -> Window:
         """Return the window of a sum of two maps: all pixels that either reads."""
@@ -203,6 +231,7 @@ class Window:
             whole,
             self.single,
             stretched,
+            min(self.rest, other.rest),
         )
 
     def _at(self, places: tuple[int, ...], cell: int) -> int:
@@ -220,14 +249,15 @@ def windows(steps: Iterable[Step], image: str) -> dict[str, Window]:
     return found
 
 
-def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> list[str]:
-    """Return the values made of maps of different strides, whose numbers of cells differ on larger images."""
+def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> dict[str, set[Fraction]]:
+    """Return the values made of maps of several strides, whose numbers of cells differ on larger images, with these."""
     known = [windows(steps, image) for image in images]
-    found = []
+    found = {}
     for step in steps:
         reads = [each[name] for each in known for name in step.read if name in each]
-        if len({window.stride for window in reads if not window.single}) > 1:
-            found.append(step.made)
+        strides = {window.stride for window in reads if not window.single}
+        if len(strides) > 1:
+            found[step.made] = strides
     return found
 
 

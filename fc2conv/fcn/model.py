@@ -249,7 +249,8 @@ def _enter(slider: Slider, name: str, image: Image) -> None:
     form = Form(made, layout, tuple(sizes), image.free)
     if len(channel_dims) > 1:
         channels = np.arange(sizes[CHANNELS]).reshape([shape[dim] for dim in channel_dims])
-        parts = Parts(channels, NodeProto(name=form.name), "it holds the channels in several dimensions")
+        first = next(node for node in slider.graph.nodes if name in node.input)
+        parts = Parts(channels, first, "it holds the channels in several dimensions")
         form = replace(form, parts=parts).holding(channels)
     slider.forms[name] = form
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from onnx import ModelProto, NodeProto
 
@@ -18,6 +19,10 @@ from fc2conv.reasons import Code, Reason
 
 NO_NETWORK = "give a network that works on images"
 _WITHOUT = "cut the model behind that node, or export it without it"
+_EVEN = (
+    "Export the network for images whose maps have even sizes, such as a multiple of 32; "
+    "otherwise cut the model before that node."
+)
 _ONE_SIZE = "Export the network with a Resize in front, so that all its images have one size."
 
 
@@ -83,16 +88,17 @@ def of_strides(slider: Slider) -> list[Reason]:
     """Return the reasons for nodes at which maps meet that fit each other at the training size alone."""
     made = mixed_stride_values(slider, slider.images)
     images = set[str]().union(*(mixed_stride_values(slider, [name]) for name in slider.images))
-    remedies = {name: "" if name in images else _ONE_SIZE for name in made}
+    uneven = {name for name, strides in made.items() if any(stride.denominator > 1 for stride in strides)}
+    remedies = {name: _EVEN if name in uneven else "" if name in images else _ONE_SIZE for name in made}
     found = [(node, name) for node in slider.nodes for name in node.output if name in made]
     return [Reason(Code.STRIDES_UNLIKE, label(node), remedy=remedies[name]) for node, name in found]
 
 
-def mixed_stride_values(slider: Slider, images: Iterable[str]) -> set[str]:
-    """Return the values that are made of maps of different strides, of one image or of several."""
+def mixed_stride_values(slider: Slider, images: Iterable[str]) -> dict[str, set[Fraction]]:
+    """Return the values that are made of maps of different strides, of one image or of several, with the strides."""
     grow = [(axis, list(slider.fed(axis))) for axis in slider.steps]
     return {
-        value
+        value: strides
         for axis, names in grow
-        for value in of_mixed_strides(slider.steps[axis], [name for name in names if name in images])
+        for value, strides in of_mixed_strides(slider.steps[axis], [name for name in names if name in images]).items()
     }

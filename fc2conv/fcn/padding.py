@@ -16,7 +16,7 @@ from dataclasses import replace
 from math import ceil
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import SPACE, Form
@@ -54,7 +54,8 @@ def pad_heads(slider: Slider) -> dict[int, int]:
             several = any(axis in free[name] and sizes[name][axis] > 1 for name in names)
             if several and step.made in sizes and sizes[step.made][axis] == 1 and not step.everywhere:
                 node = next(node for node in slider.nodes if step.made in node.output)
-                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis))
+                pools = node.op_type in ("MaxPool", "AveragePool") or step.made in slider.means
+                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis), pools)
     shifts: dict[int, int] = {}
     for made, each in rims.items():
         _pad(slider, made, each)
@@ -63,15 +64,15 @@ def pad_heads(slider: Slider) -> dict[int, int]:
     return shifts
 
 
-def _rim(node: NodeProto, step: Step, place: Place | None) -> _Rim:
+def _rim(node: NodeProto, step: Step, place: Place | None, pools: bool) -> _Rim:
     if place is None or not place.even or step.stride != 1:
         raise Stuck(Code.NOT_PLACED, node, "its cells lie at no whole number of pixels from one another")
     stride = int(place.stride)
     before = max(0, (place.size - 1) // (2 * stride))
     after, rest = divmod(place.minimum - 1, stride)
     rim = _Rim(place, before, after - before, rest > 0)
-    most = step.extent - (node.op_type in ("MaxPool", "AveragePool"))  # no pooling reads padding alone
-    if rim.after < 0 or max(before, rim.after + rim.extra) > most:
+    alone = pools and max(before, rim.after) >= step.extent  # no pooling reads padding alone
+    if alone or rim.after < 0 or max(before, rim.after + rim.extra) > step.extent:
         missing = f"{before} and {rim.after + rim.extra} around the map are missing"
         raise Stuck(Code.NOT_PLACED, node, f"its kernel has {counted(step.extent, 'cell')}, and {missing}")
     return rim
@@ -90,25 +91,42 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
     for axis, rim in rims.items():
         pads[axis - SPACE] += rim.before
         pads[axis - SPACE + rank] += rim.after
-    new = changed(node, pads=pads, auto_pad=None)
+    new = changed(node, auto_pad=None)
     more = {axis: rim for axis, rim in rims.items() if rim.extra}
+    behind = slider.nodes[index + 1 :]
+    del slider.nodes[index:]
     if more:
         if slider.graph.opset < _PAD:
             remedy = f"Raise the model to operator set {_PAD} or later, as with onnx.version_converter."
             raise Stuck(Code.NOT_PLACED, node, f"a Pad of a computed size needs operator set {_PAD}", remedy)
-        behind = slider.nodes[index + 1 :]
-        del slider.nodes[index:]
         new.input[0] = _lengthened(slider, node.input[0], form.rank, more)
-        slider.nodes += [new, *behind]
-    else:
-        slider.nodes[index] = new
+    new.input[0], pads = padded(slider, new, pads, Code.NOT_PLACED)
+    slider.nodes += [changed(new, pads=pads), *behind]
     if made in slider.means:
-        weigh(slider, new)
+        weigh(slider, slider.nodes[-1 - len(behind)])
     for axis, rim in rims.items():
         steps = slider.steps[axis]
         at = next(i for i, step in enumerate(steps) if step.made == made)
         old = steps[at]
         steps[at] = replace(old, before=old.before + rim.before, after=old.after + rim.after)
+
+
+def padded(slider: Slider, node: NodeProto, pads: list[int], code: Code) -> tuple[str, list[int]]:
+    """Return what a node reads, and its pads: onnxruntime's pooling takes none as large as the kernel.
+
+    What a MaxPool reads is padded with -inf then. Raise Stuck for another operator or type, or an opset before 11.
+    """
+    kernel, rank = ints_attribute(node, "kernel_shape"), len(pads) // 2
+    if not node.op_type.endswith("Pool") or not kernel or all(pad < kernel[i % rank] for i, pad in enumerate(pads)):
+        return node.input[0], pads
+    made = node.output[0]
+    kind = slider.kind(made)
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+    if op(node) != "MaxPool" or kind not in floats or slider.graph.opset < _PAD:
+        raise Stuck(code, node, f"{op(node)} with padding as large as its kernel")
+    every = slider.tensors.ints((0, 0, *pads[:rank], 0, 0, *pads[rank:]), f"{made}_pads")
+    least = slider.tensors.value(np.array(-np.inf, helper.tensor_dtype_to_np_dtype(kind)), "least")
+    return slider.add("Pad", [node.input[0], every, least], f"{node.input[0]}_padded"), [0] * len(pads)
 
 
 def weigh(slider: Slider, node: NodeProto) -> None:
@@ -138,10 +156,11 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
         place, stride = rim.place, ints((int(rim.place.stride),), "stride")
         size = slider.measured(place.image, [place.dim], f"{name}_extent")
         wanted = add("Div", [add("Sub", [size, ints((1,), "one")], f"{name}_last"), stride], f"{name}_wanted")
-        reach = add("Sub", [size, ints((place.minimum,), "least")], f"{name}_reach")
+        more = ceil(place.minimum / place.stride)  # cells: a Div of a negative number would round up
+        reach = add("Sub", [size, ints((place.minimum - more * int(place.stride),), "least")], f"{name}_reach")
         there = add("Div", [reach, stride], f"{name}_there")
         short = add("Sub", [wanted, there], f"{name}_short")
-        pads[rank + axis] = add("Sub", [short, ints((rim.before + rim.after,), "pads")], f"{name}_missing")
+        pads[rank + axis] = add("Sub", [short, ints((rim.before + rim.after - more,), "pads")], f"{name}_missing")
     return add("Pad", [name, add("Concat", pads, f"{name}_pads", axis=0)], f"{name}_longer", mode="edge")
 
 

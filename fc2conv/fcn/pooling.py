@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import prod
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.analysis.reductions import OF_POOLS
 from fc2conv.fcn.channelwise import only_channels
@@ -22,7 +22,9 @@ from fc2conv.fcn.parts import channels_first, channels_last, left, over_channels
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
 from fc2conv.fcn.spreading import reads_all
 from fc2conv.fcn.training import Shape
+from fc2conv.ir.element_types import TYPES
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, new_node, op
+from fc2conv.ir.schema import schema_of
 from fc2conv.reasons import Code
 
 _WINDOWED = {
@@ -119,8 +121,9 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     if choice == "slide":
         norm = _NORMS.get(int_attribute(node, "p", 2), "") if op(node) == "GlobalLpPool" else op(node)
         before, kind, behind = _AROUND.get(norm, ((), _WINDOWED.get(norm), ()))
-        if kind is None:  # an obstacle, unless it turns out to be within the backbone
-            stuck = Stuck(Code.POOL_NOT_SLIDING, node, op(node))
+        unfit = None if kind is None else _unfit_type(slider, node, (*before, kind))
+        if kind is None or unfit:  # an obstacle, unless it turns out to be within the backbone
+            stuck = Stuck(Code.POOL_NOT_SLIDING, node, f"{op(node)}{f' of {unfit}' if unfit else ''}")
             if slider.unfolding and form.has_cells:
                 raise stuck
             slider.windowless.append(stuck.reason)
@@ -149,6 +152,13 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
     slider.pools.append(Pool(node, form.name, made, "within" if within else "keep"))
     note_count(slider, node, form, axes)
     scaled_before(slider, node)
+
+
+def _unfit_type(slider: Slider, node: NodeProto, operators: Iterable[str]) -> str:
+    """Return the element type of what a node reads where an operator does not take it; "" where all do."""
+    kind, schemas = slider.kind(node.input[0]), (schema_of(name, slider.graph.opset, "") for name in operators)
+    takes = all(schema is None or kind in {TYPES.get(each) for each in schema.inputs[0].types} for schema in schemas)
+    return "" if takes else TensorProto.DataType.Name(kind).lower()
 
 
 def _at_each_cell(
@@ -197,10 +207,10 @@ def last_of(slider: Slider, names: Set[str], behind: Iterable[str]) -> Iterator[
 
 @handles("InstanceNormalization", "GroupNormalization")
 def _per_image(slider: Slider, node: NodeProto) -> None:
-    """Normalize each image, or each window where all free axes have one cell at the training size."""
+    """Normalize each image, or each window where the map has one cell at the training size."""
     form, made = slider.form(node, apart=op(node) == "InstanceNormalization"), node.output[0]
     groups = _groups(node, form)
-    if form.free and all(form.sizes[axis] == 1 for axis in form.free):
+    if form.free and set(form.sizes[SPACE:]) == {1}:
         _over_each_cell(slider, node, form, groups)
         slider.result(node, form)
         return

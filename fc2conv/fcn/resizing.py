@@ -97,6 +97,10 @@ def _factors(slider: Slider, node: NodeProto, form: Form, sizes: Sequence[int]) 
     listed = attribute(node, "scales")
     scales = list(listed.floats) if listed is not None else [] if given is None else [float(x) for x in given.flat]
     factors = [Fraction(new, old) for new, old in zip(sizes, form.sizes, strict=True)]
+    axes = ints_attribute(node, "axes")
+    if axes is not None and scales:
+        named = {axis % len(form.layout): scale for axis, scale in zip(axes, scales, strict=True)}
+        scales = [named.get(dim, 1.0) for dim in range(len(form.layout))]
     if len(scales) == len(form.layout) and len(form.layout) == form.rank:
         for dim, scale in enumerate(scales):
             axis = (form.filled(dim) or form.layout[dim])[0]
@@ -172,8 +176,9 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
     strides, dilations = (ints_attribute(node, name) or [1] * rank for name in ("strides", "dilations"))
     more = ints_attribute(node, "output_padding") or [0] * rank
     reach = [(each - 1) * by + 1 for each, by in zip(kernel, dilations, strict=True)]
-    pads = _pads(node, form, sizes, strides, [a + b for a, b in zip(reach, more, strict=True)])
-    slider.emit(node, auto_pad=None, output_shape=None, pads=pads)
+    pads, beyond = _pads(node, form, sizes, strides, [a + b for a, b in zip(reach, more, strict=True)])
+    added = [a + b for a, b in zip(more, beyond, strict=True)]
+    slider.emit(node, auto_pad=None, output_shape=None, pads=pads, output_padding=added if any(added) else None)
     steps: dict[int, Step] = {}
     for i, axis in enumerate(range(SPACE, form.rank)):
         taps = tuple(_taps(phase + pads[i], kernel[i], strides[i], dilations[i]) for phase in range(strides[i]))
@@ -182,16 +187,23 @@ def _transposed(slider: Slider, node: NodeProto) -> None:
     slider.result(node, form, steps, sizes=sizes)
 
 
-def _pads(node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]) -> list[int]:
-    """Return the pads as numbers; where the node gives the size of its result, those that fit the training size."""
+def _pads(
+    node: NodeProto, form: Form, sizes: Sequence[int], strides: Sequence[int], reach: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Return the pads as numbers, and the cells that a result has beyond what any cell of the map is added to.
+
+    Where the node gives the size of its result, they are those that fit the training size.
+    """
     upper = text_attribute(node, "auto_pad", "") == "SAME_UPPER"
     given = ints_attribute(node, "pads")
     if given is not None and ints_attribute(node, "output_shape") is None:
-        return given
+        return given, [0] * len(strides)
     cells, made = form.sizes[SPACE:], sizes[SPACE:]
-    every = [s * (n - 1) + k - m for s, n, k, m in zip(strides, cells, reach, made, strict=True)]
+    natural = [s * (n - 1) + k for s, n, k in zip(strides, cells, reach, strict=True)]
+    every = [max(0, n - m) for n, m in zip(natural, made, strict=True)]
     before = [each // 2 if upper else each - each // 2 for each in every]
-    return before + [each - first for each, first in zip(every, before, strict=True)]
+    pads = before + [each - first for each, first in zip(every, before, strict=True)]
+    return pads, [max(0, m - n) for n, m in zip(natural, made, strict=True)]
 
 
 def _taps(place: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:

@@ -10,9 +10,11 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 from fc2conv.errors import UsageError
 from fc2conv.fcn.activations import ACTIVATIONS, MAXIMA, MEANS, is_log_softmax
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import op, reads
+from fc2conv.ir.element_types import element_type
+from fc2conv.ir.graph import Graph, op, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.options import ScoreMap
+from fc2conv.rewrite.pool import unused
 
 LAID_OUT = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
 _LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
@@ -30,7 +32,7 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         return file
     model = ModelProto()
     model.CopyFrom(file.model)
-    graph = model.graph
+    graph, taken = model.graph, set(Graph.of(model).names)
     names = [value.name for value in graph.output]
     for name in wanted:
         if name and name not in names:
@@ -41,9 +43,9 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         choice = wanted.get(name, wanted.get(""))
         new = values[name]
         if choice == "logits":
-            new = _logits(graph, values[name])
+            new = _logits(model, values[name])
         elif choice == "probabilities":
-            new = _probabilities(graph, values[name])
+            new = _probabilities(graph, values[name], taken)
         outputs.setdefault(new.name, new)
     kept = list(outputs.values())
     graph.ClearField("output")
@@ -79,15 +81,20 @@ def _log(graph: GraphProto, node: NodeProto | None) -> NodeProto | None:
     return inner if inner is not None and inner.op_type == "Softmax" else None
 
 
-def _logits(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
+def _logits(model: ModelProto, value: ValueInfoProto) -> ValueInfoProto:
+    graph = model.graph
     end, laid_out = _end(graph, value.name)
     node = _log(graph, end) or (end if end is not None and end.op_type in ACTIVATIONS else None)
-    return value if node is None else _like(value, node.input[0], shaped=node is end and not laid_out)
+    if node is None:
+        return value
+    new = _like(value, node.input[0], shaped=node is end and not laid_out)
+    new.type.tensor_type.elem_type = element_type(Graph.of(model), new.name) or new.type.tensor_type.elem_type
+    return new
 
 
-def _probabilities(graph: GraphProto, value: ValueInfoProto) -> ValueInfoProto:
+def _probabilities(graph: GraphProto, value: ValueInfoProto, taken: set[str]) -> ValueInfoProto:
     node, _ = _end(graph, value.name)
-    made = f"{value.name}_probabilities"
+    made = unused(f"{value.name}_probabilities", taken)
     if _log(graph, node) is not None:
         graph.node.append(helper.make_node("Exp", [value.name], [made], name=f"{made}_exp"))
     elif _are_scores(graph, value.name):

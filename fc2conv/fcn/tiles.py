@@ -61,6 +61,7 @@ class Runner:
         made = next((value for value in file.model.graph.output if value.name == name), ValueInfoProto())
         sizes = made.type.tensor_type.shape.dim
         self.channels = max(1, sizes[1].dim_value) if len(sizes) > 1 else 1
+        self._single = {dim for dim, size in enumerate(sizes) if size.dim_value == 1}
         self.tileable = not any(axis.stride is not None and axis.field is None for axis in geometry.axes)
         return_memory()  # so that a tile takes what is alive, and no more
         try:
@@ -101,11 +102,15 @@ class Runner:
             given = np.ascontiguousarray(cut([slice(span.start, span.end) for span in spans]))
             (found,) = self._session.run({self.input: given}, [self.name])
             cells = np.asarray(found)
-            if cells.ndim != len(spans) + SPACE:
+            spatial = range(SPACE, cells.ndim)
+            sliding = spatial if len(spatial) == len(spans) else [dim for dim in spatial if dim not in self._single]
+            if len(sliding) != len(spans):
                 what = f"{self.file.path}: {self.name} is no map of {len(spans)} spatial dimensions"
                 raise InputError(what, "name another output")
-            part = cells[(slice(None), slice(None), *(slice(span.local, span.stop) for span in spans))]
-            first = [span.first for span in spans]
+            along = dict(zip(sliding, spans, strict=True))
+            every = [along.get(dim, Span(0, 1)) for dim in spatial]
+            part = cells[(slice(None), slice(None), *(slice(span.local, span.stop) for span in every))]
+            first = [span.first for span in every]
             ends = (begin + count for begin, count in zip(first, part.shape[SPACE:], strict=True))
             yield part, first, None if i else (*part.shape[:SPACE], *ends)
 

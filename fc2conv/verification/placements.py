@@ -48,6 +48,8 @@ def placed(plain: ModelFile, modes: Modes, sizes: Sizes, before: Sizes, moved: M
         given[value.name] = wanted.sliced(value.name, cut)
     cells, prefix = {}, wanted.fresh()
     for each in modes.placements:
+        if moved.keys() - each.axes.keys():  # it pools an axis of the whole image, which is a smaller one here
+            continue
         old, new = dict[int, Bounds](), dict[int, Bounds]()
         for axis, place in each.axes.items():
             first, step = moved.get(axis, 0) // place.made - place.shift, place.stride // place.made

@@ -241,7 +241,8 @@ class _Proof:
                             cut[name][dim] = self.network.runs(name, axis).below(cut[name][dim] - moved[axis])
                 before = known_shapes(self.network.values({name: tuple(each) for name, each in cut.items()}))
                 pair = placements.placed(self.sliding, modes, sizes, before, moved)
-                found.add(pair, images)
+                if pair.cells:
+                    found.add(pair, images)
                 count[bool(moved)] += sum(pair.cells.values())
             found.fault(Verdict.DIFFERS, _counted(modes, sizes, images))
             found.fault(Verdict.DIFFERS, made.other_sizes(values, images))

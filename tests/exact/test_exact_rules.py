@@ -132,3 +132,10 @@ def test_a_newer_definition_that_takes_more_types_is_the_same(name: str, newer: 
     rank = "A,B,C" if "Softmax" in name else "A,B" if "NonZero" in name else "A,B,C,D"
     graph = whole.format(name).replace("A,B,C,D", rank).replace("float[A,B]", "int64[A,B]")
     assert compared(text(graph, opset=12), text(graph, opset=newer)).proved == same
+
+
+@pytest.mark.parametrize("opset", [18, 22])
+def test_dilations_of_one_are_none(opset: int) -> None:
+    pool = "graph (float[N,2,9,9] x) => (float[N,2,7,7] y) {{ y = LpPool<kernel_shape = [3, 3]{}>(x) }}"
+    one, other = (text(pool.format(each), opset=opset) for each in ("", ", dilations = [1, 1]"))
+    assert compared(one, other).proved

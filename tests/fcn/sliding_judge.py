@@ -31,6 +31,15 @@ def slid(model: ModelProto, scope: Any = "spatial", **options: Any) -> ModelProt
     return found
 
 
+def accepted(model: ModelProto, **options: Any) -> ModelProto:
+    """The sliding model, verified by the tool as well."""
+    converted = fc2conv.convert(model, options=Options(sliding=SlidingOptions(**options)))
+    assert converted.report.verification is not None
+    assert converted.report.verification.verdict.accepted
+    assert converted.model is not None
+    return converted.model
+
+
 def geometry(model: ModelProto, output: str) -> dict[str, Any]:
     """What the file says of an output."""
     given = {p.key: p.value for p in model.metadata_props}

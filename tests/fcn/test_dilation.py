@@ -11,7 +11,7 @@ import pytest
 from execute import run
 from onnx import ModelProto
 from proving import made, node, nothing, shown, with_attribute
-from sliding_judge import CLOSE, apart, at_crops, geometry, image, slid
+from sliding_judge import CLOSE, accepted, apart, at_crops, geometry, image, slid
 from sliding_networks import Load, pooled
 from textmodel import parse
 
@@ -242,3 +242,30 @@ def test_all_images_get_the_stride() -> None:
     report = fc2conv.convert(original, options=Options(sliding=SlidingOptions(output_stride=1))).report
     assert report.verification is not None
     assert report.verification.verdict == "proved"
+
+
+def test_an_answer_for_the_whole_image_beside_a_map_with_holes() -> None:
+    original = parse(
+        """g (float[N,2,16,16] x) => (float[N,5] y, float[N,4,7,7] e) <float[4,2,3,3] k, float[4,5] w>
+        { c = Conv <strides = [2, 2]> (x, k)  p = GlobalAveragePool (c)  f = Flatten (p)
+          y = MatMul (f, w)  e = Relu (c) }"""
+    )
+    plain, dense = slid(original, global_pool="keep"), accepted(original, global_pool="keep", output_stride=1)
+    given = image(original, {2: 23, 3: 25})
+    for before, now in zip(run(plain, given), run(dense, given), strict=True):
+        assert apart(before, now[:, :, ::2, ::2]) < CLOSE
+
+
+@pytest.mark.parametrize("opset", [18, 22])
+@pytest.mark.parametrize("pads", ["", ", pads = [1, 1, 1, 1]"])
+def test_norms_of_windows_with_dilations(opset: int, pads: str) -> None:
+    original = parse(
+        f"""g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] k, float[4,5] w>
+        {{ c = Conv (x, k)  d = LpPool <kernel_shape = [3, 3], strides = [2, 2]{pads}> (c)
+           p = GlobalAveragePool (d)  f = Flatten (p)  y = MatMul (f, w) }}""",
+        opset=opset,
+    )
+    plain, dense = slid(original), accepted(original, output_stride=1)
+    given = image(original, {2: 23, 3: 25})
+    (before,), (now,) = run(plain, given), run(dense, given)
+    assert apart(before, now[:, :, ::2, ::2]) < CLOSE

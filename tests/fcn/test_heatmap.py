@@ -302,3 +302,25 @@ def test_a_network_of_several_inputs_is_named(tmp_path: Path, picture: Path) -> 
     fc2conv.convert(model, tmp_path / "two.onnx", Options(sliding=SlidingOptions(), verify=False))
     with pytest.raises(InputError, match="reads z beside the image x"):
         fc2conv.heatmap(tmp_path / "two.onnx", picture, tmp_path / "o.png")
+
+
+def one_answer(kind: str) -> onnx.ModelProto:
+    """A network of the given input type that pools its whole map."""
+    return parse(
+        f"""g ({kind}[N,3,16,16] x) => (float[N,5] y) <float[4,3,3,3] k, float[4,5] w>
+        {{ d = Cast <to = 1> (x)  c = Conv <strides = [2, 2]> (d, k)  p = GlobalAveragePool (c)  f = Flatten (p)
+           y = MatMul (f, w) }}"""
+    )
+
+
+def test_an_answer_for_the_whole_picture_has_the_whole_as_its_box(tmp_path: Path, picture: Path) -> None:
+    options = Options(sliding=SlidingOptions(global_pool="keep"), verify=False)
+    fc2conv.convert(one_answer("float"), tmp_path / "kept.onnx", options)
+    seen = fc2conv.heatmap(tmp_path / "kept.onnx", picture, tmp_path / "o.png", HeatmapOptions(box=True))
+    assert (seen.cells, seen.box) == ((1, 1), (0, 0, 140, 110))
+
+
+def test_a_network_of_int8_takes_no_pixels(tmp_path: Path, picture: Path) -> None:
+    fc2conv.convert(one_answer("int8"), tmp_path / "int8.onnx", Options(sliding=SlidingOptions(), verify=False))
+    with pytest.raises(InputError, match="x is int8, and a picture has values from 0 to 255"):
+        fc2conv.heatmap(tmp_path / "int8.onnx", picture, tmp_path / "o.png")

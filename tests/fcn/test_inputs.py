@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from execute import run
-from sliding_judge import CLOSE, apart, at_crops, at_training_size, image, slid
+from sliding_judge import CLOSE, accepted, apart, at_crops, at_training_size, image, slid
 from sliding_networks import HEAD, Load, network
 from textmodel import parse
 
@@ -154,3 +155,38 @@ def test_tokens_that_are_no_map_in_their_scope_slide_in_the_other_one() -> None:
     with pytest.raises(InputError, match="no input of the model is read by a convolution") as caught:
         slid(parse(TOKENS))
     assert "use --scope all for one of tokens" in str(caught.value.remedy)
+
+
+LARGER = {
+    "scales of some axes, which are rounded": 'u = Resize <axes = [-2, -1], mode = "linear"> (c, , scales)',
+    "a result larger than the kernels reach": "u = ConvTranspose <strides = [2, 2], output_shape = [12, 12]> (c, t)",
+}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_what_makes_more_cells_is_what_it_was(name: str) -> None:
+    original = parse(
+        f"""g (float[N,2,11,11] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[4,4,3,3] t, float[4,5] w, float[2] scales = {{1.5, 1.5}}>
+        {{ c = Conv <strides = [2, 2]> (x, k)  {LARGER[name]}  r = Relu (u)  p = GlobalAveragePool (r)  f = Flatten (p)
+           y = MatMul (f, w) }}""",
+        opset=18,
+    )
+    assert at_training_size(original, accepted(original)) < CLOSE
+
+
+@pytest.mark.parametrize("pads", [("", ""), ("<pads = [1, 1, 1, 1]>", ""), ("", "<pads = [1, 1, 1, 1]>")])
+def test_an_image_that_grows_beside_one_of_one_size(pads: tuple[str, str]) -> None:
+    one, other = pads
+    original = parse(
+        f"""g (float[N,2,10,10] x, float[N,2,6,6] z) => (float[N,5] y) <float[4,2,3,3] k, float[4,5] w, float[5] b>
+        {{ c = Conv {one} (x, k)  d = Conv {other} (z, k)  p = GlobalAveragePool (c)  q = GlobalAveragePool (d)
+           e = Sub (p, q)  f = Flatten (e)  y = Gemm (f, w, b) }}"""
+    )
+    sliding, random = accepted(original, input_axes={"x": (2, 3)}), np.random.default_rng(0)
+    given = {name: random.standard_normal((1, 2, n, n)).astype(np.float32) for name, n in (("x", 13), ("z", 6))}
+    (cells,) = run(sliding, given)
+    assert cells.shape == (1, 5, 4, 4)
+    if not one:
+        (crop,) = run(original, {**given, "x": np.ascontiguousarray(given["x"][:, :, 2:12, 3:13])})
+        assert apart(crop[0], cells[0, :, 2, 3]) < CLOSE

@@ -172,3 +172,30 @@ def test_the_size_of_an_image_is_asked_for_with_the_channels_that_a_kernel_has(s
     found = fc2conv.plan(model, Options(sliding=SlidingOptions(), input_shapes={"x": (1, 3, 24, 24)})).sliding
     assert found is not None
     assert found.obstacles == []
+
+
+@pytest.mark.parametrize("stride", [None, 1])
+def test_maps_of_odd_sizes_that_meet_need_even_ones(stride: int | None) -> None:
+    text = """g (float[1,2,{0},{0}] x) => (float[1,5] y)
+        <float[4,2,3,3] k, float[4,4,3,3] l, float[4,5] w, int64[4] large = {{1, 4, {1}, {1}}}>
+        {{ c = Conv <strides = [2, 2], pads = [1, 1, 0, 0]> (x, k)
+           d = Conv <strides = [2, 2], pads = [1, 1, 0, 0]> (c, l)  u = Resize (d, , , large)  q = Add (c, u)
+           p = GlobalAveragePool (q)  f = Flatten (p)  y = MatMul (f, w) }}"""
+    report = fc2conv.plan(parse(text.format(14, 7)), Options(sliding=SlidingOptions(output_stride=stride))).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC510", "q")]
+    assert report.obstacles[0].remedy.startswith("Export the network for images whose maps have even sizes")
+    even = parse(text.format(16, 8))
+    assert at_training_size(even, slid(even), 1) < CLOSE
+
+
+def test_channels_in_several_dimensions_are_named_by_the_node_that_reads_them() -> None:
+    text = """g (float[N,3,16,16] x) => (float[N,5] y)
+        <float[48,4] v, float[4,5] w, int64[6] apart = {0, 3, 4, 4, 4, 4}, int64[3] tokens = {0, 16, 48}>
+        { a = Reshape (x, apart)  b = Transpose <perm = [0, 2, 4, 3, 5, 1]> (a)  e = Reshape (b, tokens)
+          m = MatMul (e, v)  r = Relu (m)  q = ReduceMean <axes = [1], keepdims = 0> (r)  y = MatMul (q, w) }"""
+    model = parse(text)
+    report = fc2conv.plan(model, SLIDING).sliding
+    assert report is not None
+    assert [each.code for each in report.obstacles] == ["FC503"]
+    assert report.obstacles[0].node in {node.output[0] for node in model.graph.node}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from execute import run
-from sliding_judge import geometry, image, slid
+from sliding_judge import accepted, geometry, image, slid
 from sliding_networks import Load, network, pooled
 from textmodel import parse
 
@@ -140,3 +140,26 @@ def test_a_network_that_gives_the_best_class_alone_is_compared_in_front_of_it() 
     assert report.verification.verdict.accepted
     compared = {each.output: each.verdict for each in report.verification.outputs}
     assert compared["q (windows)"].accepted
+
+
+def test_a_name_for_probabilities_that_is_taken() -> None:
+    outputs = "float[N,5] y, float[N,5] y_probabilities"
+    original = network("y = Identity (s)  y_probabilities = Relu (s)", outputs=outputs)
+    sliding = slid(original, score_map={"y": "probabilities"})
+    assert [value.name for value in sliding.graph.output] == ["y_probabilities_2", "y_probabilities"]
+    found, other = run(sliding, image(sliding, {2: 12, 3: 13}))
+    assert np.allclose(found.sum(1), 1, atol=1e-5)
+    assert (other >= 0).all()
+
+
+def test_logits_of_another_type_than_the_probabilities() -> None:
+    original = parse(
+        """g (float[N,2,8,8] x) => (float[N,5] y) <float[4,2,3,3] k, float16[4,5] w, float16[5] b>
+        { c = Conv (x, k)  h = Cast <to = 10> (c)  p = GlobalAveragePool (h)  f = Flatten (p)  s = Gemm (f, w, b)
+          t = Softmax (s)  y = Cast <to = 1> (t) }"""
+    )
+    sliding, given = accepted(original, score_map={"": "logits"}), image(original, {})
+    (found,) = run(sliding, given)
+    assert found.dtype == np.float16
+    powers = np.exp(found.astype(np.float64))[:, :, 0, 0]
+    assert np.allclose(powers / powers.sum(1), run(original, given)[0], atol=1e-3)

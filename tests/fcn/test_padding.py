@@ -15,6 +15,7 @@ from textmodel import parse
 
 import fc2conv
 from fc2conv import Options, SlidingOptions
+from fc2conv.fcn.geometry import Step, windows
 
 NAMES = ["unpadded", "mini_vgg", "gap", "keras_nhwc", "audio"]
 
@@ -69,6 +70,84 @@ def test_valid_has_the_cells_that_read_no_padding(name: str, stride: int | None,
             last = place["offset"] + place["stride"] * (now.shape[axis] - 1) + place["field"]
             assert place["offset"] >= 0
             assert last <= sizes[place["dim"]]
+
+
+def test_same_of_images_below_the_plain_minimum() -> None:
+    original = parse(
+        """g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] k, float[64,5] w, float[5] b>
+        { c = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, k)
+          m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)  f = Flatten (m)  y = Gemm (f, w, b) }"""
+    )
+    same, given = slid(original, padding="same"), image(original, {2: 40, 3: 40})
+    (whole,) = run(same, given)
+    (rows, columns) = axes_of(same)
+    assert columns["minimum"] < 16
+    for size in range(columns["minimum"], 17):
+        cut = {name: np.ascontiguousarray(each[..., :size]) for name, each in given.items()}
+        (found,) = run(same, cut)
+        assert found.shape[2:] == (10, -(-size // 4))
+        last = (size - columns["offset"] - columns["field"]) // columns["stride"]  # the last cell that reads no rim
+        count = max(0, min(found.shape[3], int(last) + 1))
+        assert count == 0 or apart(whole[..., :count], found[..., :count]) < CLOSE
+        assert count > 0 or size < columns["offset"] + columns["field"]
+    assert rows["stride"] == 4
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_same_pads_a_maximum_with_holes(stride: int) -> None:
+    original = parse(
+        """g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] a, float[4,4,3,3] b, float[4,5] w, float[5] c>
+        { d = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, a)
+          e = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (d, b)
+          p = GlobalMaxPool (e)  f = Flatten (p)  y = Gemm (f, w, c) }"""
+    )
+    chosen = Options(sliding=SlidingOptions(padding="same", output_stride=stride))
+    converted = fc2conv.convert(original, options=chosen)
+    assert converted.report.verification is not None
+    assert converted.report.verification.verdict.accepted
+    same, plain = converted.model, slid(original, output_stride=stride)
+    assert same is not None
+    given = image(original, {2: 27, 3: 30})
+    (before,), (now,) = run(plain, given), run(same, given)
+    assert now.shape[2:] == (-(-27 // stride), -(-30 // stride))
+    assert np.isfinite(now).all()
+    count, gap = together(plain, same, before, now)
+    assert count == before[0, 0].size
+    assert gap < CLOSE
+
+
+def test_same_has_no_mean_of_padding_alone() -> None:
+    original = parse(
+        """g (float[N,3,24] x) => (float[N,5] y) <float[4,3,3] a, float[4,4,3] b, float[4,5] w, float[5] c>
+        { d = Conv <strides = [2]> (x, a)  m = MaxPool <kernel_shape = [2], strides = [2]> (d)  e = Conv (m, b)
+          p = GlobalAveragePool (e)  f = Flatten (p)  y = Gemm (f, w, c) }"""
+    )
+    report = fc2conv.plan(original, Options(sliding=SlidingOptions(padding="same", output_stride=2))).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC512", "p")]
+
+
+@pytest.mark.parametrize("bounds", ["one, far", "none, last"])
+def test_valid_has_no_cell_that_reads_padding_where_the_image_was_cut(bounds: str) -> None:
+    original = parse(
+        f"""g (float[N,2,12,12] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[4,5] w, float[5] b, int64[2] one = {{1, 1}}, int64[2] none = {{0, 0}},
+         int64[2] far = {{99999, 99999}}, int64[2] last = {{-1, -1}}, int64[2] dims = {{2, 3}}>
+        {{ s = Slice (x, {bounds}, dims)  c = Conv <pads = [1, 1, 1, 1]> (s, k)  r = Relu (c)
+          p = GlobalAveragePool (r)  f = Flatten (p)  y = Gemm (f, w, b) }}""",
+        opset=13,
+    )
+    valid, given = slid(original, padding="valid"), image(original, {2: 30, 3: 30})
+    (large,) = run(valid, given)
+    (inner,) = run(valid, {name: np.ascontiguousarray(each[:, :, 4:26, 4:26]) for name, each in given.items()})
+    count = inner.shape[2]
+    assert count == 22 - axes_of(valid)[0]["minimum"] + 1
+    assert apart(large[:, :, 4 : 4 + count, 4 : 4 + count], inner) < CLOSE
+
+
+def test_a_chomp_of_padding_is_no_cut() -> None:
+    steps = [Step("a", ("x",), 3, 1, 2, 2), Step("b", ("a",), after=-2), Step("c", ("b",), 3, 1, 2, 2)]
+    assert (windows(steps, "x")["c"].offset, windows(steps, "x")["c"].field) == (-4, 5)
 
 
 @pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"padding": "valid"}, {"output_stride": 1}])

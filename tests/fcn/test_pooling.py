@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from execute import run
-from sliding_judge import CLOSE, at_crops, at_training_size, geometry, image, slid, with_outputs
+from sliding_judge import CLOSE, accepted, apart, at_crops, at_training_size, geometry, image, slid, with_outputs
 from sliding_networks import HEAD, POOLED, Load, pooled
 from textmodel import parse
 
@@ -111,3 +111,52 @@ def test_a_reduction_that_names_no_axes_has_them_where_its_operator_set_keeps_th
     assert at_training_size(original, sliding) < CLOSE
     found, features = run(with_outputs(sliding, "c"), image(original, {2: 11, 3: 17}))
     assert np.allclose(found, features * features.mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("kind", ["ReduceMean", "ReduceMax"])
+def test_pooling_along_one_axis_is_kept_while_the_other_slides(axis: int, kind: str) -> None:
+    text = """g (float[N,2,{},{}] x) => (float[N,5] y) <float[4,2,3,3] k, float[28,5] w, float[5] b>
+        {{ c = Conv <strides = [2, 2]> (x, k)  r = {} <axes = [{}]> (c)  f = Flatten (r)  y = Gemm (f, w, b) }}"""
+    original, other = parse(text.format(*((21, 16) if axis == 2 else (16, 21)), kind, axis)), 5 - axis
+    sliding = accepted(parse(text.format(16, 16, kind, axis)), global_pool="keep")
+    given = image(original, {other: 20})
+    (found,) = run(sliding, given)
+    assert found.shape[2:] == ((1, 3) if axis == 2 else (3, 1))
+    for i in range(3):
+        crop = np.take(given["x"], range(2 * i, 2 * i + 16), other)
+        assert apart(run(original, {"x": crop})[0][0], np.take(found, i, other).reshape(-1)) < CLOSE
+
+
+INTEGERS = {
+    "a sum": """g = Greater (c, zero)
+        i = Cast <to = 7> (g)  p = ReduceSum <keepdims = 0> (i, axes)  q = Cast <to = 1> (p)
+        y = Gemm (q, w, b)""",
+    "a maximum": """i = Cast <to = 6> (c)  p = ReduceMax <axes = [2, 3], keepdims = 0> (i)  q = Cast <to = 1> (p)
+        y = Gemm (q, w, b)""",
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_no_kernel_pools_integers(name: str) -> None:
+    original = parse(
+        f"""g (float[N,2,8,8] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[4,5] w, float[5] b, float zero = {{0.0}}, int64[2] axes = {{2, 3}}>
+        {{ c = Conv (x, k)  {INTEGERS[name]} }}"""
+    )
+    report = fc2conv.plan(original, Options(sliding=SlidingOptions())).sliding
+    assert report is not None
+    (obstacle,) = report.obstacles
+    kind = "int64" if name == "a sum" else "int32"
+    assert (obstacle.code, obstacle.node) == ("FC506", "p")
+    assert obstacle.detail.endswith(f"of {kind}")
+    sliding, given = accepted(original, global_pool="keep"), image(original, {})
+    assert np.allclose(run(original, given)[0], run(sliding, given)[0][:, :, 0, 0], atol=1e-5)
+
+
+def test_a_norm_of_a_map_that_has_cells_along_a_fixed_axis_alone() -> None:
+    original = parse(
+        """g (float[N,2,16,3] x) => (float[N,5] y) <float[4,2,3,3] k, float[4] s, float[4] t, float[56,5] w, float[5] b>
+        { c = Conv (x, k)  n = InstanceNormalization (c, s, t)  r = Relu (n)  f = Flatten (r)  y = Gemm (f, w, b) }"""
+    )
+    assert at_training_size(original, accepted(original, input_axes={"x": (3,)})) < CLOSE

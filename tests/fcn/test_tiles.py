@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import execute
 import numpy as np
 import onnx
 import pytest
@@ -97,6 +98,36 @@ def test_tiles_keep_the_period_of_a_backbone_that_upsamples(monkeypatch: pytest.
     assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
 
 
+CUT = {
+    "in front": "s = Slice (x, one, far, dims)  c = Conv <pads = [1, 1, 1, 1]> (s, k)",
+    "at the end": "s = Slice (x, none, last, dims)  c = Conv <pads = [1, 1, 1, 1]> (s, k)",
+    "at the end, before a convolution without padding": """s = Slice (x, none, last, dims)  a = Conv (s, k2)
+        c = Conv <pads = [1, 1, 1, 1]> (a, k)""",
+    "by a Resize that rounds down": """s = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",
+        nearest_mode = "floor"> (x, , half)  c = Conv <pads = [1, 1, 1, 1]> (s, k)""",
+}
+
+
+@pytest.mark.parametrize("where", CUT)
+def test_tiles_of_a_network_that_pads_where_it_has_cut(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = parse(
+        f"""g (float[N,2,16,16] x) => (float[N,5] y)
+        <float[4,2,3,3] k, float[2,2,2,2] k2, float[4,5] w, float[5] b,
+         int64[2] one = {{1, 1}}, int64[2] none = {{0, 0}},
+         int64[2] far = {{99999, 99999}}, int64[2] last = {{-1, -1}}, int64[2] dims = {{2, 3}},
+         float[4] half = {{1.0, 1.0, 0.5, 0.5}}>
+        {{ {CUT[where]}  r = Relu (c)  p = GlobalAveragePool (r)  f = Flatten (p)  y = Gemm (f, w, b) }}""",
+        opset=13,
+    )
+    run, least = runner(slid(original))
+    (given,) = image(original, {dim: size + 38 + dim for dim, size in least.items()}).values()
+    whole = tiles.whole_map(run, given, np.float32)
+    side = max(least.values()) + 4
+    monkeypatch.setattr(run, "_chosen", lambda shape, *_: (side, run._tiles(shape, side)))
+    assert len(run._tiles(given.shape, side)[0]) > 1
+    assert np.abs(tiles.whole_map(run, given, np.float32) - whole).max() <= CLOSE * np.ptp(whole)
+
+
 def large_network() -> onnx.ModelProto:
     """A network that keeps 64 maps of the size of the image at once."""
     return parse(
@@ -149,3 +180,42 @@ def test_images_that_do_not_fit_the_network(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dimension 2 of the image is 5, .*: pad it to 7"):
         fc2conv.run_sliding(path, np.zeros((1, 2, 5, 20), np.float32))
     assert fc2conv.run_sliding(path, np.zeros((2, 2, 20, 20), np.uint8)).shape[:2] == (2, 5)
+
+
+ONE_AXIS: list[dict[str, Any]] = [{"input_axes": {"x": (3,)}}, {"input_axes": {"x": (2,)}}, {"global_pool": "keep"}]
+
+
+@pytest.mark.parametrize("options", ONE_AXIS, ids=str)
+def test_an_image_that_slides_along_one_axis_alone(options: dict[str, Any], tmp_path: Path) -> None:
+    original = parse(
+        """g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] k, float[28,5] w, float[5] b>
+        { c = Conv <strides = [2, 2]> (x, k)  r = ReduceMean <axes = [2]> (c)  f = Flatten (r)  y = Gemm (f, w, b) }"""
+    )
+    sliding = slid(original, **options)
+    onnx.save(sliding, tmp_path / "one.onnx")
+    sizes = {dim: 37 for axes in options.get("input_axes", {}).values() for dim in axes} or {2: 20, 3: 37}
+    given = image(original, sizes)
+    (whole,) = execute.run(sliding, given)
+    found = fc2conv.run_sliding(tmp_path / "one.onnx", given["x"])
+    assert found.shape == whole.shape
+    assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
+
+
+def test_tiles_along_one_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = parse(
+        """g (float[N,2,16] x) => (float[N,5] y) <float[4,2,3] k, float[4,5] w, float[5] b>
+        { c = Conv <strides = [2]> (x, k)  p = GlobalAveragePool (c)  f = Flatten (p)  y = Gemm (f, w, b) }"""
+    )
+    file = model_file_from_proto(fc2conv.convert(original, options=lifted()).model or original)
+    run = tiles.Runner(file, *placed(file, None, None))
+    (given,) = image(original, {2: 90}).values()
+    whole = tiles.whole_map(run, given, np.float32)
+    monkeypatch.setattr(run, "_chosen", lambda shape, *_: (20, run._tiles(shape, 20)))
+    assert len(run._tiles(given.shape, 20)[0]) > 1
+    found = tiles.whole_map(run, given, np.float32)
+    assert found.shape == whole.shape == (1, 5, 1, 38)
+    assert np.abs(found - whole).max() <= CLOSE * np.ptp(whole)
+
+
+def lifted() -> fc2conv.Options:
+    return fc2conv.Options(sliding=fc2conv.SlidingOptions(), conv_rank="2d", verify=False)

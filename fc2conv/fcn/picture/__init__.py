@@ -214,7 +214,7 @@ class _Camera:
 
 
 def _crop(axis: Axis, cell: int, pixels: int) -> tuple[int, int]:
-    start, end = (0, axis.size) if axis.stride is None else axis.crop(max(0, cell))
+    start, end = (0, pixels) if axis.stride is None else axis.crop(max(0, cell))
     return min(max(start, 0), pixels - 1), max(1, min(end, pixels))
 
 

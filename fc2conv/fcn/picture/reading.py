@@ -133,7 +133,10 @@ def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Fe
     """Return how pictures are fed; raise UsageError unless mean and std have 1 number or one for each channel."""
     kind = value.type.tensor_type.elem_type
     channels = channels_of(value, geometry)
-    plain = kind in (TensorProto.UINT8, TensorProto.INT8)
+    if kind == TensorProto.INT8:
+        what = f"{value.name} is int8, and a picture has values from 0 to 255"
+        raise InputError(what, "feed it from Python, with fc2conv.run_sliding")
+    plain = kind == TensorProto.UINT8
     for given, name in ((options.mean, "mean"), (options.std, "std")):
         if not plain and len(given) not in (1, channels):
             raise UsageError(f"--{name} has {len(given)} numbers", f"give 1 or {channels}")

@@ -71,7 +71,7 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
         return None  # no runtime takes a map without sides
     graph = body_of(_function(_TEXTS[name] % fields), node)
     opset = min(OPSETS[""], int(given.get("opset", OPSETS[""])))
-    opset = _HOLES if name == "LpPool" and max(given.get("dilations", (1,))) > 1 else opset
+    opset = _HOLES if name == "LpPool" and "dilations" in given else opset
     own = list(graph.node)
     del graph.node[:]
     graph.node.extend(_kept(own, node))
