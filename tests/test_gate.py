@@ -179,7 +179,7 @@ def test_a_failed_proof_is_reported(
 
 def test_nothing_on_the_command_line_overrides_a_file(models: dict[str, Report], capsys: Captured) -> None:
     assert models
-    Path("fc2conv.toml").write_text('allow = ["FC101"]\nrequire = 9\n')
+    Path("fc2conv.toml").write_text('allow = ["FC101"]\nrequire = 9\n', encoding="utf-8")
     assert main(["check", "kept", "-q"]) == ExitCode.CHECK_FOUND
     assert main(["check", "kept", "-q", "--fail-on", "nothing"]) == ExitCode.DONE
     assert main(["check", "kept", "-q", "--fail-on", "nothing", "--allow", "FC101"]) == ExitCode.USAGE
@@ -189,11 +189,11 @@ def test_nothing_on_the_command_line_overrides_a_file(models: dict[str, Report],
 def test_a_word_of_another_command_in_a_file(models: dict[str, Report], capsys: Captured) -> None:
     """`targets` prints no annotations."""
     assert models
-    Path("fc2conv.toml").write_text('output-format = "github"\n')
+    Path("fc2conv.toml").write_text('output-format = "github"\n', encoding="utf-8")
     assert main(["targets"]) == ExitCode.DONE
     assert "::" not in capsys.readouterr().out
     assert main(["check", "kept"]) == ExitCode.DONE
     assert "::" in capsys.readouterr().out
     for text in ('output-format = "gitlab"', '[targets]\noutput-format = "github"'):
-        Path("fc2conv.toml").write_text(text)
+        Path("fc2conv.toml").write_text(text, encoding="utf-8")
         assert main(["targets"]) == ExitCode.USAGE
