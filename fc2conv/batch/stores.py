@@ -52,7 +52,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Remote:
-    """A store: the output is written to a private folder, its data is put where there is none, and then the model."""
+    """A store: an output is written to a private folder; data that the store lacks is put first, then the model."""
 
     root: str
 

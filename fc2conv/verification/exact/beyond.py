@@ -11,7 +11,7 @@ from fc2conv.verification.exact.degrees import Place
 from fc2conv.verification.exact.growth import Growth
 from fc2conv.verification.exact.positions import item_of
 from fc2conv.verification.exact.terms import Shape
-from fc2conv.verification.exact.uses import Uses
+from fc2conv.verification.exact.uses import Pins, Uses
 from fc2conv.verification.exact.walk import Walk
 
 _MOST_BEFORE = 8
@@ -44,40 +44,54 @@ class Beyond:
 def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int], shared: bool = False) -> Beyond:
     """Return what two models, or one alone, do that two sizes do not show; `sizes` are the least possible, and both.
 
-    What is behind a position that both models name alike is a variable, or `shared` positions are run as well.
+    What follows a position that both models name is a variable; with `shared`, sizes beyond it are run instead.
     """
-    least, *ends = sizes
+    least, few, many = sizes
     ways = ((one.uses.get(what, {}), other.uses.get(what, {})) for what in one.uses | other.uses)
-    alike = {each for each in one.made | other.made if len(one.made.get(each, set()) | other.made.get(each, set())) > 1}
-    found = [use for pair in ways for use in _unmatched(*pair, alike)] + [*one.empty, *other.empty]
-    fewer_items = {float(ends[0] + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
+    roots = {each: one.made.get(each, set()) | other.made.get(each, set()) for each in one.made | other.made}
+    equal = {each for each, known in roots.items() if len(known) > 1}
+    found = [use for pair in ways for use in _unmatched(*pair, equal)] + [*one.empty, *other.empty]
+    fewer = {float(few + 1 + item - n) for item, _ in found if item < 0 for n in (0, 1)}
     named = [each for of in (other, one) for each in ((of.places, of.shared) if shared else (of.places,))]
-    for pair in {pair for places in named for pair in places}:  # x[i] and x[-j] are one item of i + j
+    for pair in {pair for places in named for pair in places}:
         known = {n: node for places in named for n, node in places.get(pair, {}).items()}
-        last = [max(each, key=abs) for back in (False, True) if (each := [n for n in known if (n < 0) == back])]
-        whole = sum(map(abs, last))
-        # two items behind it, as one alone has no order
-        found.append((whole and item_of(whole + 1, pair, (ends[0], ends[1])), known[max(last, key=abs)]))
-        items = (pair[1] - pair[0]) / (ends[1] - ends[0])
-        edges = {size for n in {whole, *map(abs, known)} for size in (n - 1, n)} if items > 0 else ()
-        fewer_items |= {ends[0] - (pair[0] - size) / items for size in edges}
+        use, edges = _of_positions(known, pair, (few, many))
+        found.append(use)
+        fewer |= edges
     position, node = max(found, key=lambda use: use[0], default=(0, None))
     steep = max((one.degrees, other.degrees), key=lambda each: each.degree)
-    if position < ends[1]:
+    if position < many:
         position, node = 0, None
     node = node or (steep.node if steep.degree > 1 else None)
     most = _SIZES if one.degrees.steps == other.degrees.steps else steep.degree + 1  # both multiply as often
-    few = sorted(n for n in fewer_items if least <= n < ends[0])
-    most = max(2, min(most, steep.degree + 1))
-    pins = [[of.opaque] if shared else [of.opaque, of.picked] for of in (one, other)]
-    both = {key for pin in pins[0] for key in pin.keys} & {key for pin in pins[1] for key in pin.keys}
-    every = [pin for of in pins for pin in of]
+    before = sorted(n for n in fewer if least <= n < few)[-_MOST_BEFORE:]
+    variables = _variables([[of.opaque] if shared else [of.opaque, of.picked] for of in (one, other)], (one, other))
+    return Beyond(position, node, max(2, min(most, steep.degree + 1)), steep.degree, frozenset(before), *variables)
+
+
+def _of_positions(
+    known: Mapping[int, NodeProto], pair: tuple[int, int], ends: tuple[int, int]
+) -> tuple[tuple[int, NodeProto], set[float]]:
+    """Return the items that positions on one axis ask for, with a node, and the fewer items at which one is the rim."""
+    last = [max(each, key=abs) for back in (False, True) if (each := [n for n in known if (n < 0) == back])]
+    whole = sum(map(abs, last))  # x[i] and x[-j] are one item of i + j
+    use = whole and item_of(whole + 1, pair, ends), known[max(last, key=abs)]  # two items follow: one has no order
+    items = (pair[1] - pair[0]) / (ends[1] - ends[0])
+    edges = {size for n in {whole, *map(abs, known)} for size in (n - 1, n)} if items > 0 else set()
+    return use, {ends[0] - (pair[0] - size) / items for size in edges}
+
+
+def _variables(
+    pins: Sequence[Sequence[Pins]], models: Sequence[Growth]
+) -> tuple[list[dict[bytes, bytes]], list[dict[tuple[Place, str], bytes]], NodeProto | None]:
+    """Return the terms at each size, and the numbers of each model, that are variables, and one node that reads one."""
+    first, second = ({key for pin in of for key in pin.keys} for of in pins)
+    both, every = first & second, [pin for of in pins for pin in of]
     opaque = [{each: key for key in both for pin in every for each in pin.keys.get(key, ((), ()))[i]} for i in (0, 1)]
-    numbers = [{at: name for at, (name, _) in each.numbers.items()} for each in (one, other)]
-    nodes = [node for each in (one, other) for _, node in each.numbers.values()]
+    numbers = [{at: name for at, (name, _) in each.numbers.items()} for each in models]
+    nodes = [node for each in models for _, node in each.numbers.values()]
     hiding = next(iter([*(node for pin in every for key, node in pin.nodes.items() if key in both), *nodes]), None)
-    before = frozenset(few[-_MOST_BEFORE:])
-    return Beyond(position, node, most, steep.degree, before, opaque, numbers, hiding)
+    return opaque, numbers, hiding
 
 
 def thin(runs: Sequence[Sequence[Walk]]) -> NodeProto | None:
@@ -103,16 +117,16 @@ def _is_thin(shapes: Iterable[Shape | None]) -> bool:
     return any(len(sizes) > 1 and len(sizes - {0, 1}) < 2 for sizes in axes)
 
 
-def _unmatched(one: Uses, other: Uses, alike: Collection[bytes]) -> list[tuple[int, NodeProto]]:
+def _unmatched(one: Uses, other: Uses, equal: Collection[bytes]) -> list[tuple[int, NodeProto]]:
     """Return the uses in one model alone: where both have equally many, the values may have other layouts.
 
     A use that `hides`, as its number is the same at both sizes, is no matter of layout. Nor is one of a number that is
-    `alike` another one at both sizes: each may be in the place of the other.
+    `equal` to another one at both sizes: one may replace the other.
     """
     alone = [(one | other)[key] for key in one.keys() ^ other.keys()]
     unequal = len(one) != len(other)
     return [
         (each.item, each.node)
         for each in alone
-        if unequal or each.hides or any(content in alike for content in each.read)
+        if unequal or each.hides or any(content in equal for content in each.read)
     ]

@@ -187,10 +187,11 @@ def _wider(
             ran.append(other)
             on = [*on[:-1], said(dict(sorted(tried.items())))]
             found = result(other, on)
+    known = replace(found, position=past.position, degree=past.degree)
+    if not found.proved or len(sizes) < 3:
+        return known, on
     short = past.node if max(tried) <= past.position else thin([each.walks for each in ran])
-    if short is not None and found.proved and len(sizes) > 2:
-        return _unknown(found, short, past.position), on
-    return replace(found, position=past.position, degree=past.degree), on
+    return known if short is None else _unknown(found, short, past.position), on
 
 
 def _elsewhere(node: NodeProto) -> str:
@@ -219,7 +220,8 @@ def _left(
 ) -> Iterator[tuple[float, Shapes]]:
     """Yield the sizes to try besides the two least: the next ones, one beyond the position, and lesser ones.
 
-    If that one does not suit the model, the next to the position follows. Larger ones come until no axis is thin.
+    If that one does not suit the model, the next to the position follows. Larger ones come until no axis is thin in
+    what `ran` at the sizes `tried`, to which the caller adds.
     """
     ordered, position = sorted(sizes), past.position
     beyond_it = [n for n in ordered if n > position][: position > 0]
