@@ -45,11 +45,7 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
     nodes, out = list[NodeProto](), list[tuple[str, float]]()
     for i, node in enumerate(graph.nodes):
         layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
-        axis = _outputs(layer) if isinstance(layer, FCLayer) else None
-        values = constants.array(layer.weight) if isinstance(layer, FCLayer) and axis is not None else None
-        found = None
-        if isinstance(layer, FCLayer) and axis is not None and values is not None:
-            found = _quantized(values, axis, layer.weight, pool)
+        found = _of_layer(layer, constants, pool) if isinstance(layer, FCLayer) else None
         if isinstance(layer, FCLayer) and found is not None:
             before, moved = found
             nodes.append(before)
@@ -60,6 +56,13 @@ def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> l
     if out:
         swap(graph, nodes, pool.new)
     return out
+
+
+def _of_layer(layer: FCLayer, constants: Constants, pool: Pool) -> tuple[NodeProto, float] | None:
+    """Quantize the weight of a layer for each output; return None where its outputs or its values do not allow it."""
+    axis = _outputs(layer)
+    values = constants.array(layer.weight) if axis is not None else None
+    return None if axis is None or values is None else _quantized(values, axis, layer.weight, pool)
 
 
 def _outputs(layer: FCLayer) -> int | None:
