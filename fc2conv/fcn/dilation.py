@@ -189,9 +189,10 @@ class _Dilation:
         """Pool the former cells of the whole map, as in squeeze and excitation."""
         if self.slider.graph.opset < SLICE_STEPS:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
-        starts, ends, steps = [0] * len(holes), [TO_THE_END] * len(holes), [hole.hole for hole in holes.values()]
+        sparse = {axis: hole.hole for axis, hole in holes.items() if hole.step.everywhere}
+        starts, ends, axes, steps = [0] * len(sparse), [TO_THE_END] * len(sparse), list(sparse), list(sparse.values())
         wanted = f"{node.input[0]}_sparse"
-        name = self.slider.add("Slice", node.input[:1], wanted, starts=starts, ends=ends, axes=list(holes), steps=steps)
+        name = self.slider.add("Slice", node.input[:1], wanted, starts=starts, ends=ends, axes=axes, steps=steps)
         self.slider.emit(node, [name, *node.input[1:]])
 
     def pad(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:

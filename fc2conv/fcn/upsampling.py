@@ -34,6 +34,10 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int])
     has the cell half a pixel off both, the mean of two neighbours gives it: the map is linear between them.
     """
     places = {axis: _placed(slider, output, form, axis) for axis in sorted(form.free)}
+    image = next(iter(places.values())).image
+    if slider.images[image].free - form.free:
+        what = "it has one cell for the whole image along an axis"
+        raise Stuck(Code.NOT_PLACED, NodeProto(name=output), what)
     middles = {axis: middle(form, axis, at.size, at.stride, shifts.get(axis, 0)) for axis, at in places.items()}
     between = any((middles[axis] - (place.stride - 1) / 2).denominator > 1 for axis, place in places.items())
     fine = _resized(slider, output, form, places, "asymmetric" if between else "half_pixel")
@@ -49,7 +53,6 @@ def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int])
     wide = slider.add("Pad", [fine], f"{output}_wide", pads=(*before, *after), mode="edge")
     if max(kernel) > 1:
         wide = slider.add("AveragePool", [wide], f"{output}_between", kernel_shape=kernel)
-    image = next(iter(places.values())).image
     extent = slider.measured(image, [place.dim for place in places.values()], f"{output}_extent")
     start = ints(tuple(starts), f"{output}_start")
     end = slider.add("Add", [extent, start], f"{output}_end")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from execute import run
@@ -126,6 +128,26 @@ def test_pooling_along_one_axis_is_kept_while_the_other_slides(axis: int, kind: 
     for i in range(3):
         crop = np.take(given["x"], range(2 * i, 2 * i + 16), other)
         assert apart(run(original, {"x": crop})[0][0], np.take(found, i, other).reshape(-1)) < CLOSE
+
+
+@pytest.mark.parametrize("options", [{"output_stride": 1}, {"padding": "same"}, {"padding": "valid"}])
+def test_other_cells_along_the_axis_that_slides(options: dict[str, Any]) -> None:
+    text = """g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] k, float[28,5] w, float[5] b>
+        { c = Conv <strides = [2, 2]> (x, k)  r = ReduceMean <axes = [2]> (c)  f = Flatten (r)  y = Gemm (f, w, b) }"""
+    sliding = accepted(parse(text), global_pool="keep", **options)
+    plain, given = slid(parse(text), global_pool="keep"), image(sliding, {2: 21, 3: 24})
+    first, every = (3, 1) if "same" in options.values() else (0, 2 if "output_stride" in options else 1)
+    (before,), (now,) = run(plain, given), run(sliding, given)
+    assert apart(before, now[..., first::every][..., : before.shape[3]]) < CLOSE
+
+
+def test_an_answer_for_a_whole_axis_is_not_brought_to_the_size_of_the_image() -> None:
+    text = """g (float[N,2,16,16] x) => (float[N,5] y) <float[4,2,3,3] k, float[28,5] w, float[5] b>
+        { c = Conv <strides = [2, 2]> (x, k)  r = ReduceMean <axes = [2]> (c)  f = Flatten (r)  y = Gemm (f, w, b) }"""
+    options = Options(sliding=SlidingOptions(global_pool="keep", upsample=True))
+    report = fc2conv.plan(parse(text), options).sliding
+    assert report is not None
+    assert [(each.code, each.node) for each in report.obstacles] == [("FC512", "y")]
 
 
 INTEGERS = {
