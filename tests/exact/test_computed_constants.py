@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import execute
 import numpy as np
 import pytest
 from onnx import ModelProto, numpy_helper, parser
@@ -98,6 +99,38 @@ def test_a_norm_that_one_has_folded_behind_a_value_that_both_have() -> None:
     assert (made.count("Conv"), "BatchNormalization" in made) == (2, False)
     assert done.report.verification is not None
     assert done.report.verification.verdict == "proved"
+
+
+def test_a_folded_constant_in_front_of_a_size_that_values_decide() -> None:
+    """What is computed with a folded constant is the same value, so that numbers decide on what cannot be followed."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[1,3,7] x) => (float[1,?,8] y)
+        <int64[1] one = {1}, int64[1] eight = {8}> {
+          h = Conv (x, k) t = Transpose <perm = [0, 2, 1]> (h) p = MatMul (positions, v) s = Add (p, c) w = Relu (s)
+          m = MatMul (t, w) a = Abs (m) r = ReduceSum <keepdims = 0> (a) n = Cast <to = 7> (r)
+          u = Unsqueeze (n, one_less) to = Concat <axis = 0> (one, u, eight) q = ReduceMean <axes = [1]> (m)
+          e = Expand (q, to) y = MatMul (e, z) }"""
+    )
+    random, shapes = (
+        np.random.default_rng(11),
+        {"k": (8, 3, 1), "positions": (8, 8), "v": (8, 8), "c": (8,), "z": (8, 8)},
+    )
+    for name, shape in shapes.items():
+        values = random.standard_normal(shape, np.float32) / 4
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    model.graph.initializer.append(numpy_helper.from_array(np.int64([0]), "one_less"))
+    done = fc2conv.convert(model, None, fc2conv.Options(scope="all"))
+    image = {"x": random.standard_normal((1, 3, 7), np.float32)}
+    one, other = (execute.run(each, image) for each in (model, done.model))
+    assert execute.difference(one, other) < 1e-5
+    assert len(done.report.converted) == 2
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "agrees"
+    weight = next(each for each in done.model.graph.initializer if list(each.dims) == [8, 8, 1] and each.name != "z")
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[0] = np.nextafter(values.flat[0], np.float32(9))
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    assert not fc2conv.verify(model, done.model).verdict.accepted
 
 
 def test_the_integers_of_a_large_constant_are_those_of_its_parts() -> None:

@@ -55,7 +55,7 @@ _CONTRADICTIONS = (ValueError, IndexError, TypeError, KeyError, AttributeError, 
 """What numpy and a rule raise for operands that contradict the operator's definition."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Evaluator:
     """Residues of terms at one level.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property, partial
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -41,6 +42,8 @@ READ = 4e9
 """Products that may be computed where stored weights are read and not multiplied, as each takes a few nanoseconds."""
 COMPUTED = (None, frozenset[str](), frozenset({"Mul"}))
 """Nodes whose constants are taken as rounded: all, only factors (an empty set), or products (of two scales)."""
+_MOST_TORN = 2
+"""Values that both models have, and that differ with rounded constants as well, after which no more are tried."""
 ROUNDED = "constants that one model computes are taken as they are rounded in the other"
 
 
@@ -89,6 +92,8 @@ class Prover:
     place: int = field(default=0, init=False)
     found: list[Found] = field(default_factory=list, init=False)
     beyond: str = field(default="", init=False)
+    assumed: str = field(default="", init=False)
+    _torn: int = field(default=0, init=False)
     used: list[Evaluator] = field(default_factory=list, init=False)
     rounded: list[Evaluator] = field(default_factory=list, init=False)
     unfit: dict[bytes, Term] = field(default_factory=dict, init=False)
@@ -112,7 +117,7 @@ class Prover:
         """Compare all outputs, in the order of the original; raise ZeroDivisorError where the seed proves nothing."""
         note("exact arithmetic")
         self.walk()
-        self.rounded = [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
+        self.rounded = self._roundings()
         return [self._output(v.name) for v in self.original.model.graph.output]
 
     @cached_property
@@ -141,6 +146,9 @@ class Prover:
         """Drop all residues; terms stay."""
         for each in (self.cuts, self.numbers, self.whole, self.lawful, *self.rounded, *self.used):
             each.forget()
+
+    def _roundings(self) -> list[Evaluator]:
+        return [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
 
     def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
         """Return an evaluator that takes constants as rounded, except in nodes that the other model has as well."""
@@ -192,7 +200,17 @@ class Prover:
     def _settled(self, other: Term | None, term: Term) -> Term:
         if other is None or other is term or self.cuts.exhausted:
             return term
-        return other if self._alike(other, term) else term
+        return other if self._alike(other, term) or self._rounded_alike(other, term) else term
+
+    def _rounded_alike(self, one: Term, other: Term) -> bool:
+        """Return whether two terms of one type and shape are the same with constants as rounded; note `assumed`."""
+        if self._torn > _MOST_TORN or (one.shape, one.kind) != (other.shape, other.kind) or not _may_round(one, other):
+            return False
+        self.rounded = self._roundings()
+        found = any(self._equal(*each, one, other) for each in self._with_rounding())
+        self.assumed = ROUNDED if found else self.assumed
+        self._torn += not found
+        return found
 
     def _alike(self, one: Term, other: Term, by_numbers: bool = False) -> bool:
         """Return whether two terms of one type and shape are the same, by little arithmetic or else by numbers."""
@@ -214,7 +232,7 @@ class Prover:
         if one is None or other is None:
             return Found(name, None, "nothing makes it")
         if one.key == other.key:
-            return Found(name, True, residues=digest("term", one.key).hex())
+            return Found(name, True, assumed=self.assumed, residues=digest("term", one.key).hex())
         if (misfit := self.misfit(self.needed)) is not None:
             return Found(name, None, f"the sizes do not suit {misfit.label}", at=misfit)
         if (misfit := self.misfit({term.key for term in behind(other)})) is not None:  # numbers may miss such sizes
@@ -225,7 +243,7 @@ class Prover:
             self.beyond = ""
             first.spent = second.spent = 0.0
             if self._equal(first, second, one, other):
-                assumed = ROUNDED if first is not second else ""
+                assumed = ROUNDED if first is not second else self.assumed
                 residues = one.key if first is self.symbols else first.of(one).tobytes()
                 return Found(name, True, assumed=assumed, residues=digest("residues", residues).hex())
             if first.level > Level.CUTS:
@@ -238,21 +256,26 @@ class Prover:
 
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield the ways to compare two values: as they are, and with computed constants of one model as rounded."""
-        exact, sides = self.numbers, self.rounded
-        yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, exact))
-        own = [*alone.own_terms(one, 1), *alone.own_terms(other, 2)]
-        read = {each for term in own for each in term.inputs if each is not None and each.op is not None}
-        may_round = any(map(alone.may_round, {*own, *read}))
+        yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, self.numbers))
+        may_round = _may_round(one, other)
         if may_round:
-            yield from ((exact, each) if i % 2 else (each, exact) for i, each in enumerate(sides))
-            for first, second in zip(sides[::2], sides[1::2], strict=True):
-                both = self._evaluator(Level.NUMBERS, rounded=True, computed=first.computed, shared=self._of_both)
-                yield from ((first, both), (both, second))
+            yield from chain(self._with_rounding(), self._with_shared())
         yield self.whole, self.whole
         if may_round:  # a value that both models have may be computed once more by one of them
-            first, second = (self._evaluator(Level.WHOLE, rounded=True, kept=each.kept) for each in sides[:2])
+            first, second = (self._evaluator(Level.WHOLE, rounded=True, kept=each.kept) for each in self.rounded[:2])
             both = self._evaluator(Level.WHOLE, rounded=True, shared=self._of_both)
             yield from ((first, self.whole), (self.whole, second), (first, both), (both, second))
+
+    def _with_rounding(self) -> Iterator[tuple[Evaluator, Evaluator]]:
+        """Yield the ways with the computed constants of one model as they are rounded."""
+        yield from ((self.numbers, each) if i % 2 else (each, self.numbers) for i, each in enumerate(self.rounded))
+
+    def _with_shared(self) -> Iterator[tuple[Evaluator, Evaluator]]:
+        """Yield the ways with those that both compute from the same numbers as they are."""
+        sides = self.rounded
+        for first, second in zip(sides[::2], sides[1::2], strict=True):
+            both = self._evaluator(Level.NUMBERS, rounded=True, computed=first.computed, shared=self._of_both)
+            yield from ((first, both), (both, second))
 
     @cached_property
     def _of_both(self) -> frozenset[bytes]:
@@ -310,6 +333,13 @@ class Prover:
     def functions_of(self, term: Term, side: int) -> set[str]:
         """Return the functions that only one model applies on the way to a value, apart from sums and products."""
         return {name for each in alone.own_terms(term, side, self.same) for name in alone.functions(each)}
+
+
+def _may_round(one: Term, other: Term) -> bool:
+    """Return whether a node that one of two models alone has, or an operand of it, is a constant that is rounded."""
+    own = [*alone.own_terms(one, 1), *alone.own_terms(other, 2)]
+    read = (each for term in own for each in term.inputs if each.has_op)
+    return any(map(alone.may_round, chain(own, read)))
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:
