@@ -29,6 +29,8 @@ SMALL = [
     ("ScatterND", [np.ones((4, 5)), np.array([[1]]), np.ones((1, 5))], {}),
     ("Concat", [np.ones((2, 3)), np.ones((4, 3))], {"axis": 0}),
     ("Sqrt", [np.ones((2, 3))], {}),
+    ("Resize", [np.ones((1, 2, 5, 7)), np.array([]), np.array([1, 1, 2.5, 0.5], np.float32)], {"mode": "linear"}),
+    ("Resize", [np.ones((1, 2, 5, 7)), np.array([]), np.array([]), np.array([1, 2, 15, 3])], {"mode": "linear"}),
     ("ReduceSum", [np.ones((2, 3))], {}),
 ]
 

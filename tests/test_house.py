@@ -54,7 +54,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "click": ("cli", "__main__"),
     "graphlay": ("report.html",),
     "jinja2": ("report.html",),
-    "onnxruntime": ("verification",),
+    "onnxruntime": ("io", "verification"),
     "PIL": ("fcn.picture",),
     "rich": ("report.terminal", "report.folded", "cli.progress"),
     "psutil": ("batch.local", "system"),

@@ -41,7 +41,7 @@ FOLDED = (_EXACT | _PRODUCTS).union(
         "Less LessOrEqual Greater GreaterOrEqual IsNaN IsInf Mod Log Round Tanh Sigmoid GatherND CumSum Sum Mean "
         "ReduceProd LeakyRelu Elu Erf Softmax LogSoftmax Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh "
         "Softsign Selu Celu HardSwish Gelu ThresholdedRelu PRelu Hardmax BatchNormalization "
-        "LayerNormalization InstanceNormalization"
+        "LayerNormalization InstanceNormalization Resize"
     ).split()
 )
 """Operators whose constant results are computed where their values are needed, however many elements they have."""
@@ -86,11 +86,11 @@ def _masks(kind: str, array: np.ndarray) -> bool:
 
 
 def _differs(node: NodeProto, kind: str, operands: Mapping[str, np.ndarray], opset: int) -> bool:
-    """Return whether ONNX's reference computes a node otherwise than runtimes do, or another one on every run."""
+    """Return whether ONNX's reference computes a node otherwise than runtimes do."""
     shapes = [operands[name].shape if name else None for name in node.input]
     return bool(
-        opset < _SINCE.get(kind, 1)
-        or (kind == "Dropout" and len(node.input) > 2 and np.any(operands.get(node.input[2], False)))
+        kind == "Resize"
+        or opset < _SINCE.get(kind, 1)
         or (kind == "LpNormalization" and int_attribute(node, "p", 2) == 1)
         or (kind == "NonZero" and shapes[0] == ())
         or (kind == "Squeeze" and shapes[1:] == [(0,)])
@@ -98,15 +98,17 @@ def _differs(node: NodeProto, kind: str, operands: Mapping[str, np.ndarray], ops
 
 
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
-    """Compute the results of a node by ONNX's reference; return None where it does not compute them."""
+    """Compute the results of a node by ONNX's reference, or by onnxruntime; return None where these do not."""
     from onnx.reference import ReferenceEvaluator
 
     kind, opset = own_op(node), onnx_opset(opsets)
-    if _differs(node, kind, operands, opset):
-        return None
+    if kind == "Dropout" and len(node.input) > 2 and np.any(operands.get(node.input[2], False)):
+        return None  # it drops others on every run
     if kind != op(node):
         node = named(node, node.name)
         node.domain = ""
+    if _differs(node, kind, operands, opset):
+        return _run(node, operands, opsets)
     if kind == "Pad":
         node, operands = _cropped(node, operands)
     if kind == "OneHot" and node.input[0] != node.input[1] and operands[node.input[1]].size == 1:
@@ -133,6 +135,18 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
             return [each.astype(operands[node.input[0]].dtype, copy=False) for each in made]
         return made
     except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AssertionError):
+        return None
+
+
+def _run(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
+    """Compute the results of a node by onnxruntime; return None where it has no kernel for these types."""
+    from fc2conv.io.alone import REFUSALS, run_alone
+
+    note("onnxruntime", label(node))
+    try:
+        made = run_alone(node, opsets, [operands.get(name) for name in node.input])
+        return [each for each in made if each is not None]
+    except REFUSALS:
         return None
 
 
@@ -182,6 +196,8 @@ def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
     if kind == "Pad" and first.ndim:
         pads = ints_attribute(node, "pads") if len(operands) < 2 else _sizes(operands[1])
         return prod(size + 2 * max([0, *(pads or ())]) for size in first.shape)
+    if kind == "Resize" and len(operands) > 1:
+        return _resized(first.shape, operands[-1], ints_attribute(node, "axes") or range(first.ndim))
     if kind == "OneHot" and len(operands) > 1:
         return first.size * prod(_sizes(operands[1].reshape(-1)[:1]))
     if kind == "NonZero":
@@ -189,6 +205,14 @@ def made_elements(node: NodeProto, operands: Sequence[np.ndarray]) -> int:
     if kind in ("Concat", "Slice", "Split", "Clip"):
         return sum(each.size for each in operands)
     return _broadcast([each.shape for each in operands])
+
+
+def _resized(shape: tuple[int, ...], target: np.ndarray, axes: Sequence[int]) -> int:
+    """Return how many elements a Resize makes by sizes or by scales; more, where it keeps the ratio of the sizes."""
+    pairs = zip(axes, target.reshape(-1).tolist(), strict=False)
+    whole = target.dtype.kind in "iu"
+    factors = [max(size, 0) / max(shape[axis], 1) if whole else size for axis, size in pairs]
+    return int(prod(shape) * max([1.0, *factors]) ** len(factors)) + 1
 
 
 def _sizes(array: np.ndarray) -> tuple[int, ...]:

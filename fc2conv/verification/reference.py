@@ -1,4 +1,4 @@
-"""Evaluation of a node on numbers by onnx's reference evaluator, where runtimes compute the same."""
+"""Evaluation of a node on numbers, as runtimes compute it: by onnx's reference evaluator, or by onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from onnx import NodeProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from fc2conv.io.alone import REFUSALS, run_alone
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.sandbox import note
 from fc2conv.verification.nodes import Array, integer, label
@@ -63,28 +64,30 @@ def _overflows(node: NodeProto, _opset: int, feeds: Feeds) -> bool:
 
 _ONE_AXIS, _SAYS_TRAINING, _MASKS_ALL = 13, 14, 12
 """Opsets: from which Softmax has one axis, BatchNormalization says that it trains, masks of Dropout are true."""
-_PLACES = "coordinate_transformation_mode"
 _REDUCTIONS = "ReduceSum ReduceMean ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp"
 _OTHERWISE: dict[str, Callable[[NodeProto, int, Feeds], object]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _flattens),
     **dict.fromkeys(("Pow", *_REDUCTIONS.split()), _overflows),
     "Slice": _begins_before,
-    "TopK": lambda node, _opset, _feeds: not integer(node, "sorted", 1),
-    "Unique": lambda node, _opset, _feeds: not integer(node, "sorted", 1),
     "NonZero": lambda _node, _opset, feeds: _first(feeds).ndim == 0,
     "MaxPool": lambda node, _opset, _feeds: _has(node, "auto_pad", b"SAME_LOWER"),
-    "Resize": lambda node, _opset, feeds: len(feeds) < 4 and _has(node, _PLACES, b"align_corners"),
     "LpNormalization": lambda node, _opset, _feeds: integer(node, "p", 2) == 1,
+    "Resize": lambda _node, _opset, _feeds: True,
     "LRN": lambda _node, _opset, _feeds: True,
     "BatchNormalization": lambda _node, opset, _feeds: opset < _SAYS_TRAINING,
     "Dropout": lambda node, opset, _feeds: opset < _MASKS_ALL and any(node.output[1:]),
     "DynamicQuantizeLinear": lambda _node, _opset, feeds: not _first(feeds).any(),
 }
 """Where the reference evaluator computes something else than runtimes do (onnx 1.23, onnxruntime 1.32)."""
+_UNSURE: dict[str, Callable[[NodeProto, int], object]] = {
+    **dict.fromkeys(("TopK", "Unique"), lambda node, _opset: not integer(node, "sorted", 1)),
+    "BatchNormalization": lambda node, opset: opset < _SAYS_TRAINING and any(node.output[1:]),
+}
+"""Where each runtime computes something else."""
 
 
 def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
-    """Run one node with onnx's reference evaluator; raise UnmodelledError where it cannot, or runtimes differ."""
+    """Run one node with onnx's reference evaluator, or with onnxruntime; raise UnmodelledError where these cannot."""
     copy = NodeProto()
     copy.CopyFrom(node)
     names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
@@ -95,6 +98,8 @@ def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
     imports = [helper.make_opsetid(node.domain, opset)]
     if node.domain not in ONNX_DOMAINS:
         raise UnmodelledError(f"{label(node)} (domain {node.domain})")
+    if node.op_type in _UNSURE and _UNSURE[node.op_type](node, opset):
+        raise UnmodelledError(f"{label(node)} (each runtime computes something else)")
     if node.op_type in _NEWER:
         imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]
     model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
@@ -103,7 +108,7 @@ def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
     try:
         with np.errstate(all="ignore"):  # what is not finite here is not in the model either
             if node.op_type in _OTHERWISE and _OTHERWISE[node.op_type](node, opset, feeds):
-                raise UnmodelledError(f"{label(node)} (runtimes compute something else)")
+                return _run(node, opset, feeds)
             made = ReferenceEvaluator(model).run(None, given)
     except (*_FAULTS, MemoryError) as error:
         raise UnmodelledError(f"{label(node)} ({error})") from error
@@ -111,6 +116,13 @@ def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
         raise UnmodelledError(f"{label(node)} (a sequence)")
     results = iter(made)
     return [np.asarray(next(results)) if name else np.zeros(0) for name in node.output]
+
+
+def _run(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
+    try:
+        return [np.zeros(0) if each is None else each for each in run_alone(node, {node.domain: opset}, feeds)]
+    except REFUSALS as error:
+        raise UnmodelledError(f"{label(node)} ({error})") from error
 
 
 @cache

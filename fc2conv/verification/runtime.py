@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper, parser
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper, parser
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 from fc2conv.errors import LimitError, UsageError
+from fc2conv.io.alone import REFUSALS, run_alone
 from fc2conv.io.files import opened
 from fc2conv.io.forms import runnable
 from fc2conv.io.reader import ModelFile
@@ -27,11 +28,6 @@ from fc2conv.verification.nodes import graphs, is_random, label
 from fc2conv.verification.saturation import make_exact
 
 hush()
-
-_REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
-             state.RuntimeException, state.NoSuchFile, state.EPFail,
-             ValueError, TypeError, RuntimeError)  # fmt: skip
-"""What onnxruntime raises for a model or inputs that it does not take."""
 
 
 class RefusedError(Exception):
@@ -98,7 +94,7 @@ def _refusing() -> Iterator[None]:
     """Guard a call: raise RefusedError, or LimitError for what the system lacks, which says nothing of the model."""
     try:
         yield
-    except _REFUSALS as error:
+    except REFUSALS as error:
         said = _first_line(error)
         found = said_by(said)
         if isinstance(found, LimitError) and found.limit == "system":
@@ -130,35 +126,23 @@ def node_kinds(
     A shape that depends on the values is not known.
     """
     unknown: list[Kind] = [(0, None)] * len(node.output)
-    known = {f"x{i}": each for i, each in enumerate(operands) if each is not None}
-    if node.op_type in SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in known.values()) > _MOST_SHOWN:
+    known = [each for each in operands if each is not None]
+    if node.op_type in SHAPED_BY_VALUES or sum(int(np.prod(each[1])) for each in known) > _MOST_SHOWN:
         return unknown
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    copy.input[:] = ["" if each is None else f"x{i}" for i, each in enumerate(operands)]
-    graph = GraphProto(name="alone", node=[copy])
-    shapes: dict[str, tuple[int, tuple[int, ...]]] = {}
-    for name, (kind, shape, value) in known.items():
-        if value is None:
-            graph.input.append(helper.make_tensor_value_info(name, kind, shape))
-            shapes[name] = kind, shape
-        else:
-            graph.initializer.append(numpy_helper.from_array(np.array(value, order="C").reshape(shape), name))
-    graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
-    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
-    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
     note("onnxruntime", label(node))
     try:
-        session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
         made, again = (
-            session.run(None, {name: fill(shape, helper.tensor_dtype_to_np_dtype(kind))
-                               for name, (kind, shape) in shapes.items()}) for fill in (np.zeros, np.ones)
-        )  # fmt: skip
-    except _REFUSALS:
+            run_alone(node, opsets, [each and _of_kind(*each, fill) for each in operands], _options(None))
+            for fill in (np.zeros, np.ones)
+        )
+    except REFUSALS:
         return unknown
     pairs = zip(map(_kind_of, made), map(_kind_of, again), strict=True)
-    kinds = iter([one if one == other else (one[0], None) for one, other in pairs])
-    return [next(kinds) if name else (0, None) for name in node.output]
+    return [one if one == other else (one[0], None) for one, other in pairs]
+
+
+def _of_kind(kind: int, shape: tuple[int, ...], value: NDArray[Any] | None, fill: Callable[..., Any]) -> NDArray[Any]:
+    return fill(shape, helper.tensor_dtype_to_np_dtype(kind)) if value is None else value.reshape(shape)
 
 
 def _kind_of(value: Any) -> Kind:
@@ -207,7 +191,7 @@ def use_libraries(paths: Sequence[str]) -> None:
                 opened(path).close()  # a FIFO never opens
             found.append(str(Path(path).absolute()) if there else path)
             ort.SessionOptions().register_custom_ops_library(os.fsencode(found[-1]))
-        except (OSError, *_REFUSALS) as error:
+        except (OSError, *REFUSALS) as error:
             what = f"--custom-op-library {path} cannot be loaded ({_first_line(error)})"
             raise UsageError(
                 what, "give a library that is built for this system" if there else "check the path"

@@ -133,6 +133,42 @@ def test_a_folded_constant_in_front_of_a_size_that_values_decide() -> None:
     assert not fc2conv.verify(model, done.model).verdict.accepted
 
 
+RESIZES = {
+    "nearest": 'mode = "nearest"',
+    "linear": 'mode = "linear"',
+    "cubic": 'mode = "cubic", cubic_coeff_a = -0.75',
+    "corners": 'mode = "linear", coordinate_transformation_mode = "align_corners"',
+    "antialiased": 'mode = "cubic", antialias = 1, coordinate_transformation_mode = "half_pixel"',
+}
+
+
+@pytest.mark.parametrize("way", RESIZES)
+def test_a_resized_table_of_positions_is_as_the_runtime_makes_it(way: str) -> None:
+    """As in DINOv2, DPT and SAM: the table is made for images of another size."""
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 18]> g (float[N,3,5,4] x) => (float[N,20,6] y)
+        <int64[4] sizes = {{1, 8, 5, 4}}, int64[3] rows = {{1, 8, 20}}, int64[3] flat = {{0, 8, 20}}> {{
+          m = Conv (x, k) r = Reshape (m, flat) t = Transpose <perm = [0, 2, 1]> (r)
+          p = Resize <{RESIZES[way]}> (table, , , sizes) q = Reshape (p, rows)
+          s = Transpose <perm = [0, 2, 1]> (q) a = Add (t, s) y = MatMul (a, w) }}"""
+    )
+    random = np.random.default_rng(13)
+    for name, shape in {"k": (8, 3, 1, 1), "table": (1, 8, 3, 7), "w": (8, 6)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(random.standard_normal(shape, np.float32), name))
+    done = fc2conv.convert(model)
+    image = {"x": random.standard_normal((2, 3, 5, 4), np.float32)}
+    one, other = (execute.run(each, image) for each in (model, done.model))
+    assert execute.difference(one, other) < 1e-5
+    assert done.report.verification is not None
+    assert done.report.verification.verdict == "proved"
+    assert sorted(node.op_type for node in done.model.graph.node) == ["Add", "Conv", "Conv", "Reshape", "Transpose"]
+    table = next(each for each in done.model.graph.initializer if list(each.dims) == [1, 8, 5, 4])
+    values = numpy_helper.to_array(table).copy()
+    values.flat[7] = np.nextafter(values.flat[7], np.float32(9))
+    table.CopyFrom(numpy_helper.from_array(values, table.name))
+    assert not fc2conv.verify(model, done.model).verdict.accepted
+
+
 def test_the_integers_of_a_large_constant_are_those_of_its_parts() -> None:
     """Whether a constant is computed at once does not depend on how many elements it has."""
     head = """<ir_version: 8, opset_import: ["": 17]> g (float[N,96] x) => (float[N,70] y)
