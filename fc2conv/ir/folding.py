@@ -21,7 +21,7 @@ from fc2conv.ir.graph import (
     own_op,
     text_attribute,
 )
-from fc2conv.sandbox import note
+from fc2conv.sandbox import hush, note
 
 LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 _EXACT = frozenset(
@@ -142,6 +142,7 @@ def _run(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[st
     """Compute the results of a node by onnxruntime; return None where it has no kernel for these types."""
     from fc2conv.io.alone import REFUSALS, run_alone
 
+    hush()
     note("onnxruntime", label(node))
     try:
         made = run_alone(node, opsets, [operands.get(name) for name in node.input])
