@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fc2conv.verification.exact import casts, layout, linear, pointwise
+from fc2conv.verification.exact import layout, linear, pointwise, quantized
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
 from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.terms import ABSENT, Array, Term, behind
@@ -47,7 +47,7 @@ def may_round(term: Term) -> bool:
 def functions(term: Term) -> set[str]:
     """Return the functions that a node applies, apart from sums, products and layout."""
     name = term.op.name.rpartition("::")[2]
-    kept = name == "Cast" and casts.exact_cast(term.operand(0), term)
+    kept = name == "Cast" and quantized.exact_cast(term.operand(0), term)
     return set() if kept or (name in EXACT and not _hashes(term)) else {_WITHIN.get(name, name)}
 
 

@@ -8,10 +8,10 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Place
+from fc2conv.verification.exact.evenness import Pins, Uses
 from fc2conv.verification.exact.growth import Growth
 from fc2conv.verification.exact.positions import item_of
 from fc2conv.verification.exact.terms import Shape
-from fc2conv.verification.exact.uses import Pins, Uses
 from fc2conv.verification.exact.walk import Walk
 
 _MOST_BEFORE = 8

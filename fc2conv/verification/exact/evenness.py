@@ -1,14 +1,19 @@
-"""Numbers that are computed from sizes, and whether they grow evenly with these: then two sizes show all others."""
+"""Numbers that are computed from sizes, and whether they grow evenly with these: then two sizes show all others.
+
+A number that may change at other sizes has a `Bend`, and what is made of it a `Use`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 from itertools import combinations
 from math import ceil, gcd
 
 import numpy as np
 from onnx import NodeProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.terms import Array, digest
 
 FAR = 10**9
@@ -211,3 +216,50 @@ def partly_same(one: Array | None, other: Array | None) -> bool:
     if one is None or other is None or one.shape != other.shape:
         return not depends(one, other)
     return bool((one == other).any())
+
+
+# ------------------------------------------------------------------ what is made of them
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A number that may change at other sizes: from an item on, by `how` it is made, and `roots`, how its parts were.
+
+    The parts are those that did not grow evenly with the sizes that they were made of.
+    """
+
+    item: int
+    how: bytes
+    roots: frozenset[bytes]
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Values that must be only variables: their `keys` at both sizes, and their `nodes`, by the key in one model."""
+
+    keys: dict[bytes, tuple[set[bytes], set[bytes]]] = field(default_factory=dict)
+    nodes: dict[bytes, NodeProto] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Use:
+    """A use of numbers that may differ from an item on: its node, and the content of these numbers at both sizes.
+
+    It `hides` if a number is the same at both sizes, so that they do not show what is done with another number.
+    """
+
+    item: int
+    node: NodeProto
+    hides: bool
+    read: Sequence[bytes] = ()
+
+
+Uses = dict[bytes, Use]
+"""What uses one number on the way to the same outputs, by the value that is made of it."""
+
+
+def one_of(bends: Sequence[Bend]) -> Bend:
+    """Return what may change in a number that is one of some numbers, or is made of all."""
+    first, *others = bends
+    how = digest(*(each.how for each in bends)) if others else first.how
+    return Bend(worst([each.item for each in bends]), how, first.roots.union(*(each.roots for each in others)))

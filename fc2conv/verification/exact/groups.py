@@ -297,4 +297,3 @@ RULES: dict[str, Rule] = {
     "CumSum": running_sum,
     **dict.fromkeys(BLOCKED, blocked),
 }
-"""One rule for each operator."""

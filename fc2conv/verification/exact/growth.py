@@ -16,10 +16,15 @@ from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Degrees, Place, in_result
 from fc2conv.verification.exact.evenness import (
     FAR,
+    Bend,
     Numbers,
+    Pins,
+    Use,
+    Uses,
     bent,
     content,
     longer,
+    one_of,
     partly_same,
     same_numbers,
     worst,
@@ -37,7 +42,6 @@ from fc2conv.verification.exact.positions import (
 from fc2conv.verification.exact.shapes import carried
 from fc2conv.verification.exact.terms import SMALL, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import STEPS, passed
-from fc2conv.verification.exact.uses import Bend, Pins, Use, Uses, one_of
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import attribute_bytes, captured, in_order
 

@@ -192,4 +192,3 @@ RULES: dict[str, Rule] = {
     "Where": where,
     "If": branch,
 }
-"""One rule for each operator."""

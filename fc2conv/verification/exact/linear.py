@@ -252,4 +252,3 @@ RULES: dict[str, Rule] = {
     "ConvInteger": lambda at: convolve(at, minus=(2, 3)),
     "Einsum": einsum,
 }
-"""One rule for each operator."""

@@ -12,7 +12,6 @@ from functools import lru_cache, reduce
 import numpy as np
 import onnx
 
-from fc2conv.verification.exact.casts import cast
 from fc2conv.verification.exact.clamps import factors
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
@@ -244,7 +243,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Max", "Min"), extremum),
     **dict.fromkeys(("Add", "Sum"), arithmetic("add")),
     **dict.fromkeys(("LeakyRelu", "PRelu"), of_floats(leaky)),
-    **dict.fromkeys(("Cast", "CastLike"), cast),
     "Relu": rectified,
     **dict.fromkeys(("Sigmoid", "Tanh"), sigmoid),
     "Exp": lambda at: exp(at, at.res(0)),
@@ -259,4 +257,3 @@ RULES: dict[str, Rule] = {
     "Abs": of_floats(lambda at: at.res(0) if not_negative(at.operand(0)) else absolute(at.field, at.res(0))),
     "Clip": of_floats(clipped),
 }
-"""One rule for each operator."""

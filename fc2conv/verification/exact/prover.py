@@ -27,13 +27,14 @@ from fc2conv.verification.nodes import captured, in_order
 RULES: dict[str, Rule] = {
     **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **maps.RULES
 }  # fmt: skip
-CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+CHEAP = frozenset({*layout.RULES, *pointwise.RULES, *"""Cast CastLike QuantizeLinear DequantizeLinear
+DynamicQuantizeLinear""".split()})  # fmt: skip
 """Operators that are computed even where both models have them: they say what a value holds."""
 
 SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
 Transpose Slice Split Expand Concat Pad Gather Where Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
 LayerNormalization RMSNormalization SimplifiedLayerNormalization InstanceNormalization GroupNormalization
-QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
+QuantizeLinear DequantizeLinear Cast CastLike""".split())}  # fmt: skip
 """Rules that read no element, so that they work on symbols."""
 CERTAIN = 60.0
 """The `safety` of what is proved by symbols: hashes of 128 bits name operators and weights."""

@@ -1,4 +1,4 @@
-"""Quantized operators: exact sums, and one rounding that is a hash of the real number before it.
+"""Quantized operators: exact sums, and one rounding that is a hash of the real number before it; and casts.
 
 A result of DequantizeLinear is an integer times one scale, even after it was moved: to quantize it again by that scale
 gives the integer back. A positive scale keeps the order, so that a maximum is the maximum of the integers.
@@ -6,7 +6,10 @@ gives the integer back. A positive scale keeps the order, so that a maximum is t
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
+from onnx import TensorProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
@@ -15,7 +18,7 @@ from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
 from fc2conv.verification.exact.operators import folded
 from fc2conv.verification.exact.pointwise import hashed
-from fc2conv.verification.exact.terms import ABSENT, CHOOSE, Term, limits, unmoved
+from fc2conv.verification.exact.terms import ABSENT, CHOOSE, INTEGERS, Term, limits, unmoved
 from fc2conv.verification.nodes import SCALED
 
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
@@ -174,11 +177,70 @@ def _unpacked(packed: Array, bits: int) -> Array:
     return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)
 
 
+# ------------------------------------------------------------------ casts
+
+_FLOATS: dict[int, tuple[int, int]] = {
+    TensorProto.FLOAT16: (11, 5),
+    TensorProto.BFLOAT16: (8, 8),
+    TensorProto.FLOAT: (24, 8),
+    TensorProto.DOUBLE: (53, 11),
+}
+"""Bits of the significand and of the exponent."""
+
+
+_KEPT = CHOOSE | {"Relu"}
+_FIT = _KEPT | {"Neg", "Abs"}
+"""Operators whose results every type can represent if it can their operands; `_FIT`: every type of floats."""
+
+
+def exact_cast(source: Term, result: Term) -> bool:
+    """Decide whether a Cast keeps every number: its type is no narrower, or it narrows again what was widened."""
+    origin, floats = (_origin(source, moves) for moves in (_KEPT, _FIT))
+    return kept(source, result) or kept(origin, result) or (not floats.integer and kept(floats, result))
+
+
+def _origin(source: Term, moves: Collection[str]) -> Term:
+    """Return the value before it was widened; since then it was only moved or chosen from."""
+    origin = unmoved(source, moves)
+    while origin.op.name == "Cast" and kept(origin.inputs[0], origin):
+        origin = unmoved(origin.inputs[0], moves)
+    return origin
+
+
+def kept(source: Term, result: Term) -> bool:
+    """Decide whether the type of a result has every number of a source, where no integer can have wrapped around."""
+    if source.kind in INTEGERS:
+        if source.kind == TensorProto.BOOL:
+            return True
+        most = 2.0 ** _FLOATS[result.kind][0] if result.kind in _FLOATS else 0.0
+        low, high = limits(result.kind) or (-most, most)
+        return source.bounds is not None and low <= source.bounds[0] and source.bounds[1] <= high
+    if source.kind not in _FLOATS or result.kind not in _FLOATS:
+        return False
+    return all(wide >= narrow for wide, narrow in zip(_FLOATS[result.kind], _FLOATS[source.kind], strict=True))
+
+
+def cast(at: At) -> Residues:
+    """Apply Cast: to a wider type exactly; else as a hash that the type names.
+
+    Integers that fit a type of floats fit it wherever they occur again, even where only larger bounds are known.
+    """
+    source, target, x = at.operand(0), at.term.kind, at.res(0)
+    exact = exact_cast(source, at.term)
+    if source.integer:
+        exact = at.field.fits(target, x, known=exact)
+    if exact:
+        return x
+    if not at.attr("saturate", 1) or at.attr("round_mode", b"up") != b"up":
+        raise OpaqueError
+    return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Cast", "CastLike"), cast),
     **dict.fromkeys(("QuantizeLinear", "com.microsoft::QuantizeLinear"), quantize),
     **dict.fromkeys(("DequantizeLinear", "com.microsoft::DequantizeLinear"), dequantize),
     **dict.fromkeys(SCALED, scaled),
     "com.microsoft::MatMulNBits": matmul_nbits,
     "DynamicQuantizeLinear": dynamic_quantize,
 }
-"""One rule for each operator."""
