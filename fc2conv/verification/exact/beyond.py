@@ -8,7 +8,7 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Place
-from fc2conv.verification.exact.evenness import Pins, Uses
+from fc2conv.verification.exact.evenness import Items, Pins, Uses
 from fc2conv.verification.exact.growth import Growth
 from fc2conv.verification.exact.positions import item_of
 from fc2conv.verification.exact.terms import Shape
@@ -41,7 +41,7 @@ class Beyond:
     hiding: NodeProto | None = None
 
 
-def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int], shared: bool = False) -> Beyond:
+def beyond(one: Growth, other: Growth, sizes: Items, shared: bool = False) -> Beyond:
     """Return what two models, or one alone, do that two sizes do not show; `sizes` are the least possible, and both.
 
     What follows a position that both models name is a variable; with `shared`, sizes beyond it are run instead.

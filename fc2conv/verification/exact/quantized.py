@@ -7,6 +7,7 @@ gives the integer back. A positive scale keeps the order, so that a maximum is t
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 import numpy as np
 from onnx import TensorProto
@@ -17,7 +18,7 @@ from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
 from fc2conv.verification.exact.operators import folded
-from fc2conv.verification.exact.pointwise import hashed
+from fc2conv.verification.exact.pointwise import by_parts, hashed
 from fc2conv.verification.exact.terms import ABSENT, CHOOSE, INTEGERS, Term, limits, unmoved
 from fc2conv.verification.nodes import SCALED
 
@@ -76,17 +77,14 @@ def quantize(at: At) -> Residues:
     """
     if at.attr("block_size", 0) or not at.attr("saturate", 1) or at.operand(0).atoms:
         raise OpaqueError
+    if at.operand(1).size == 1:
+        return by_parts(at.field, at.operand(0), at.res(0), partial(_quantized, at))
     return _quantized(at, at.operand(0), at.res(0))
 
 
 def _quantized(at: At, term: Term, x: Residues) -> Residues:
-    """Quantize an operand, or a part of it; each part of a Concat is quantized as it would be alone."""
+    """Quantize an operand, or a part of it."""
     field, zero, rank = at.field, at.term.operand(2), x.ndim - 1
-    if term.op.name == "Concat" and at.operand(1).size == 1:
-        axis = term.op.attributes["axis"] % rank + 1
-        ends = np.cumsum([(each.shape or ())[axis - 1] for each in term.inputs])
-        parts = zip(term.inputs, np.split(x, ends[:-1], axis), strict=True)
-        return np.concatenate([_quantized(at, each, part) for each, part in parts], axis)
     if term.computed and term is not at.operand(0):
         made = folded(at.term, [at.evaluator.numbers_of(each) for each in (term, *at.term.inputs[1:])])
         if made is not None:

@@ -11,7 +11,7 @@ from onnx import NodeProto
 from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
 from fc2conv.verification.exact.shapes import SCANS_ONE, Operands, carried
-from fc2conv.verification.exact.terms import ABSENT, Shape, Term
+from fc2conv.verification.exact.terms import ABSENT, WINDOWS, Shape, Term
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,6 @@ _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization Simplifi
 _BROADCAST = frozenset(
     "Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor".split()
 )
-_WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
-"""Operators that no runtime runs where no window lies in the map."""
 _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
 """Operators whose result has an unknown shape only where their operands contradict each other."""
 
@@ -56,10 +54,10 @@ def requirements(term: Term) -> Iterator[Requirement]:
         return
     if op in _RULES:
         yield from _RULES[op](term)
-    nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
+    nothing = op in WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
     unknown = term.shape is None and op in _INFERRED and all(each.shape is not None for each in term.there)
     if nothing or unknown:
-        yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
+        yield Requirement(0, 1)  # of a kernel larger than its map, or of two operands that do not fit together
 
 
 # ------------------------------------------------------------------ one rule for each kind of operator

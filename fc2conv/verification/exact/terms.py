@@ -30,6 +30,8 @@ TURNS = RESHAPES | {"Transpose"}
 PICKS = TURNS | frozenset("Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
 CHOOSE = PICKS | frozenset("MaxPool ReduceMax ReduceMin".split())
 """Operators whose results are elements of the first operand: at a place, or the greatest of some."""
+WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
+"""Operators whose result has a cell for each step of a window."""
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
