@@ -27,8 +27,8 @@ from fc2conv.verification.nodes import captured, in_order
 RULES: dict[str, Rule] = {
     **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **maps.RULES
 }  # fmt: skip
-CHEAP = frozenset({*layout.RULES, *pointwise.RULES, *"""Cast CastLike QuantizeLinear DequantizeLinear
-DynamicQuantizeLinear""".split()})  # fmt: skip
+CHEAP = frozenset({*layout.RULES, *pointwise.RULES,
+                   *"Cast CastLike QuantizeLinear DequantizeLinear DynamicQuantizeLinear".split()})  # fmt: skip
 """Operators that are computed even where both models have them: they say what a value holds."""
 
 SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
@@ -184,16 +184,12 @@ class Prover:
             return term
         self.place = self.spans[name][0]
         other = self.old.get(name)
-        taken = other if name == self.taken else None
-        self.bound[name] = settled = taken or self._settled(other, term)
-        if settled is other:
-            self.same.add(settled.key)
-        return settled
-
-    def _settled(self, other: Term | None, term: Term) -> Term:
-        if other is None or other is term or self.cuts.exhausted:
-            return term
-        return other if self._alike(other, term) else term
+        taken = name == self.taken or other is term
+        if other is not None and (taken or (not self.cuts.exhausted and self._alike(other, term))):
+            self.same.add(other.key)
+            term = other
+        self.bound[name] = term
+        return term
 
     def _alike(self, one: Term, other: Term, by_numbers: bool = False) -> bool:
         """Return whether two terms of one type and shape are the same, by little arithmetic or else by numbers."""
