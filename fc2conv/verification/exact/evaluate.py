@@ -147,7 +147,6 @@ class Evaluator:
             raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
 
     def forget(self) -> None:
-        """Drop all residues."""
         self.memo.clear()
         self.owners.clear()
         self.memo_bytes = self.most = 0
@@ -264,7 +263,6 @@ class At:
 
     @property
     def field(self) -> Field:
-        """The field."""
         return self.evaluator.field
 
     @property
@@ -273,7 +271,6 @@ class At:
         return _known(self.term.shape)
 
     def has(self, index: int) -> bool:
-        """Return whether an operand is given."""
         return self.term.operand(index) is not ABSENT
 
     def operand(self, index: int) -> Term:
@@ -283,11 +280,9 @@ class At:
         return self.term.inputs[index]
 
     def res(self, index: int) -> Residues:
-        """Return the residues of an operand."""
         return self.evaluator.read(self.operand(index), self.term.kind)
 
     def dims(self, index: int) -> Shape:
-        """Return the shape of an operand."""
         return _known(self.operand(index).shape)
 
     def numbers(self, index: int) -> Array:
@@ -299,7 +294,6 @@ class At:
         return [int(n) for n in self.numbers(index).reshape(-1)] if self.has(index) else None
 
     def attr(self, name: str, default: Any) -> Any:
-        """Return an attribute."""
         return self.op.attributes.get(name, default)
 
     def axes(self, index: int) -> list[int] | None:

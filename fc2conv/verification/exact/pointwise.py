@@ -96,7 +96,6 @@ def of_floats(rule: Rule) -> Rule:
 
 
 def every(at: At) -> list[Residues]:
-    """Return the residues of all operands."""
     return [at.res(i) for i in range(len(at.term.inputs))]
 
 

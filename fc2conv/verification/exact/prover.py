@@ -139,7 +139,6 @@ class Prover:
         self.walks = first, second
 
     def forget(self) -> None:
-        """Drop all residues; terms stay."""
         for each in (self.cuts, self.numbers, self.whole, self.lawful, *self.rounded, *self.used):
             each.forget()
 

@@ -27,7 +27,6 @@ class Requirement:
 
     @property
     def met(self) -> bool:
-        """Whether the size is right."""
         return self.actual == self.wanted or self.actual in self.others
 
 
@@ -64,7 +63,6 @@ def requirements(term: Term) -> Iterator[Requirement]:
 
 
 def _shape(term: Term) -> Shape:
-    """Return the shape of the first operand."""
     return term.operand(0).shape or ()
 
 

@@ -220,7 +220,6 @@ def number_variable(term: Term, name: bytes) -> Term:
 
 
 def signature(term: Term) -> Signature:
-    """Return a node's operator and its constants."""
     return term.op.name, tuple(each.key for each in term.inputs if each.constant)
 
 
