@@ -12,7 +12,6 @@ from onnx import NodeProto
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.beyond import Beyond, beyond, thin
-from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
 from fc2conv.verification.exact.evenness import FAR
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.growth import Growth
@@ -22,7 +21,7 @@ from fc2conv.verification.exact.positions import MOST_ITEMS
 from fc2conv.verification.exact.prover import Found, Prover
 from fc2conv.verification.exact.result import NAME, Exact
 from fc2conv.verification.exact.stored import Blobs
-from fc2conv.verification.exact.terms import COUNTS, Shape, Term
+from fc2conv.verification.exact.terms import COUNTS, MOST_COUNTS, STEPS, Shape, Term, counts
 from fc2conv.verification.exact.walk import Place, Walk
 from fc2conv.verification.nodes import graphs, label
 from fc2conv.verification.runtime import SHAPED_BY_VALUES

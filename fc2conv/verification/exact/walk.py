@@ -15,7 +15,6 @@ from fc2conv.io.custom_ops import is_custom
 from fc2conv.io.reader import ModelFile
 from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
-from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import (
     RESHAPE,
@@ -62,6 +61,10 @@ class Walk:
     hidden: Mapping[Place, bytes] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
     bodies: dict[Place, bytes] = field(default_factory=dict)
+
+    def alike(self, terms: Sequence[Term], others: Sequence[Term]) -> bool:
+        """Return whether terms are the same, one by one."""
+        return len(terms) == len(others) and all(map(self.same, terms, others))
 
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
@@ -205,11 +208,12 @@ class Scope:
         if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
             kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
         open_sizes = self.walk.left if self.once and not once and any(shape is None for _, shape in kinds) else []
-        if open_sizes and (equal := earlier(self.walk, op, inputs)):
-            return [self.add(term) for term in equal]
+        for equal in self.walk.table.counted if open_sizes and self.walk.side > 1 else ():
+            if equal[0].op.digest == op.digest and self.walk.alike(equal[0].inputs, inputs):
+                return [self.add(term) for term in equal]
         if open_sizes and self.walk.side == 1:
             partly = shape_rules.counted(node, domain, self.opsets, version, operands, bodies)
-            kinds = sized(kinds, partly, open_sizes, op.name == "TopK")
+            kinds = shape_rules.sized(kinds, partly, open_sizes, op.name == "TopK")
         found: list[Term] = []
         first = next(iter(operands), ABSENT)
         drawn = ("random", op.digest, once) if once else None
