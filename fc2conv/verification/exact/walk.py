@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from math import prod
+from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import is_custom
@@ -164,9 +166,9 @@ class Scope:
             return None
         if (plain := stored.plain(self.walk.file, node, operands, self.walk.blob)) is not None:
             return [self.add(plain)]
-        if node.op_type in sequences.READS and (chosen := sequences.taken(node, operands, self.reshaped)):
-            given = {name: self.add(term) for name, term in chosen[1].items()}
-            return replace(self, known={**given})._results(chosen[0])
+        if node.op_type in sequences.READS:
+            item = sequences.taken(node, operands, partial(self.result, node), self.reshaped)
+            return None if item is None else [self.add(item)]
         if node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
         loops = node.op_type in unrolled.STEPS and self.runs and not self.depth
@@ -283,9 +285,11 @@ class Scope:
         path = f"{self.path}/{node.output[0]}/{i}"
         return replace(self._inside(body, given), depth=self.depth + 1, path=path).outputs()
 
-    def result(self, node: NodeProto, given: Mapping[str, Term]) -> Term:
-        """Walk a node on these operands, and return its first result."""
-        return replace(self, known={**given})._results(node)[0]
+    def result(self, node: NodeProto, kind: str, operands: Sequence[Term], **attributes: Any) -> Term:
+        """Walk an operator on these operands in the place of a node, and return its first result."""
+        given = {str(i): self.add(each) for i, each in enumerate(operands)}
+        made = helper.make_node(kind, [*given], node.output[:1], label(node), **attributes)
+        return replace(self, known=given)._results(made)[0]
 
     def bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
         """Return the results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
