@@ -255,16 +255,11 @@ class Scope:
         return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
 
     def _called(
-        self,
-        node: NodeProto,
-        graph: GraphProto,
-        versions: Mapping[str, int],
-        operands: Sequence[Term],
-        part_of: str = "",
+        self, node: NodeProto, graph: GraphProto, versions: Mapping[str, int], given: Sequence[Term], part_of: str = ""
     ) -> list[Term]:
-        given = dict.fromkeys((info.name for info in graph.input), ABSENT)
-        given.update(zip(given, operands, strict=False))
-        inner = replace(self._inside(graph, given), opsets=versions, part_of=part_of)
+        known = dict.fromkeys((info.name for info in graph.input), ABSENT)
+        known.update(zip(known, given, strict=False))
+        inner = replace(self._inside(graph, known), opsets=versions, part_of=part_of)
         return replace(inner, path=f"{self.path}/{node.output[0]}", calls=self.calls + 1).outputs()
 
     def _inside(self, graph: GraphProto, known: dict[str, Term], within: str = "") -> Scope:
