@@ -168,23 +168,18 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
 
 def _attention(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> str:
     """Name the body of an attention over all tokens; "" where it masks, remembers or packs."""
-    first = shapes[0] if shapes else None
+    first, second = (*shapes, None, None)[:2]
     there = [i for i, name in enumerate(node.input) if name]
     plain = not any(given.get(name) for name in _BEYOND) and given.get("kv_num_heads", _heads(given)) == _heads(given)
-    if (
-        first is not None
-        and len(first) == 4
-        and node.domain == ""
-        and len(node.output) == 1
-        and plain
-        and there == [0, 1, 2]
-    ):
-        keys = shapes[1] if len(shapes) > 1 else None
-        return "HeadAttention" if keys is not None and keys[1] == first[1] else ""
-    if first is None or len(first) != 3 or len(node.output) > 1 or not plain or not _heads(given):
+    if first is None or len(node.output) > 1 or not plain:
+        return ""
+    if len(first) == 4:
+        as_many = node.domain == "" and there == [0, 1, 2] and second is not None and second[1] == first[1]
+        return "HeadAttention" if as_many else ""
+    if len(first) != 3 or not _heads(given):
         return ""
     if node.op_type == "Attention" and node.domain == "com.microsoft":
-        width = ((*shapes, None)[1] or (0,))[-1]  # of three products, each as wide as the input
+        width = (second or (0,))[-1]  # of three products, each as wide as the input
         return "SelfAttention" if {*there} <= {0, 1, 2, 5} and width == 3 * first[-1] else ""
     if node.op_type == "Attention":
         return "TokenAttention" if {*there} <= {0, 1, 2} else ""

@@ -229,11 +229,6 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
-def number_variable(term: Term, name: bytes) -> Term:
-    """Return the variable of a name instead of a number."""
-    return fresh(("number", name), term.label, term.shape, term.kind)
-
-
 def signature(term: Term) -> Signature:
     return term.op.name, tuple(each.key for each in term.inputs if each.constant)
 

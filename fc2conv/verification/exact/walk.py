@@ -15,7 +15,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import is_custom
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
+from fc2conv.verification.exact import parts, sequences, stored, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import (
@@ -28,7 +28,7 @@ from fc2conv.verification.exact.operators import (
     opsets,
     trains,
 )
-from fc2conv.verification.exact.terms import ABSENT, COUNTS, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import ABSENT, COUNTS, RESHAPES, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, functions_of, in_order, is_random, label, nodes_of
 
 Settle = Callable[[str, Term], Term]
@@ -121,8 +121,9 @@ class Scope:
             node = as_cast(each, self.known)
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
-                    drawn = self.walk.hidden.get((self.place, name), b"")
-                    self.own[name] = term = self.add(terms.number_variable(term, drawn)) if drawn else term
+                    if drawn := self.walk.hidden.get((self.place, name), b""):
+                        term = self.add(fresh(("number", drawn), term.label, term.shape, term.kind))
+                    self.own[name] = term
                     asked = self.runs or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if asked else term
             self.walk.nodes.append((self, node))
@@ -221,7 +222,7 @@ class Scope:
         drawn = ("random", op.digest, once) if once else None
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value, shape = (None, shape) if constants is None else (constants[i], constants[i].shape)
-            if shape is not None and op.name in terms.RESHAPES and first is not ABSENT and first.shape is not None:
+            if shape is not None and op.name in RESHAPES and first is not ABSENT and first.shape is not None:
                 if first.size == prod(shape):
                     found.append(self.reshaped(first, shape, op.label))
                     continue
