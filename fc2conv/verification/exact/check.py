@@ -208,8 +208,7 @@ def _unknown(found: Exact, node: NodeProto, position: int) -> Exact:
 def _same_hidden(prover: Prover, past: Beyond, sizes: Sequence[Shapes]) -> bool:
     """Return whether the models are the same with what two sizes hide as variables."""
     hidden = [{**known, **more} for known, more in zip(prover.hidden, past.hidden, strict=True)]
-    both = zip(sizes, past.opaque, strict=True) if past.hiding is not None else ()
-    runs = (_run(replace(_at(prover, shapes), pinned=terms, hidden=hidden)) for shapes, terms in both)
+    runs = (_run(replace(_at(prover, shapes), hidden=hidden)) for shapes in (sizes if past.hiding is not None else ()))
     return all(each.equal for ran in runs for each in ran.found)
 
 

@@ -6,7 +6,6 @@ A number that may change at other sizes has a `Bend`, and what is made of it a `
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
 from functools import cached_property
 from itertools import combinations
 from math import ceil, gcd
@@ -264,14 +263,6 @@ class Bend:
     item: int
     how: bytes
     roots: frozenset[bytes]
-
-
-@dataclass(frozen=True)
-class Pins:
-    """Values that must be only variables: their `keys` at both sizes, and their `nodes`, by the key in one model."""
-
-    keys: dict[bytes, tuple[set[bytes], set[bytes]]] = field(default_factory=dict)
-    nodes: dict[bytes, NodeProto] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from fc2conv.verification.exact.evenness import (
     FAR,
     Bend,
     Items,
-    Pins,
     Twice,
     Use,
     Uses,
@@ -44,6 +43,9 @@ from fc2conv.verification.exact.terms import SMALL, TURNS, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import STEPS, passed
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import attribute_bytes, captured, in_order
+
+Pins = dict[tuple[Place, str], tuple[bytes, NodeProto]]
+"""Values of one model that must be only variables, each with the name of the variable and its node."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class Growth:
     `uses` are those of numbers that may differ at other sizes. `places` are the positions that nodes of this model
     alone name, by the sizes of their axis, negative ones from the end, each with its node; `shared` are those of nodes
     that both have, and `picked` what these give. `empty` are the items beyond which there are elements that both sizes
-    lack. `opaque` are values that differ at other sizes; `numbers` are numbers that do, with a name, or without one if
-    only their sign differs. `made` are the roots of small numbers that grow, by their content at both sizes.
+    lack. `opaque` are values that differ at other sizes, and `numbers` numbers that do, without a name if only their
+    sign differs. `made` are the roots of small numbers that grow, by their content at both sizes.
     """
 
     def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: Items) -> None:
@@ -100,8 +102,9 @@ class Growth:
         self.empty: list[tuple[int, NodeProto]] = []
         self.made: dict[bytes, set[frozenset[bytes]]] = {}
         self.shared: dict[tuple[int, int], dict[int, NodeProto]] = {}
-        self.opaque, self.picked = Pins(), Pins()
-        self.numbers: dict[tuple[Place, str], tuple[bytes, NodeProto]] = {}
+        self.opaque: Pins = {}
+        self.picked: Pins = {}
+        self.numbers: Pins = {}
         self._sizes, self._bodies = sizes, few.bodies
         self._bent: dict[tuple[Place, str], Bend] = {}
         self._filled: dict[bytes, int] = {}
@@ -233,14 +236,12 @@ class Growth:
         return item
 
     def _pin(self, pins: Pins, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
-        """Note the keys, at both sizes, of a value that must be only a variable where both models have it."""
-        for i, scopes in enumerate(self._scopes):
-            both = (values[name] for values in (scopes[place].own, scopes[place].values) if name in values)
-            terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
-            if terms and terms[-1].value is None and 0 not in (terms[-1].shape or ()):
-                key = key or terms[-1].key
-                pins.keys.setdefault(key, (set(), set()))[i].update(term.key for term in terms)
-                pins.nodes[key] = node
+        """Note a value that must be only a variable where both models have it."""
+        both = (scopes[place].values[name] for scopes in self._scopes if name in scopes[place].values)
+        terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
+        unknown = (term for term in terms if term.value is None and 0 not in (term.shape or ()))
+        if (term := next(unknown, None)) is not None:
+            pins[place, name] = key or term.key, node
 
     def _fixed(self, scope: Scope, node: NodeProto) -> bool:
         """Return whether a node takes the same steps at both sizes, or is an If: its operand says the branch."""

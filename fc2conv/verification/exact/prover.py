@@ -67,8 +67,8 @@ class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` identifies them, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
-    `taken` is a value that is assumed to be the same. `hidden` are numbers of each model that are not known, or are
-    variables if they have a name, as `pinned` terms are. `same` are terms of the first that the second has as well.
+    `taken` is a value that is assumed to be the same. `hidden` values of each model are variables of a name, or without
+    one numbers that are not known. `same` are terms of the first that the second has as well.
     """
 
     original: ModelFile
@@ -81,7 +81,6 @@ class Prover:
     earlier: float = 0.0
     taken: str = ""
     hidden: Sequence[Mapping[Place, bytes]] = ({}, {})
-    pinned: Mapping[bytes, bytes] = field(default_factory=dict)
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     walks: tuple[Walk, Walk] = field(init=False)
@@ -107,7 +106,7 @@ class Prover:
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
         chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
-        return Evaluator(level=level, blobs=self.table.blobs, pinned=self.pinned, **chosen)
+        return Evaluator(level=level, blobs=self.table.blobs, **chosen)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raise ZeroDivisorError where the seed proves nothing."""

@@ -45,7 +45,7 @@ class Walk:
     `defaults` are weights that are inputs as well, and so variables. `stated` are the types and shapes of custom
     operators' results, by name, as are the terms `values`. `nodes` are those of all graphs, as walked. Where the shapes
     hold `COUNTS`, those `left` are the next sizes that values decide: a node of the second model has those of the first
-    one's that is the `same`. `hidden` numbers are not known, or variables. `bodies` name unrolled nodes and taken Ifs.
+    one's that is the `same`. `hidden` values are variables, or numbers not known. `bodies` name unrolled nodes.
     """
 
     file: ModelFile
@@ -77,8 +77,7 @@ class Walk:
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        scope = Scope(self, proto.graph, opsets(proto.opset_import), given)
-        self.values = replace(scope, main=True, runs=True, once=True).run()
+        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True, runs=True, once=True).run()
         return self.values
 
 
@@ -122,13 +121,19 @@ class Scope:
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
                     if drawn := self.walk.hidden.get((self.place, name), b""):
-                        term = self.add(fresh(("number", drawn), term.label, term.shape, term.kind))
+                        term = self._variable(drawn, term)
                     self.own[name] = term
                     asked = self.runs or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if asked else term
             self.walk.nodes.append((self, node))
         self.values = {name: term for name, term in self.known.items() if term is not ABSENT}
         return self.values
+
+    def _variable(self, name: bytes, term: Term) -> Term:
+        """Return the variable of a name instead of a term, the same in any shape."""
+        flat = None if term.shape is None else (term.size,)
+        made = self.add(fresh(("hidden", name), term.label, flat, term.kind))
+        return made if term.shape is None else self.reshaped(made, term.shape, term.label)
 
     def outputs(self) -> list[Term]:
         self.run()
@@ -303,10 +308,8 @@ class Scope:
             while True:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
-                    if i in same:
-                        given[info.name] = operands[i]
-                        continue
-                    given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
+                    variable = fresh(("body", self.depth, i), info.name, shape, kind)
+                    given[info.name] = operands[i] if i in same else self.add(variable)
                 inner = self._inside(attribute.g, given, node.output[0])
                 runs = self.runs and unrolled.begins(node, operands)
                 results = replace(inner, runs=runs, once=once, depth=self.depth + 1).outputs()
