@@ -246,8 +246,7 @@ class Scope:
         if term.constant:
             return self.add(stored.moved(term, name, ("reshape", tuple(shape)), lambda n: n.reshape(shape), term.blob))
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
-        op = replace(RESHAPE, label=name)
-        made = Term(key, name, tuple(shape), term.kind, op, (term,))
+        made = Term(key, name, tuple(shape), term.kind, replace(RESHAPE, label=name), (term,))
         made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         made.value = None if term.value is None else term.value.reshape(shape)
         return self.add(made)
@@ -255,10 +254,9 @@ class Scope:
     # ------------------------------------------------------------------ functions and subgraphs
 
     def _function(self, node: NodeProto) -> onnx.FunctionProto | None:
-        if self.part_of or not self.walk.file.model.functions:
-            return None
+        functions = () if self.part_of else self.walk.file.model.functions
         wanted = (node.domain, node.op_type, node.overload)
-        return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
+        return next((f for f in functions if (f.domain, f.name, f.overload) == wanted), None)
 
     def _called(
         self, node: NodeProto, graph: GraphProto, versions: Mapping[str, int], given: Sequence[Term], part_of: str = ""
