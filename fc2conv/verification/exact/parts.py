@@ -75,6 +75,7 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
     own = list(graph.node)
     del graph.node[:]
     graph.node.extend(_kept(own, node))
+    graph.initializer.extend(_constants(graph, operands[0]))
     return graph, {**OPSETS, "": opset}
 
 
@@ -91,7 +92,7 @@ def _plain_norm(name: str, given: dict[str, Any]) -> bool:
     return not given.get("ceil_mode") and given.get("p", 2) in _OF_POWERS[name]
 
 
-def constants(graph: GraphProto, first: Term) -> Iterator[TensorProto]:
+def _constants(graph: GraphProto, first: Term) -> Iterator[TensorProto]:
     """Yield the constants that a body reads, as tensors of the type of the first operand."""
     read = {name for node in graph.node for name in node.input}
     for name in CONSTANTS.keys() & read:

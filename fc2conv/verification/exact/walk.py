@@ -165,9 +165,7 @@ class Scope:
                 return inner
             return self._made(node, domain, operands, functions_of(self.walk.file.model, function), inner)
         if domain in parts.OPSETS and (made := parts.body(node, operands)):
-            graph, versions = made
-            graph.initializer.extend(parts.constants(graph, operands[0]))
-            return self._called(node, graph, versions, operands, self.part_of or label(node))
+            return self._called(node, *made, operands, self.part_of or label(node))
         if domain != "":
             return None
         if (plain := stored.plain(self.walk.file, node, operands, self.walk.blob)) is not None:
