@@ -61,8 +61,8 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
         return None
     if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None
-    if name in _OF_POWERS and not _plain_norm(name, given):
-        return None
+    if name in _OF_POWERS and (given.get("ceil_mode") or given.get("p", 2) not in _OF_POWERS[name]):
+        return None  # no window may end beyond the padding
     asked = [each in _TEXTS[name] for each in _OF_SHAPES]
     if None in shapes[: any(asked) + asked[-1]]:
         return None
@@ -85,11 +85,6 @@ def _both_ways(given: dict[str, Any]) -> bool:
     alike = given.get("activations", [])[:half] == given.get("activations", [])[half:]
     own = any(given.get(each) for each in ("layout", "activation_alpha", "activation_beta"))
     return given.get("direction") == b"bidirectional" and alike and not own
-
-
-def _plain_norm(name: str, given: dict[str, Any]) -> bool:
-    """Return whether pooling by a norm is written in parts: no window may end beyond the padding."""
-    return not given.get("ceil_mode") and given.get("p", 2) in _OF_POWERS[name]
 
 
 def _constants(graph: GraphProto, first: Term) -> Iterator[TensorProto]:
