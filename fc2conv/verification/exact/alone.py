@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
-from fc2conv.verification.exact import casts, layout, linear, pointwise
+from fc2conv.verification.exact import layout, linear, pointwise, quantized
 from fc2conv.verification.exact.evaluate import BudgetError, Evaluator
 from fc2conv.verification.exact.field import Residues, tag
 from fc2conv.verification.exact.terms import ABSENT, Array, Term, behind
@@ -44,10 +45,17 @@ def may_round(term: Term) -> bool:
     return computed or term.op.name in _FACTORS or bool({"alpha", "beta"} & term.op.attributes.keys())
 
 
+def may_be_rounded(one: Term, other: Term) -> bool:
+    """Decide whether a node that makes one of two values alone, or an operand of it, is rounded by a runtime."""
+    own = [*own_terms(one, 1), *own_terms(other, 2)]
+    read = (each for term in own for each in term.inputs if each.has_op)
+    return any(map(may_round, chain(own, read)))
+
+
 def functions(term: Term) -> set[str]:
     """Return the functions that a node applies, apart from sums, products and layout."""
     name = term.op.name.rpartition("::")[2]
-    kept = name == "Cast" and casts.exact_cast(term.operand(0), term)
+    kept = name == "Cast" and quantized.exact_cast(term.operand(0), term)
     return set() if kept or (name in EXACT and not _hashes(term)) else {_WITHIN.get(name, name)}
 
 
@@ -159,3 +167,23 @@ def content(values: Array) -> tuple[int, int]:
             mixed = (mixed ^ (mixed >> np.uint64(27))) * _M2
             total += int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
     return count, total & MASK
+
+
+def computed_by_both(terms: Iterable[Term], numbers: Callable[[Term], Array | None]) -> frozenset[bytes]:
+    """Return the constants that both models compute from the same numbers, in any layout."""
+    found: dict[object, list[Term]] = {}
+    for term in terms:
+        if term.has_op and term.computed and not term.integer:
+            read = [numbers(each) for each in term.there]
+            hashes = [content(each) for each in read if each is not None and each.dtype.kind in "fiub"]
+            found.setdefault((term.op.name, term.kind, *hashes), []).append(term)
+    both = (terms for terms in found.values() if all(any(t.sides & side for t in terms) for side in (1, 2)))
+    return frozenset(term.key for terms in both for term in terms)
+
+
+def apart(one: Term, other: Term, opaque: Collection[bytes]) -> bool:
+    """Return whether one model alone has numbers or functions on the way to a value: no layout explains these."""
+    ways = [list(own_terms(top, side)) for side, top in ((1, one), (2, other))]
+    numbers = [total(constants(ways[side - 1], side)) for side in (1, 2)]
+    applied = [{each for term in way for each in named(term, term.key in opaque)} for way in ways]
+    return numbers[0] != numbers[1] or applied[0] != applied[1]

@@ -8,10 +8,10 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.degrees import Place
-from fc2conv.verification.exact.growth import Growth
+from fc2conv.verification.exact.evenness import Items, Uses
+from fc2conv.verification.exact.growth import Growth, Pins
 from fc2conv.verification.exact.positions import item_of
 from fc2conv.verification.exact.terms import Shape
-from fc2conv.verification.exact.uses import Pins, Uses
 from fc2conv.verification.exact.walk import Walk
 
 _MOST_BEFORE = 8
@@ -26,9 +26,9 @@ class Beyond:
 
     `position` is the last position beyond both sizes that matters, and `node` names it. The models must be the same at
     this number of `sizes`, and at the numbers of items `before` these as well. A size is a factor of a value up to
-    `degree` times. What has the same numbers at both sizes, and others elsewhere, must be compared as a variable: terms
-    by the names that `opaque` gives them at each size, numbers of each model by those of `hidden`. A number without a
-    name there stays what it is, but no law may ask for its sign. One node that reads one of these is `hiding`.
+    `degree` times. What has the same numbers at both sizes, and others elsewhere, must be compared as a variable: the
+    values of each model that are `hidden`, by name. A number without a name there stays what it is, but no law may ask
+    for its sign. One node that reads one of these is `hiding`.
     """
 
     position: int = 0
@@ -36,12 +36,11 @@ class Beyond:
     sizes: int = 2
     degree: int = 0
     before: frozenset[float] = frozenset()
-    opaque: Sequence[Mapping[bytes, bytes]] = ({}, {})
     hidden: Sequence[Mapping[tuple[Place, str], bytes]] = ({}, {})
     hiding: NodeProto | None = None
 
 
-def beyond(one: Growth, other: Growth, sizes: tuple[float, int, int], shared: bool = False) -> Beyond:
+def beyond(one: Growth, other: Growth, sizes: Items, shared: bool = False) -> Beyond:
     """Return what two models, or one alone, do that two sizes do not show; `sizes` are the least possible, and both.
 
     What follows a position that both models name is a variable; with `shared`, sizes beyond it are run instead.
@@ -83,15 +82,14 @@ def _of_positions(
 
 def _variables(
     pins: Sequence[Sequence[Pins]], models: Sequence[Growth]
-) -> tuple[list[dict[bytes, bytes]], list[dict[tuple[Place, str], bytes]], NodeProto | None]:
-    """Return the terms at each size, and the numbers of each model, that are variables, and one node that reads one."""
-    first, second = ({key for pin in of for key in pin.keys} for of in pins)
-    both, every = first & second, [pin for of in pins for pin in of]
-    opaque = [{each: key for key in both for pin in every for each in pin.keys.get(key, ((), ()))[i]} for i in (0, 1)]
-    numbers = [{at: name for at, (name, _) in each.numbers.items()} for each in models]
-    nodes = [node for each in models for _, node in each.numbers.values()]
-    hiding = next(iter([*(node for pin in every for key, node in pin.nodes.items() if key in both), *nodes]), None)
-    return opaque, numbers, hiding
+) -> tuple[list[dict[tuple[Place, str], bytes]], NodeProto | None]:
+    """Return the values of each model that are variables, by name, and one node that reads one."""
+    first, second = ({key for each in of for key, _ in each.values()} for of in pins)
+    both = first & second
+    opaque = [{at: pin for each in of for at, pin in each.items() if pin[0] in both} for of in pins]
+    found = [of | model.numbers for of, model in zip(opaque, models, strict=True)]
+    hidden = [{at: name for at, (name, _) in each.items()} for each in found]
+    return hidden, next((node for each in found for _, node in each.values()), None)
 
 
 def thin(runs: Sequence[Sequence[Walk]]) -> NodeProto | None:

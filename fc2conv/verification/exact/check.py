@@ -12,17 +12,16 @@ from onnx import NodeProto
 from fc2conv.io.reader import ModelFile
 from fc2conv.report.verification import Check, Parting, Verdict
 from fc2conv.verification.exact.beyond import Beyond, beyond, thin
-from fc2conv.verification.exact.counts import MOST_COUNTS, STEPS, counts
 from fc2conv.verification.exact.evenness import FAR
 from fc2conv.verification.exact.field import ZeroDivisorError
 from fc2conv.verification.exact.growth import Growth
 from fc2conv.verification.exact.odds import WANTED
 from fc2conv.verification.exact.parting import result
 from fc2conv.verification.exact.positions import MOST_ITEMS
-from fc2conv.verification.exact.prover import Found, Prover
-from fc2conv.verification.exact.result import NAME, Exact
+from fc2conv.verification.exact.prover import Prover
+from fc2conv.verification.exact.result import NAME, Exact, Found
 from fc2conv.verification.exact.stored import Blobs
-from fc2conv.verification.exact.terms import COUNTS, Shape, Term
+from fc2conv.verification.exact.terms import COUNTS, MOST_COUNTS, STEPS, Shape, Term, counts
 from fc2conv.verification.exact.walk import Place, Walk
 from fc2conv.verification.nodes import graphs, label
 from fc2conv.verification.runtime import SHAPED_BY_VALUES
@@ -49,20 +48,20 @@ def check_exact(
     """
     prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name, seed, files=files)
     if any(node.op_type in SHAPED_BY_VALUES for graph in graphs(original.model) for node in graph.node):
-        counted = _counted(prover, sizes, seed, grown)
+        counted = _counted(prover, sizes, grown)
         if counted is not None and counted.proved and not counted.stopped:
             return counted
-    return _checked(prover, sizes, seed, grown)[0]
+    return _checked(prover, sizes, grown)[0]
 
 
-def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> tuple[Exact, Prover]:
+def _checked(prover: Prover, sizes: Sizes, grown: Sequence[Sizes]) -> tuple[Exact, Prover]:
     """Compare two models at all sizes that are asked for; return the result, and the prover of the first sizes."""
     least = min(sizes)
-    prover = _run(prover, seed)
+    prover = _run(prover)
     on: Sequence[str] = [f"{least} items"] if len(sizes) > 1 else []
     found = result(prover, on)
     if len(sizes) > 1 and not found.parted:
-        found, on = _wider(prover, found, sizes, seed, on, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items")
+        found, on = _wider(prover, found, sizes, on, lambda tried: f"{_listed([f'{n:g}' for n in tried])} items")
     items, inputs = on, dict[str, None]()
 
     def said(tried: Mapping[float, Shapes]) -> str:
@@ -76,7 +75,7 @@ def _checked(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
     for others in grown:
         if found.proved and (not _both(sizes, others) or (items_matter and matters)):
             before = items if len(_inputs(others.values())) > 1 else on
-            found, on = _wider(prover, found, others, seed, [*before, ""], said)
+            found, on = _wider(prover, found, others, [*before, ""], said)
             matters = matters or found.degree > 0
     return found, prover
 
@@ -93,7 +92,7 @@ def _growing(sizes: Sizes) -> set[tuple[str, int]]:
     return {(name, axis) for name, each in pairs for axis, pair in enumerate(each) if pair[0] != pair[1]}
 
 
-def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) -> Exact | None:
+def _counted(prover: Prover, sizes: Sizes, grown: Sequence[Sizes]) -> Exact | None:
     """Compare with the sizes that values decide as further open ones, and where these are 0, 1, or in another order.
 
     A truth value that changes with these sizes is not known. Return None where values decide no size.
@@ -110,9 +109,9 @@ def _counted(prover: Prover, sizes: Sizes, seed: int, grown: Sequence[Sizes]) ->
         if not each.table.counted:
             return None
     hidden = [_changing([each.walks[side] for each in tried]) for side in (0, 1)]
-    found, first = _checked(replace(tried[0], hidden=hidden), every[0], seed, [*every[1:], line])
+    found, first = _checked(replace(tried[0], hidden=hidden), every[0], [*every[1:], line])
     for each in others if found.proved else ():
-        ran = _run(replace(each, hidden=hidden), seed)
+        ran = _run(replace(each, hidden=hidden))
         if not _stopped(first, ran) and not all(each.equal for each in ran.found):
             return replace(found, stopped=True)
     return found
@@ -142,7 +141,6 @@ def _wider(
     prover: Prover,
     found: Exact,
     sizes: Sizes,
-    seed: int,
     on: Sequence[str],
     said: Callable[[Mapping[float, Shapes]], str],
 ) -> tuple[Exact, Sequence[str]]:
@@ -153,7 +151,7 @@ def _wider(
     least, second = sorted(sizes)[:2]
     wider = _at(prover, sizes[second])
     if found.proved:
-        wider = _run(wider, seed)
+        wider = _run(wider)
     else:
         wider.walk(settled=False)
     lost = _lost(prover, wider)
@@ -164,9 +162,9 @@ def _wider(
     grown = _grown(prover, wider, (least, second)) if len(sizes) > 2 else None
     past = beyond(*grown) if grown else Beyond()
     both = [sizes[n] for n in (least, second)]
-    if grown and found.proved and not _same_hidden(prover, past, both, seed):
+    if grown and found.proved and not _same_hidden(prover, past, both):
         past = beyond(*grown, shared=True)
-        if not _same_hidden(prover, past, both, seed):
+        if not _same_hidden(prover, past, both):
             past = replace(past, position=FAR, node=past.hiding)
     if not found.proved:  # numbers then look beyond the position
         last = _reach(grown, max(sizes)) if grown else 0
@@ -180,7 +178,7 @@ def _wider(
     for n, shapes in _left(sizes, past, ran, tried) if past.position < max(sizes) else ():
         if not found.proved:
             break
-        other = _run(_at(prover, shapes), seed)
+        other = _run(_at(prover, shapes))
         undefined = n < least and any(each.why == _NO_QUOTIENT for each in other.found)
         if not undefined and not _stopped(prover, other):
             tried[n] = shapes
@@ -207,11 +205,10 @@ def _unknown(found: Exact, node: NodeProto, position: int) -> Exact:
     return replace(found, check=check, outputs=verdicts, parting=place, residues={}, position=position)
 
 
-def _same_hidden(prover: Prover, past: Beyond, sizes: Sequence[Shapes], seed: int) -> bool:
+def _same_hidden(prover: Prover, past: Beyond, sizes: Sequence[Shapes]) -> bool:
     """Return whether the models are the same with what two sizes hide as variables."""
     hidden = [{**known, **more} for known, more in zip(prover.hidden, past.hidden, strict=True)]
-    both = zip(sizes, past.opaque, strict=True) if past.hiding is not None else ()
-    runs = (_run(replace(_at(prover, shapes), pinned=terms, hidden=hidden), seed) for shapes, terms in both)
+    runs = (_run(replace(_at(prover, shapes), hidden=hidden)) for shapes in (sizes if past.hiding is not None else ()))
     return all(each.equal for ran in runs for each in ran.found)
 
 
@@ -273,25 +270,25 @@ def _reach(grown: tuple[Growth, Growth, tuple[float, int, int]], most: int) -> i
     return every if every < most else own
 
 
-def _run(prover: Prover, seed: int) -> Prover:
+def _run(prover: Prover) -> Prover:
     """Run a prover, and run it again with as many more primes as the stated probability requires."""
-    first = _seeded(prover, seed)
+    first = _seeded(prover)
     safety = first.safety
     if safety >= WANTED or not all(each.equal for each in first.found):
         return first
     more = ceil((WANTED - safety) * first.primes / safety) if safety else _MOST_MORE
-    return _seeded(replace(first, primes=min(more, _MOST_MORE), earlier=safety), first.seed + _STEP)
+    return _seeded(replace(first, primes=min(more, _MOST_MORE), earlier=safety, seed=first.seed + _STEP))
 
 
-def _seeded(prover: Prover, seed: int) -> Prover:
-    """Run a prover with a seed, and with another one where a divisor is 0."""
-    for attempt in range(_TRIES):
-        prover = replace(prover, seed=seed + attempt * _STEP)
+def _seeded(prover: Prover) -> Prover:
+    """Run a prover with its seed, and with another one where a divisor is 0."""
+    for _ in range(_TRIES):
         try:
             prover.found = prover.run()
-            return prover
         except ZeroDivisorError:
-            continue
+            prover = replace(prover, seed=prover.seed + _STEP)
+        else:
+            return prover
     prover.walk(settled=False)
     prover.found = [Found(v.name, None, _NO_QUOTIENT) for v in prover.original.model.graph.output]
     return prover

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from math import isfinite
 
 from onnx import NodeProto
 
-from fc2conv.verification.exact.evenness import STRAIGHT, depends
-from fc2conv.verification.exact.positions import Values
+from fc2conv.verification.exact.evenness import STRAIGHT, Twice, depends, longer
+from fc2conv.verification.exact.positions import opened_axes
 from fc2conv.verification.exact.terms import Term
 from fc2conv.verification.nodes import integer
 
 Place = tuple[str, int]
 
-_ELEMENTS = {
-    **dict.fromkeys(
-        """CenterCropPad Expand Gather GatherElements GatherND Pad Reshape Resize Slice Split Squeeze Tile TopK
-        Unsqueeze Upsample""".split(),
-        (0,),
-    ),
-    **dict.fromkeys(("ConstantOfShape", "Shape", "Size"), ()),
-    "Range": (0, 2),
-}
-"""The operands whose elements are in a result, for operators with other operands that say where, or how many."""
 _ADDED = frozenset("Add Sub Sum ReduceSum".split())
 """Operators that make of quotients by different sizes one with both sizes in the denominator."""
 _SUMS = frozenset("ReduceSum ReduceMean ReduceProd MatMul MatMulInteger Gemm Einsum GlobalLpPool".split())
@@ -67,29 +57,22 @@ class Degrees:
             self._grow[pair] = int(depends(one.value, other.value))
         return self._grow[pair]
 
-    def note(
-        self,
-        node: NodeProto,
-        version: int,
-        made: Sequence[Term],
-        others: Values,
-        pairs: Sequence[tuple[Term, Term]],
-        scales: list[int],
-    ) -> None:
+    def note(self, at: Twice, version: int, scales: list[int]) -> None:
         """Note how often an open size is a factor of a node's results."""
-        own = [term for term in made if not self._cut(term)]
-        if not own or any(term.key in self._found for term in made):
+        node, pairs, made = at.node, at.pairs(at.names), at.pairs(at.node.output)
+        own = [term for term, _ in made if not self._cut(term)]
+        if not own or any(term.key in self._found for term, _ in made):
             return  # a call has its body's
         times, sums, start = _ALONG.get(node.op_type, (1, 0, 0))
-        opened = [_opened(*pair) for pair in pairs]
+        opened = [opened_axes(*pair) for pair in pairs]
         if node.op_type in _ALONG and opened:
             start = integer(node, "axis", start)
             rank = len(pairs[0][0].shape or ())
             first, alone = start % max(rank, 1), node.op_type in _ALONE and version >= _ONE_AXIS
-            sums = sums if any(axis == first if alone else axis >= first for axis, _ in opened[0]) else 0
+            sums = sums if any(axis == first if alone else axis >= first for axis in opened[0]) else 0
         elif node.op_type in _SUMS:
-            left = Counter(pair for _, pair in _opened(made[0], others[node.output[0]]))
-            sums = int(any(Counter(pair for _, pair in each) - left for each in opened))
+            left = Counter(opened_axes(*made[0]).values())
+            sums = int(any(Counter(each.values()) - left for each in opened))
         if node.op_type == "Pow" and len(pairs) > 1 and pairs[1][0].value is not None and pairs[1][0].size == 1:
             power = abs(float(pairs[1][0].value.reshape(-1)[0]))
             times = max(1, int(power)) if isfinite(power) else 1
@@ -101,19 +84,8 @@ class Degrees:
         if degree > self.degree:
             self.degree, self.node = degree, node
 
-    def note_numbers(self, node: NodeProto, place: Place, names: Iterable[str], scales: list[int], more: bool) -> None:
-        """Note how often an open size is a factor of a node's numbers; with `more` items it may read more numbers."""
-        degree = (max if node.op_type in STRAIGHT else sum)([0, *scales]) + (more and node.op_type in _SUMS)
-        self._numbers |= {(place, name): degree for name in names if degree > 1}
-
-
-def _opened(one: Term, other: Term) -> list[tuple[int, tuple[int, int]]]:
-    """Return the axes of a value that grow, each with both sizes."""
-    shapes = (one.shape or (), other.shape or ())
-    return [(axis, pair) for axis, pair in enumerate(zip(*shapes, strict=False)) if pair[0] != pair[1]]
-
-
-def in_result(node: NodeProto, name: str) -> bool:
-    """Return whether elements of an operand are in the result, or scale it, and do not only say where or how many."""
-    picked = _ELEMENTS.get(node.op_type)
-    return picked is None or name in [node.input[i] for i in picked if i < len(node.input)] or name not in node.input
+    def note_numbers(self, at: Twice, place: Place, scales: list[int]) -> None:
+        """Note how often an open size is a factor of a node's numbers; with more items it may read more numbers."""
+        op = at.node.op_type
+        degree = (max if op in STRAIGHT else sum)([0, *scales]) + (op in _SUMS and longer(at.numbers))
+        self._numbers |= {(place, name): degree for name in at.gives if degree > 1}

@@ -62,7 +62,7 @@ class Evaluator:
     `rounded`: constants are taken as runtimes round them, except in nodes that the other model has as well, whose
     signatures are `kept`. `shared`: only these are. `computed`: so are those that nodes of these operators compute
     (None: of any), besides factors like alpha. `ahead` are terms that will be asked for: residues that they do not need
-    are dropped. `laws`: those of `lawful` apply. `hashes` are those of operands by place, `pinned` names of variables.
+    are dropped. `laws`: those of `lawful` apply. `hashes` are those of operands by place.
     """
 
     field: Field
@@ -74,7 +74,6 @@ class Evaluator:
     shared: frozenset[bytes] | None = None
     computed: frozenset[str] | None = None
     kept: frozenset[Signature] = frozenset()
-    pinned: Mapping[bytes, bytes] = dataclasses.field(default_factory=dict)
     blobs: Mapping[bytes, int] = dataclasses.field(default_factory=dict)
     ahead: Callable[[], Iterable[Term]] = tuple
     budget: float = 1e9
@@ -147,7 +146,6 @@ class Evaluator:
             raise BudgetError(f"more than {MOST_BYTES >> 20} MiB of residues")
 
     def forget(self) -> None:
-        """Drop all residues."""
         self.memo.clear()
         self.owners.clear()
         self.memo_bytes = self.most = 0
@@ -160,7 +158,7 @@ class Evaluator:
     def cut(self, term: Term) -> bool:
         """Return whether a term is a fresh variable at this level."""
         shared = term.sides == 3 and term.has_op and term.op.name not in self.cheap
-        return (shared and self.level < Level.WHOLE) or term.key in self.pinned
+        return shared and self.level < Level.WHOLE
 
     def _needs(self, term: Term) -> Iterator[Term]:
         if term.has_op and not self.cut(term) and not self._by_value(term):
@@ -195,7 +193,7 @@ class Evaluator:
 
     def _made(self, term: Term) -> Residues:
         if self.cut(term) or (term.leaf is not None and not term.has_op):
-            return self.field.uniform(self.pinned.get(term.key, term.key), term.shape or ())
+            return self.field.uniform(term.key, term.shape or ())
         if term.leaf is not None:  # what is drawn depends on the operands
             return self.hashed(term, term.leaf)
         if self._by_value(term) or term.load is not None:
@@ -264,7 +262,6 @@ class At:
 
     @property
     def field(self) -> Field:
-        """The field."""
         return self.evaluator.field
 
     @property
@@ -273,7 +270,6 @@ class At:
         return _known(self.term.shape)
 
     def has(self, index: int) -> bool:
-        """Return whether an operand is given."""
         return self.term.operand(index) is not ABSENT
 
     def operand(self, index: int) -> Term:
@@ -283,11 +279,9 @@ class At:
         return self.term.inputs[index]
 
     def res(self, index: int) -> Residues:
-        """Return the residues of an operand."""
         return self.evaluator.read(self.operand(index), self.term.kind)
 
     def dims(self, index: int) -> Shape:
-        """Return the shape of an operand."""
         return _known(self.operand(index).shape)
 
     def numbers(self, index: int) -> Array:
@@ -299,7 +293,6 @@ class At:
         return [int(n) for n in self.numbers(index).reshape(-1)] if self.has(index) else None
 
     def attr(self, name: str, default: Any) -> Any:
-        """Return an attribute."""
         return self.op.attributes.get(name, default)
 
     def axes(self, index: int) -> list[int] | None:

@@ -1,15 +1,21 @@
-"""Numbers that are computed from sizes, and whether they grow evenly with these: then two sizes show all others."""
+"""Numbers that are computed from sizes, and whether they grow evenly with these: then two sizes show all others.
+
+A number that may change at other sizes has a `Bend`, and what is made of it a `Use`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from math import ceil, gcd
 
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.verification.exact.terms import Array, digest
+from fc2conv.dataclass import dataclass
+from fc2conv.verification.exact.terms import Array, Term, digest
+from fc2conv.verification.nodes import captured
 
 FAR = 10**9
 """A number that no axis reaches. A Slice that ends there has no end; tf2onnx writes this very number."""
@@ -17,8 +23,12 @@ _ROUNDS = 1e-5
 _WIDE = 4
 """Bytes of a type that can represent all possible sizes."""
 
+Values = Mapping[str, Term]
+Pair = tuple[Term, Term]
 Numbers = tuple[Array | None, Array | None]
 """The numbers of a value with few and with many items; None where it is no constant."""
+Items = tuple[float, int, int]
+"""The least number of items that is possible, and both at which models are walked."""
 
 BENT = frozenset("Min Max Clip Relu".split())
 _COMPARED = BENT | frozenset("Less LessOrEqual Greater GreaterOrEqual Equal".split())
@@ -41,19 +51,46 @@ _ROUNDED = frozenset("Reciprocal Sqrt ReduceMean".split())
 """Operators of these that round their results of integers."""
 
 
-def bent(
-    node: NodeProto,
-    numbers: Sequence[Numbers],
-    made: Sequence[Array | None],
-    sizes: tuple[float, int, int],
-    grows: int,
-    behind: bool,
-) -> int:
+@dataclass(frozen=True)
+class Twice:
+    """A node that is walked with few items and with many, with the values of both walks."""
+
+    node: NodeProto
+    few: Values
+    many: Values
+
+    def pairs(self, names: Iterable[str]) -> list[Pair]:
+        """Return the values of these names at both sizes."""
+        return [(self.few[name], self.many[name]) for name in names if name in self.few and name in self.many]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What the node reads."""
+        read = (*self.node.input, *captured(self.node))
+        return [name for name in read if name in self.few and name in self.many]
+
+    @cached_property
+    def numbers(self) -> list[Numbers]:
+        """The numbers of what it reads."""
+        return [(one.value, other.value) for one, other in self.pairs(self.names)]
+
+    @cached_property
+    def gives(self) -> list[str]:
+        """Its results that are numbers."""
+        return [name for name in self.node.output if name in self.few and self.few[name].value is not None]
+
+    def of(self, name: str) -> Numbers:
+        """Return the numbers of a value that the node reads."""
+        return self.numbers[self.names.index(name)]
+
+
+def bent(at: Twice, sizes: Items, grows: int, behind: bool) -> int:
     """Return the number of items from which a node that reads sizes may change what it does; 0 if it never does.
 
     A number below 0 says that this happens with fewer items than `sizes` have: with 0 fewer where it is -1. `grows` is
     the number of operands that grow. A node `behind` a number that may already have changed may change anywhere.
     """
+    node, numbers, made = at.node, at.numbers, [at.few[name].value for name in at.gives]
     if not made:
         return 0
     if not grows:  # a product of more equal numbers is a power
@@ -166,7 +203,7 @@ def _close(one: Array, other: Array) -> bool:
     return np.allclose(one, other, rtol=_ROUNDS, atol=_ROUNDS * largest, equal_nan=True)
 
 
-def crossing(name: str, numbers: Sequence[Numbers], sizes: tuple[float, int, int]) -> int:
+def crossing(name: str, numbers: Sequence[Numbers], sizes: Items) -> int:
     """Return the number of items at which an operand passes another, if each grows as it does between both sizes."""
     (least, few, many), found, changes = sizes, 0, set[int]()
     zero = np.zeros(1)
@@ -211,3 +248,42 @@ def partly_same(one: Array | None, other: Array | None) -> bool:
     if one is None or other is None or one.shape != other.shape:
         return not depends(one, other)
     return bool((one == other).any())
+
+
+# ------------------------------------------------------------------ what is made of them
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A number that may change at other sizes: from an item on, by `how` it is made, and `roots`, how its parts were.
+
+    The parts are those that did not grow evenly with the sizes that they were made of.
+    """
+
+    item: int
+    how: bytes
+    roots: frozenset[bytes]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A use of numbers that may differ from an item on: its node, and the content of these numbers at both sizes.
+
+    It `hides` if a number is the same at both sizes, so that they do not show what is done with another number.
+    """
+
+    item: int
+    node: NodeProto
+    hides: bool
+    read: Sequence[bytes] = ()
+
+
+Uses = dict[bytes, Use]
+"""What uses one number on the way to the same outputs, by the value that is made of it."""
+
+
+def one_of(bends: Sequence[Bend]) -> Bend:
+    """Return what may change in a number that is one of some numbers, or is made of all."""
+    first, *others = bends
+    how = digest(*(each.how for each in bends)) if others else first.how
+    return Bend(worst([each.item for each in bends]), how, first.roots.union(*(each.roots for each in others)))

@@ -181,19 +181,16 @@ class Field:
     # ------------------------------------------------------------------ arithmetic
 
     def add(self, one: Residues, other: Residues) -> Residues:
-        """Add, with broadcasting of the axes after the lanes."""
+        """Add, with broadcasting of the axes after the lanes, as all arithmetic does."""
         return self._each(lambda p, a, b: _least(a + b, p), one, other)
 
     def sub(self, one: Residues, other: Residues) -> Residues:
-        """Subtract, with broadcasting."""
         return self._each(lambda p, a, b: _least(a - b + p, p), one, other)
 
     def mul(self, one: Residues, other: Residues) -> Residues:
-        """Multiply, with broadcasting."""
         return self._each(lambda p, a, b: _below(a * b, p), one, other, words=np.uint64)
 
     def neg(self, values: Residues) -> Residues:
-        """Return the negatives."""
         return self._each(lambda p, a: _least(p - a, p), values)
 
     def _each(
@@ -239,7 +236,6 @@ class Field:
         return np.stack([np.pad(lane, widths, constant_values=value) for lane, value in filled])
 
     def same(self, one: Residues, other: Residues) -> bool:
-        """Return whether two tensors are equal."""
         return bool(np.array_equal(one, other))
 
     def inverse(self, values: Residues) -> Residues:

@@ -47,7 +47,6 @@ _OF_INTEGERS = (*_CHOICES, "ReduceSum", "ReduceProd")
 
 
 def reduction(at: At) -> Residues:
-    """Reduce along axes."""
     x, axes = at.res(0), at.axes(1)
     rank = x.ndim - 1
     if not axes and at.attr("noop_with_empty_axes", 0):
@@ -297,4 +296,3 @@ RULES: dict[str, Rule] = {
     "CumSum": running_sum,
     **dict.fromkeys(BLOCKED, blocked),
 }
-"""One rule for each operator."""

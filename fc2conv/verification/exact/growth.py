@@ -8,25 +8,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.verification.exact.degrees import Degrees, Place, in_result
+from fc2conv.verification.exact.degrees import Degrees, Place
 from fc2conv.verification.exact.evenness import (
     FAR,
-    Numbers,
+    Bend,
+    Items,
+    Twice,
+    Use,
+    Uses,
     bent,
     content,
-    longer,
+    one_of,
     partly_same,
     same_numbers,
     worst,
 )
 from fc2conv.verification.exact.positions import (
     PICKING,
-    Values,
+    in_result,
     index_crossings,
     leaves_one,
     length_crossings,
@@ -35,43 +39,31 @@ from fc2conv.verification.exact.positions import (
     sign_changes,
 )
 from fc2conv.verification.exact.shapes import carried
-from fc2conv.verification.exact.terms import SMALL, Term, digest, unmoved
+from fc2conv.verification.exact.terms import SMALL, TURNS, Term, digest, unmoved
 from fc2conv.verification.exact.unrolled import STEPS, passed
-from fc2conv.verification.exact.uses import Bend, Pins, Use, Uses, one_of
 from fc2conv.verification.exact.walk import Scope, Walk
 from fc2conv.verification.nodes import attribute_bytes, captured, in_order
 
-_LAYOUT = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
-"""Operators that give the same numbers in another layout."""
+Pins = dict[tuple[Place, str], tuple[bytes, NodeProto]]
+"""Values of one model that must be only variables, each with the name of the variable and its node."""
 
 
 @dataclass(frozen=True)
-class _At:
-    """A node at both sizes: the `names` that it reads, their `numbers`, and the results that are numbers (`gives`).
-
-    It is `alone` if the other model has no equal node.
-    """
+class _At(Twice):
+    """A node of a graph; it is `alone` if the other model has no equal node."""
 
     scope: Scope
-    node: NodeProto
-    others: Values
-    alone: bool
-    names: Sequence[str]
-    numbers: Sequence[Numbers]
-    gives: Sequence[str]
+    side: int
 
-    def of(self, name: str) -> Numbers:
-        """Return the numbers of a value that the node reads."""
-        return self.numbers[self.names.index(name)]
+    @property
+    def place(self) -> Place:
+        """The graph, and how often that was walked before."""
+        return self.scope.place
 
-
-def _at(scope: Scope, node: NodeProto, others: Values, side: int) -> _At:
-    values = scope.values
-    alone = any(scope.own[name].sides == side for name in node.output if name in scope.own)
-    names = [name for name in (*node.input, *captured(node)) if name in values and name in others]
-    numbers = [(values[name].value, others[name].value) for name in names]
-    gives = [name for name in node.output if name in values and values[name].value is not None]
-    return _At(scope, node, others, alone, names, numbers, gives)
+    @property
+    def alone(self) -> bool:
+        own = self.scope.own
+        return any(own[name].sides == self.side for name in self.node.output if name in own)
 
 
 def _how(at: _At, behind: Mapping[str, Bend], named: bytes, inside: bool) -> bytes:
@@ -99,19 +91,20 @@ class Growth:
     `uses` are those of numbers that may differ at other sizes. `places` are the positions that nodes of this model
     alone name, by the sizes of their axis, negative ones from the end, each with its node; `shared` are those of nodes
     that both have, and `picked` what these give. `empty` are the items beyond which there are elements that both sizes
-    lack. `opaque` are values that differ at other sizes; `numbers` are numbers that do, with a name, or without one if
-    only their sign differs. `made` are the roots of small numbers that grow, by their content at both sizes.
+    lack. `opaque` are values that differ at other sizes, and `numbers` numbers that do, without a name if only their
+    sign differs. `made` are the roots of small numbers that grow, by their content at both sizes.
     """
 
-    def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: tuple[float, int, int]) -> None:
+    def __init__(self, few: Walk, many: Walk, cut: Callable[[Term], bool], sizes: Items) -> None:
         self.uses: dict[object, Uses] = {}
         self.places: dict[tuple[int, int], dict[int, NodeProto]] = {}
         self.degrees = Degrees(cut)
         self.empty: list[tuple[int, NodeProto]] = []
         self.made: dict[bytes, set[frozenset[bytes]]] = {}
         self.shared: dict[tuple[int, int], dict[int, NodeProto]] = {}
-        self.opaque, self.picked = Pins(), Pins()
-        self.numbers: dict[tuple[Place, str], tuple[bytes, NodeProto]] = {}
+        self.opaque: Pins = {}
+        self.picked: Pins = {}
+        self.numbers: Pins = {}
         self._sizes, self._bodies = sizes, few.bodies
         self._bent: dict[tuple[Place, str], Bend] = {}
         self._filled: dict[bytes, int] = {}
@@ -124,7 +117,7 @@ class Growth:
                 continue
             for there in ((scope.path, scope.within), (scope.path.rpartition("/")[0], "")):
                 self._inner.setdefault(there, {})[scope.place] = scope
-            at = _at(scope, node, others[scope.place].values, few.side)
+            at = _At(node, scope.values, others[scope.place].values, scope, few.side)
             for name, how, key, use in self._taken(at):
                 if scope.place not in ways:
                     ways[scope.place] = _outputs_of(scope)
@@ -136,28 +129,25 @@ class Growth:
                 if bend := self._bent.get((scope.place, name)):
                     self.uses.setdefault((bend.how, frozenset([name])), {})[bend.how] = Use(bend.item, node, True)
             for name in at.gives:
-                pair = scope.values[name].value, at.others[name].value if name in at.others else None
+                pair = at.few[name].value, at.many[name].value if name in at.many else None
                 if not same_numbers(*pair) and all(each is None or each.size <= SMALL for each in pair):
                     bend = self._bent.get((scope.place, name))
                     self.made.setdefault(content(*pair), set()).add(bend.roots if bend else frozenset())
 
     def _taken(self, at: _At) -> Iterator[tuple[str, bytes, bytes, Use]]:
         """Note what one node does, and yield its results that use a number which may differ at other sizes."""
-        node, place = at.node, at.scope.place
+        node, place = at.node, at.place
         self._note_positions(at)
         hollow = self._note_empty(at)
         grown = self._note_degrees(at)
-        crossing: list[int] = []
-        if not at.gives:
-            crossing = index_crossings(node, at.scope.values, at.others, self._sizes)
-            for name in sign_changes(node, at.scope.values, at.others, self._sizes):
-                self.numbers.setdefault((place, name), (b"", node))
+        crossing = [] if at.gives else index_crossings(at, self._sizes)
+        for name in () if at.gives else sign_changes(at, self._sizes):
+            self.numbers.setdefault((place, name), (b"", node))
         behind = {name: self._bent[place, name] for name in at.names if (place, name) in self._bent}
         named = self._bodies.get((place, node.output[0]), b"")
         steps = FAR if named and not self._fixed(at.scope, node) else 0
-        ends = [hollow, *length_crossings(node, at.scope.values, at.others, self._sizes)] if at.gives else crossing
-        made = [at.scope.values[name].value for name in at.gives]
-        own = bent(node, at.numbers, made, self._sizes, grown if at.gives else 0, bool(behind))
+        ends = [hollow, *length_crossings(at, self._sizes)] if at.gives else crossing
+        own = bent(at, self._sizes, grown, bool(behind))
         inside = self._inside(at)
         if node.op_type == "If" and at.gives and not behind:  # it is the branch that is taken
             self._bent |= {(place, name): inside[name] for name in at.gives if name in inside}
@@ -166,7 +156,7 @@ class Growth:
         last = worst([new, *(bend.item for bend in (*behind.values(), *inside.values()))])
         if not last:
             return
-        if node.op_type in _LAYOUT and at.gives and node.input[0] in behind:
+        if node.op_type in {*TURNS, "Identity"} and at.gives and node.input[0] in behind:
             self._bent |= {(place, name): behind[node.input[0]] for name in at.gives}
             return
         how = digest(_how(at, behind, named, bool(inside)), *(bend.how for bend in inside.values()))
@@ -208,26 +198,22 @@ class Growth:
 
         Of an open axis of which both sizes leave one element, larger sizes may leave more, which then have an order.
         """
-        found = list(positions(at.node, at.scope.values, at.others))
-        alone = bool(found) and (
-            at.alone or at.node.op_type == "Squeeze" or leaves_one(at.node, at.scope.values, at.others)
-        )
+        found = list(positions(at))
+        alone = bool(found) and (at.alone or at.node.op_type == "Squeeze" or leaves_one(at))
         for n, pair in found:
             (self.places if alone else self.shared).setdefault(pair, {}).setdefault(n, at.node)
             for name in at.node.output if n and not alone else ():  # all sizes have the first
-                self._pin(self.picked, at.node, name, at.scope.place)
+                self._pin(self.picked, at.node, name, at.place)
 
     def _note_degrees(self, at: _At) -> int:
         """Note how often an open size is a factor of a node's results, and return how many operands grow."""
-        place = at.scope.place
-        pairs = [(at.scope.values[name], at.others[name]) for name in at.names]
-        grown = [self.degrees.of(place, name, *pair) for name, pair in zip(at.names, pairs, strict=True)]
+        pairs = at.pairs(at.names)
+        grown = [self.degrees.of(at.place, name, *pair) for name, pair in zip(at.names, pairs, strict=True)]
         scales = [each for name, each in zip(at.names, grown, strict=True) if in_result(at.node, name)]
         if at.gives:
-            self.degrees.note_numbers(at.node, place, at.gives, scales, longer(at.numbers))
+            self.degrees.note_numbers(at, at.place, scales)
         else:
-            both = [at.scope.values[name] for name in at.node.output if name in at.scope.values and name in at.others]
-            self.degrees.note(at.node, at.scope.opsets.get("", 0), both, at.others, pairs, scales)
+            self.degrees.note(at, at.scope.opsets.get("", 0), scales)
         return sum(map(bool, grown))
 
     def _note_empty(self, at: _At) -> int:
@@ -235,29 +221,27 @@ class Growth:
 
         At both sizes they are empty, so that no element of them is compared.
         """
-        values, place = at.scope.values, at.scope.place
-        made = [values[name].key for name in at.node.output if _none(values, name) and _none(at.others, name)]
-        item = max((self._filled.get(values[name].key, 0) for name in at.names), default=0, key=abs)
+        pairs = at.pairs(at.node.output)
+        made = [one.key for one, other in pairs if 0 in (one.shape or ()) and 0 in (other.shape or ())]
+        item = max((self._filled.get(at.few[name].key, 0) for name in at.names), default=0, key=abs)
         if made and not item:
-            changing = any((place, name) in self._bent for name in at.names)
-            item = FAR if changing else nonempty_from(at.node, values, at.others, self._sizes)
+            changing = any((at.place, name) in self._bent for name in at.names)
+            item = FAR if changing else nonempty_from(at, self._sizes)
         self._filled |= dict.fromkeys(made if item else (), item)
         if item and at.alone and not at.gives:
             self.empty.append((item, at.node))
         elif item:
             for name in at.node.output:
-                self._pin(self.opaque, at.node, name, place)
+                self._pin(self.opaque, at.node, name, at.place)
         return item
 
     def _pin(self, pins: Pins, node: NodeProto, name: str, place: Place, key: bytes = b"") -> None:
-        """Note the keys, at both sizes, of a value that must be only a variable where both models have it."""
-        for i, scopes in enumerate(self._scopes):
-            both = (values[name] for values in (scopes[place].own, scopes[place].values) if name in values)
-            terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
-            if terms and terms[-1].value is None and 0 not in (terms[-1].shape or ()):
-                key = key or terms[-1].key
-                pins.keys.setdefault(key, (set(), set()))[i].update(term.key for term in terms)
-                pins.nodes[key] = node
+        """Note a value that must be only a variable where both models have it."""
+        both = (scopes[place].values[name] for scopes in self._scopes if name in scopes[place].values)
+        terms = [unmoved(term, ("Reshape",)) for term in both]  # chains of reshapes are one
+        unknown = (term for term in terms if term.value is None and 0 not in (term.shape or ()))
+        if (term := next(unknown, None)) is not None:
+            pins[place, name] = key or term.key, node
 
     def _fixed(self, scope: Scope, node: NodeProto) -> bool:
         """Return whether a node takes the same steps at both sizes, or is an If: its operand says the branch."""
@@ -277,10 +261,6 @@ class Growth:
                 return False
         terms = ([each[place].values.get(name) for each in self._scopes] for place, name in said)
         return all(same_numbers(*(None if each is None else each.value for each in pair)) for pair in terms)
-
-
-def _none(values: Values, name: str) -> bool:
-    return name in values and 0 in (values[name].shape or ())
 
 
 def _outputs_of(scope: Scope) -> dict[str, frozenset[str]]:

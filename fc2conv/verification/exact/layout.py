@@ -15,7 +15,6 @@ from fc2conv.verification.reference import UnmodelledError, evaluate
 
 
 def reshape(at: At) -> Residues:
-    """Give the same elements another shape."""
     x = at.res(0)
     if x[0].size != prod(at.shape):
         raise OpaqueError
@@ -32,14 +31,12 @@ def same(at: At) -> Residues:
 
 
 def transpose(at: At) -> Residues:
-    """Permute the dimensions by `perm`."""
     x = at.res(0)
     perm = at.attr("perm", list(range(x.ndim - 1))[::-1])
     return x.transpose(0, *(axis + 1 for axis in perm))
 
 
 def concat(at: At) -> Residues:
-    """Concatenate along an axis."""
     parts = [at.res(i) for i in range(len(at.term.inputs))]
     return at.field.joined(parts, at.attr("axis", 1) % (parts[0].ndim - 1))
 
@@ -72,7 +69,6 @@ def sliced(at: At) -> Residues:
 
 
 def expand(at: At) -> Residues:
-    """Repeat by broadcasting."""
     x = at.res(0)
     lead = len(at.shape) - (x.ndim - 1)
     if lead < 0:
@@ -163,7 +159,6 @@ def chosen(at: At, condition: Residues, yes: Residues, no: Residues) -> Residues
 
 
 def where(at: At) -> Residues:
-    """Choose elementwise between two operands."""
     return chosen(at, at.res(0), at.res(1), at.res(2))
 
 
@@ -192,4 +187,3 @@ RULES: dict[str, Rule] = {
     "Where": where,
     "If": branch,
 }
-"""One rule for each operator."""

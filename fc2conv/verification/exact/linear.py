@@ -186,7 +186,6 @@ def convolve(at: At, minus: tuple[int, int] = (-1, -1), transposed: bool = False
 
 
 def conv(at: At) -> Residues:
-    """Compute Conv or ConvTranspose with its bias."""
     out = convolve(at, transposed=at.op.name == "ConvTranspose")
     if not at.has(2):
         return out
@@ -252,4 +251,3 @@ RULES: dict[str, Rule] = {
     "ConvInteger": lambda at: convolve(at, minus=(2, 3)),
     "Einsum": einsum,
 }
-"""One rule for each operator."""

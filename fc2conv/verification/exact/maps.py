@@ -196,4 +196,3 @@ def _mapped(at: At, x: Residues, axis: int, factors: Residues) -> Residues:
 
 
 RULES: dict[str, Rule] = dict.fromkeys(("Resize", "Upsample"), resize)
-"""One rule for each operator."""

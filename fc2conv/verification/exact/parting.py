@@ -20,8 +20,8 @@ from fc2conv.verification.exact.alone import MASK, constants, functions, own_ter
 from fc2conv.verification.exact.evaluate import BudgetError
 from fc2conv.verification.exact.field import Residues, ZeroDivisorError
 from fc2conv.verification.exact.odds import WANTED
-from fc2conv.verification.exact.prover import Found, Prover
-from fc2conv.verification.exact.result import NAME, Exact
+from fc2conv.verification.exact.prover import Prover
+from fc2conv.verification.exact.result import NAME, Exact, Found
 from fc2conv.verification.exact.terms import TURNS, Term, behind, digest, unmoved
 
 

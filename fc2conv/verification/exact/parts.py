@@ -61,8 +61,8 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
         return None
     if name not in _TEXTS or (given.get("channels_last") and name not in _CHANNELS_LAST):
         return None
-    if name in _OF_POWERS and not _plain_norm(name, given):
-        return None
+    if name in _OF_POWERS and (given.get("ceil_mode") or given.get("p", 2) not in _OF_POWERS[name]):
+        return None  # no window may end beyond the padding
     asked = [each in _TEXTS[name] for each in _OF_SHAPES]
     if None in shapes[: any(asked) + asked[-1]]:
         return None
@@ -75,6 +75,7 @@ def body(node: NodeProto, operands: Sequence[Term]) -> tuple[GraphProto, dict[st
     own = list(graph.node)
     del graph.node[:]
     graph.node.extend(_kept(own, node))
+    graph.initializer.extend(_constants(graph, operands[0]))
     return graph, {**OPSETS, "": opset}
 
 
@@ -86,12 +87,7 @@ def _both_ways(given: dict[str, Any]) -> bool:
     return given.get("direction") == b"bidirectional" and alike and not own
 
 
-def _plain_norm(name: str, given: dict[str, Any]) -> bool:
-    """Return whether pooling by a norm is written in parts: no window may end beyond the padding."""
-    return not given.get("ceil_mode") and given.get("p", 2) in _OF_POWERS[name]
-
-
-def constants(graph: GraphProto, first: Term) -> Iterator[TensorProto]:
+def _constants(graph: GraphProto, first: Term) -> Iterator[TensorProto]:
     """Yield the constants that a body reads, as tensors of the type of the first operand."""
     read = {name for node in graph.node for name in node.input}
     for name in CONSTANTS.keys() & read:
@@ -168,23 +164,18 @@ def _fields(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | Non
 
 def _attention(node: NodeProto, given: dict[str, Any], shapes: Sequence[Shape | None]) -> str:
     """Name the body of an attention over all tokens; "" where it masks, remembers or packs."""
-    first = shapes[0] if shapes else None
+    first, second = (*shapes, None, None)[:2]
     there = [i for i, name in enumerate(node.input) if name]
     plain = not any(given.get(name) for name in _BEYOND) and given.get("kv_num_heads", _heads(given)) == _heads(given)
-    if (
-        first is not None
-        and len(first) == 4
-        and node.domain == ""
-        and len(node.output) == 1
-        and plain
-        and there == [0, 1, 2]
-    ):
-        keys = shapes[1] if len(shapes) > 1 else None
-        return "HeadAttention" if keys is not None and keys[1] == first[1] else ""
-    if first is None or len(first) != 3 or len(node.output) > 1 or not plain or not _heads(given):
+    if first is None or len(node.output) > 1 or not plain:
+        return ""
+    if len(first) == 4:
+        as_many = node.domain == "" and there == [0, 1, 2] and second is not None and second[1] == first[1]
+        return "HeadAttention" if as_many else ""
+    if len(first) != 3 or not _heads(given):
         return ""
     if node.op_type == "Attention" and node.domain == "com.microsoft":
-        width = ((*shapes, None)[1] or (0,))[-1]  # of three products, each as wide as the input
+        width = (second or (0,))[-1]  # of three products, each as wide as the input
         return "SelfAttention" if {*there} <= {0, 1, 2, 5} and width == 3 * first[-1] else ""
     if node.op_type == "Attention":
         return "TokenAttention" if {*there} <= {0, 1, 2} else ""

@@ -12,8 +12,7 @@ from functools import lru_cache, reduce
 import numpy as np
 import onnx
 
-from fc2conv.verification.exact.casts import cast
-from fc2conv.verification.exact.clamps import factors
+from fc2conv.verification.exact.clamps import clamp, factors
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
 from fc2conv.verification.exact.field import Field, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
@@ -97,7 +96,6 @@ def of_floats(rule: Rule) -> Rule:
 
 
 def every(at: At) -> list[Residues]:
-    """Return the residues of all operands."""
     return [at.res(i) for i in range(len(at.term.inputs))]
 
 
@@ -140,26 +138,27 @@ def power(at: At) -> Residues:
     return field.ordered(tag("Pow", at.term.integer), [x, at.evaluator.read(at.operand(1))])
 
 
-def rectified(at: At) -> Residues:
-    """Apply Relu: an operand that is not negative stays as it is."""
-    if at.term.integer and not not_negative(at.operand(0)):
-        return hashed(at)
-    if at.operand(0).op.name == "Concat":
-        return _rectified(at.field, at.operand(0), at.res(0))
-    return scaled(at, lambda field, x: _rectified(field, at.operand(0), x), at.res(0))
-
-
-def _rectified(field: Field, source: Term, x: Residues) -> Residues:
-    """Apply Relu to a value, part by part where it is a Concat of several."""
-    if not_negative(source):
-        return x
-    shapes = [each.shape for each in source.inputs]
-    if source.op.name != "Concat" or None in shapes:
-        return field.relu(x)
-    axis = source.op.attributes.get("axis", 1) % (x.ndim - 1)
+def by_parts(field: Field, term: Term, x: Residues, how: Callable[[Term, Residues], Residues]) -> Residues:
+    """Apply a function of elements to each part of a Concat as it would be applied to that alone."""
+    shapes = [each.shape for each in term.inputs]
+    if term.op.name != "Concat" or None in shapes:
+        return how(term, x)
+    axis = term.op.attributes.get("axis", 1) % (x.ndim - 1)
     ends = np.cumsum([(shape or ())[axis] for shape in shapes])
-    cut = np.split(x, ends[:-1], axis=axis + 1)
-    return field.joined([_rectified(field, each, part) for each, part in zip(source.inputs, cut, strict=True)], axis)
+    cut = zip(term.inputs, np.split(x, ends[:-1], axis=axis + 1), strict=True)
+    return field.joined([by_parts(field, each, part, how) for each, part in cut], axis)
+
+
+def rectified(at: At) -> Residues:
+    """Apply Relu: what is not negative stays as it is."""
+    source = at.operand(0)
+    if at.term.integer and not not_negative(source):
+        return hashed(at)
+
+    def each(field: Field, x: Residues) -> Residues:
+        return by_parts(field, source, x, lambda term, part: part if not_negative(term) else field.relu(part))
+
+    return scaled(at, each, at.res(0))
 
 
 def leaky(at: At) -> Residues:
@@ -182,12 +181,11 @@ def clipped(at: At) -> Residues:
         return hashed(at)
     field, x = at.field, at.res(0)
     if at.op.version < 11:
-        bounds = [at.attr(name, None) for name in ("min", "max")]
+        bounds = (at.attr(name, None) for name in ("min", "max"))
         low, high = (None if each is None else field.number(each) for each in bounds)
     else:
-        bounds = [at.operand(i).value if at.has(i) else None for i in (1, 2)]
         low, high = (at.res(i) if at.has(i) else None for i in (1, 2))
-    if low is None or high is None or (bounds[0] is not None and bounds[1] is not None and bounds[0] <= bounds[1]):
+    if low is None or high is None or clamp(at.term) is not None:
         return scaled(at, clip, x, low, high)
     return clip(field, clip(field, x, low, None), None, high)  # the upper bound decides where it is the lower one
 
@@ -244,7 +242,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Max", "Min"), extremum),
     **dict.fromkeys(("Add", "Sum"), arithmetic("add")),
     **dict.fromkeys(("LeakyRelu", "PRelu"), of_floats(leaky)),
-    **dict.fromkeys(("Cast", "CastLike"), cast),
     "Relu": rectified,
     **dict.fromkeys(("Sigmoid", "Tanh"), sigmoid),
     "Exp": lambda at: exp(at, at.res(0)),
@@ -259,4 +256,3 @@ RULES: dict[str, Rule] = {
     "Abs": of_floats(lambda at: at.res(0) if not_negative(at.operand(0)) else absolute(at.field, at.res(0))),
     "Clip": of_floats(clipped),
 }
-"""One rule for each operator."""

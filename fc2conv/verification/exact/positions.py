@@ -5,30 +5,31 @@ Nothing is known of what lies beyond a position that two sizes do not have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.verification.exact.evenness import BENT, FAR, Numbers, crossing, depends
-from fc2conv.verification.exact.terms import ABSENT, Shape, Term
+from fc2conv.verification.exact.evenness import BENT, FAR, Items, Numbers, Twice, Values, crossing, depends
+from fc2conv.verification.exact.terms import ABSENT, WINDOWS, Shape, Term
 
 MOST_ITEMS = 64
 """The most items at which a network is run to see what lies beyond a position."""
 
-Values = Mapping[str, Term]
-Pair = tuple[Term, Term]
-
 PICKING = frozenset("Gather GatherND GatherElements ScatterND ScatterElements Slice Split Compress Trilu".split())
 """Operators whose further operands say where elements of the first one are, or are put."""
-_SHAPED = frozenset(
-    "Reshape Expand Tile Resize Upsample ConstantOfShape CenterCropPad Split TopK Pad Unsqueeze".split()
-)
-"""Operators whose further operands are only sizes."""
-_WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
-"""Operators whose result has a cell for each step of a window."""
-_INDEXED = _WINDOWS | frozenset(
+_ELEMENTS = {
+    **dict.fromkeys(
+        """CenterCropPad Expand Gather GatherElements GatherND Pad Reshape Resize Slice Split Squeeze Tile TopK
+        Unsqueeze Upsample""".split(),
+        (0,),
+    ),
+    **dict.fromkeys(("ConstantOfShape", "Shape", "Size"), ()),
+    "Range": (0, 2),
+}
+"""The operands whose elements are in a result, for operators with other operands that say where, or how many."""
+_INDEXED = WINDOWS | frozenset(
     """Slice Split Gather GatherND GatherElements ScatterND ScatterElements Pad TopK Trilu Compress Resize
 SplitToSequence Squeeze""".split()
 )
@@ -39,8 +40,14 @@ def unseen(node: NodeProto, few: Values, many: Values) -> int:
 
     Windows after the second one go on as before it, and what is put around a map is the same at any size.
     """
-    named = () if node.op_type in _WINDOWS or _puts_around(node, few) else positions(node, few, many)
+    named = () if node.op_type in WINDOWS or _puts_around(node, few) else positions(Twice(node, few, many))
     return max((abs(n) for n, pair in named if abs(n) >= max(pair)), default=0)
+
+
+def in_result(node: NodeProto, name: str) -> bool:
+    """Return whether elements of an operand are in the result, or scale it, and do not only say where or how many."""
+    picked = _ELEMENTS.get(node.op_type)
+    return picked is None or name in [node.input[i] for i in picked if i < len(node.input)] or name not in node.input
 
 
 def _puts_around(node: NodeProto, values: Values) -> bool:
@@ -57,41 +64,42 @@ def item_of(position: int, pair: tuple[int, int], sizes: tuple[int, int]) -> int
     return max(item, sizes[0]) if position else 0
 
 
-def even(node: NodeProto, few: Values, many: Values) -> bool:
+def _even(at: Twice) -> bool:
     """Return whether a node is a Resize by the same factors at both sizes, and so at all sizes."""
-    shapes = [each.shape or () for pair in _pairs([node.input[0], node.output[0]], few, many) for each in pair]
+    shapes = [each.shape or () for pair in at.pairs([at.node.input[0], at.node.output[0]]) for each in pair]
     return (
-        node.op_type == "Resize"
+        at.node.op_type == "Resize"
         and len({*map(len, shapes)}) == 1
         and all(before * more == many_before * after for before, many_before, after, more in zip(*shapes, strict=True))
     )
 
 
-def _pairs(names: Iterable[str], few: Values, many: Values) -> list[Pair]:
-    return [(few[name], many[name]) for name in names if name in few and name in many]
-
-
-def positions(node: NodeProto, few: Values, many: Values) -> Iterator[tuple[int, tuple[int, int]]]:
+def positions(at: Twice) -> Iterator[tuple[int, tuple[int, int]]]:
     """Yield the positions along open axes that a node names, negative from the end, with both sizes of the axis."""
-    pairs = _pairs(node.input[:1], few, many) if node.op_type in _INDEXED and not even(node, few, many) else []
-    for one, other in pairs:
+    node = at.node
+    for one, other in at.pairs(node.input[:1]) if node.op_type in _INDEXED and not _even(at) else ():
         if node.op_type == "Slice" and None in (one.shape, other.shape):
             # of a shape that is not known the first axis may be open, which a negative number may be as well
-            numbers = _numbers(node, few, FAR)
+            numbers = _numbers(node, at.few, FAR)
             yield from ((n, (FAR, FAR)) for axis, n in numbers if axis == 0 or axis > FAR // 2)
         if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
             continue
-        opened = {axis: pair for axis, pair in enumerate(zip(one.shape, other.shape, strict=True)) if len({*pair}) > 1}
-        for axis, n in _numbers(node, few, len(one.shape)) if opened else ():
+        opened = opened_axes(one, other)
+        for axis, n in _numbers(node, at.few, len(one.shape)) if opened else ():
             if axis in opened or axis < 0:
                 yield n, opened.get(axis, min(opened.values(), key=max))
 
 
-def leaves_one(node: NodeProto, few: Values, many: Values) -> bool:
+def opened_axes(one: Term, other: Term) -> dict[int, tuple[int, int]]:
+    """Return the axes of a value that grow, each with both sizes."""
+    pairs = zip(one.shape or (), other.shape or (), strict=False)
+    return {axis: pair for axis, pair in enumerate(pairs) if pair[0] != pair[1]}
+
+
+def leaves_one(at: Twice) -> bool:
     """Return whether a node gives one element along an axis of its first operand that is open."""
-    dims = [each.shape or () for each in next(iter(_pairs(node.input[:1], few, many)), ())]
-    opened = {axis for axis, each in enumerate(zip(*dims, strict=False)) if len({*each}) > 1}
-    left = (few[name].shape or () for name in node.output if name in few)
+    opened = {axis for pair in at.pairs(at.node.input[:1]) for axis in opened_axes(*pair)}
+    left = (at.few[name].shape or () for name in at.node.output if name in at.few)
     return any(n == 1 for shape in left for axis, n in enumerate(shape) if axis in opened)
 
 
@@ -107,7 +115,7 @@ def _numbers(node: NodeProto, values: Values, rank: int) -> Iterator[tuple[int, 
         yield from ((axis, n) for axis, *both in cuts for n in both if abs(n) < FAR)
         for (axis, start, _), step in zip(cuts, steps, strict=False):
             yield from ((axis, abs(start) + 1 + left) for left in range(abs(step) if abs(step) > 1 else 0))
-    elif node.op_type in _WINDOWS:
+    elif node.op_type in WINDOWS:
         yield from _second(node, values)
     elif node.op_type == "Pad":
         pads = listed("pads", 1)
@@ -162,28 +170,26 @@ def _cuts(node: NodeProto, values: Values, rank: int) -> list[tuple[int, int, in
     return [(axis % rank, start, end) for axis, start, end in zip(axes, starts, ends, strict=False)]
 
 
-def _cuts_at_both(
-    node: NodeProto, shapes: Sequence[Shape], few: Values, many: Values
-) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
+def _cuts_at_both(at: Twice, shapes: Sequence[Shape]) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
     """Yield each axis that a Slice cuts, with its start at both sizes, and its end."""
-    cuts = (_cuts(node, values, len(shape)) for values, shape in zip((few, many), shapes, strict=True))
+    cuts = (_cuts(at.node, values, len(shape)) for values, shape in zip((at.few, at.many), shapes, strict=True))
     for (axis, *one), (_, *other) in zip(*cuts, strict=False):
         starts, ends = zip(one, other, strict=True)
         yield axis, starts, ends
 
 
-def nonempty_from(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> int:
+def nonempty_from(at: Twice, sizes: Items) -> int:
     """Return the number of items beyond which a result that is empty at both sizes may have elements; 0 if never.
 
     A number below 0 says that it may have elements with fewer items.
     """
-    first = next(iter(node.input), "")
-    shapes = [values.get(first, ABSENT).shape or () for values in (few, many)]
-    if node.op_type != "Slice" or not all(shapes) or any(step < 0 for step in _listed(node, few, "steps", 4)):
-        read = _pairs(node.input if node.op_type == "Range" else node.input[1:] or node.input, few, many)
+    node, first = at.node, next(iter(at.node.input), "")
+    shapes = [values.get(first, ABSENT).shape or () for values in (at.few, at.many)]
+    if node.op_type != "Slice" or not all(shapes) or any(step < 0 for step in _listed(node, at.few, "steps", 4)):
+        read = at.pairs(node.input if node.op_type == "Range" else node.input[1:] or node.input)
         return FAR if any(depends(one.value, other.value) for one, other in read) else 0
     found: list[int] = []
-    for axis, *both in _cuts_at_both(node, shapes, few, many):
+    for axis, *both in _cuts_at_both(at, shapes):
         dims = [np.array([shape[axis]]) for shape in shapes]
         start, end = ([n + size * (n < 0) for n, size in zip(pair, dims, strict=True)] for pair in both)
         ordered = (start, end), (start, dims), ([np.zeros(1)] * 2, end)  # so that there are elements
@@ -191,58 +197,51 @@ def nonempty_from(node: NodeProto, few: Values, many: Values, sizes: tuple[float
     return max(found, key=abs) if found and all(found) else 0
 
 
-def length_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+def length_crossings(at: Twice, sizes: Items) -> list[int]:
     """Return the numbers of items at which the open axes of a node's numbers pass the positions that it names."""
-    found = positions(node, few, many)
-    return [crossing("Less", [_pair(*pair), _pair(abs(n), abs(n))], sizes) for n, pair in found]
+    return [crossing("Less", [_pair(*pair), _pair(abs(n), abs(n))], sizes) for n, pair in positions(at)]
 
 
-def index_crossings(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[int]:
+def index_crossings(at: Twice, sizes: Items) -> list[int]:
     """Return the numbers of items at which indices made of sizes pass 0, or a side of what they index.
 
     An index below 0 is counted from the end. An index into a constant may come to any of its elements.
     """
-    first = next(iter(_pairs(node.input[:1], few, many)), None)
-    read = [(one.value, other.value) for one, other in _pairs(node.input[1:], few, many)]
-    grown = [pair for pair in read if depends(*pair)] if node.op_type in PICKING else []
+    first = next(iter(at.pairs(at.node.input[:1])), None)
+    read = [(one.value, other.value) for one, other in at.pairs(at.node.input[1:])]
+    grown = [pair for pair in read if depends(*pair)] if at.node.op_type in PICKING else []
     if first is None or not grown:
         return []
     if first[0].foldable:
         return [FAR]
-    if node.op_type == "Slice":
-        return _slice_crossings(node, first, few, many, sizes)
+    shapes = [term.shape or () for term in first]
+    if at.node.op_type == "Slice":
+        return _slice_crossings(at, shapes, sizes) if all(shapes) else [FAR]
     sides = [_pair(0, 0)]
-    if node.op_type == "Trilu":
-        shapes = [term.shape or (0, 0) for term in first]
-        sides += [_pair(*(sign * shape[axis] for shape in shapes)) for axis in (-2, -1) for sign in (1, -1)]
+    if at.node.op_type == "Trilu":
+        sides += [_pair(*(sign * (shape or (0, 0))[axis] for shape in shapes)) for axis in (-2, -1) for sign in (1, -1)]
     return [crossing("Less", [pair, side], sizes) for pair in grown for side in sides]
 
 
-def sign_changes(node: NodeProto, few: Values, many: Values, sizes: tuple[float, int, int]) -> list[str]:
-    """Return the names of the numbers that a node computes with and that change their sign, or may pass others.
-
-    A law of functions may be true for one sign alone.
-    """
-    names = () if node.op_type in PICKING or node.op_type in _SHAPED else node.input
-    found = {name: (few[name].value, many[name].value) for name in names if name in few and name in many}
-    grown = {name: pair for name, pair in found.items() if depends(*pair)}
-    every = node.op_type in BENT
-    return [name for name, pair in grown.items() if every or crossing("Less", [pair, _pair(0, 0)], sizes)]
-
-
-def _slice_crossings(
-    node: NodeProto, first: Pair, few: Values, many: Values, sizes: tuple[float, int, int]
-) -> list[int]:
+def _slice_crossings(at: Twice, shapes: Sequence[Shape], sizes: Items) -> list[int]:
     """Return the numbers of items at which starts and ends of a Slice that grow pass 0 or a side."""
-    shapes = [term.shape or () for term in first]
-    if not all(shapes):
-        return [FAR]
     found = []
-    for axis, *both in _cuts_at_both(node, shapes, few, many):
+    for axis, *both in _cuts_at_both(at, shapes):
         sides = [_pair(*(sign * shape[axis] for shape in shapes)) for sign in (0, 1, -1)]
         grown = [pair for pair in both if pair[0] != pair[1]]
         found += [crossing("Less", [_pair(*pair), side], sizes) for pair in grown for side in sides]
     return found
+
+
+def sign_changes(at: Twice, sizes: Items) -> list[str]:
+    """Return the names of the numbers that a node computes with and that change their sign, or may pass others.
+
+    A law of functions may be true for one sign alone.
+    """
+    op = at.node.op_type
+    names = [] if op in PICKING or op in _ELEMENTS else [name for name in at.node.input if name in at.names]
+    grown = {name: pair for name in names if depends(*(pair := at.of(name)))}
+    return [name for name, pair in grown.items() if op in BENT or crossing("Less", [pair, _pair(0, 0)], sizes)]
 
 
 def _pair(one: int, other: int) -> Numbers:

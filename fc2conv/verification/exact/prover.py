@@ -19,6 +19,7 @@ from fc2conv.verification.exact.evaluate import BudgetError, Evaluator, Level, R
 from fc2conv.verification.exact.field import Field
 from fc2conv.verification.exact.odds import safety
 from fc2conv.verification.exact.required import requirements
+from fc2conv.verification.exact.result import Found
 from fc2conv.verification.exact.shapes import stated
 from fc2conv.verification.exact.symbols import Symbols
 from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Table, Term, behind, digest, signature
@@ -28,13 +29,14 @@ from fc2conv.verification.nodes import captured, in_order
 RULES: dict[str, Rule] = {
     **layout.RULES, **pointwise.RULES, **groups.RULES, **linear.RULES, **quantized.RULES, **maps.RULES
 }  # fmt: skip
-CHEAP = frozenset({*layout.RULES, *pointwise.RULES, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+CHEAP = frozenset({*layout.RULES, *pointwise.RULES,
+                   *"Cast CastLike QuantizeLinear DequantizeLinear DynamicQuantizeLinear".split()})  # fmt: skip
 """Operators that are computed even where both models have them: they say what a value holds."""
 
 SYMBOLIC = {name: RULES[name] for name in (*pointwise.RULES, *groups.REDUCTIONS, *"""Reshape Flatten Squeeze Unsqueeze
 Transpose Slice Split Expand Concat Pad Gather Where Gemm MatMul Conv Einsum Softmax LogSoftmax BatchNormalization
 LayerNormalization RMSNormalization SimplifiedLayerNormalization InstanceNormalization GroupNormalization
-QuantizeLinear DequantizeLinear""".split())}  # fmt: skip
+QuantizeLinear DequantizeLinear Cast CastLike""".split())}  # fmt: skip
 """Rules that read no element, so that they work on symbols."""
 CERTAIN = 60.0
 """The `safety` of what is proved by symbols: hashes of 128 bits name operators and weights."""
@@ -47,30 +49,13 @@ _MOST_TORN = 2
 ROUNDED = "constants that one model computes are taken as they are rounded in the other"
 
 
-@dataclass(frozen=True)
-class Found:
-    """The result of exact arithmetic for one output: `equal` (None: not known), and the assumption that it needs.
-
-    `residues` is a hash of the equal residues, and `at` the node that is in the way. `unseen`: the output depends on
-    branches that only one model has, and numbers run only one branch.
-    """
-
-    name: str
-    equal: bool | None
-    why: str = ""
-    assumed: str = ""
-    residues: str = ""
-    at: Term = ABSENT
-    unseen: bool = False
-
-
 @dataclass
 class Prover:
     """Two models of one signature at one choice of shapes.
 
     `files` identifies them, as primes and keys depend on it; `earlier` is the `safety` of a proof with other primes.
-    `taken` is a value that is assumed to be the same. `hidden` are numbers of each model that are not known, or are
-    variables if they have a name, as `pinned` terms are. `same` are terms of the first that the second has as well.
+    `taken` is a value that is assumed to be the same. `hidden` values of each model are variables of a name, or without
+    one numbers that are not known. `same` are terms of the first that the second has as well.
     """
 
     original: ModelFile
@@ -83,7 +68,6 @@ class Prover:
     earlier: float = 0.0
     taken: str = ""
     hidden: Sequence[Mapping[Place, bytes]] = ({}, {})
-    pinned: Mapping[bytes, bytes] = field(default_factory=dict)
     old: dict[str, Term] = field(default_factory=dict, init=False)
     new: dict[str, Term] = field(default_factory=dict, init=False)
     walks: tuple[Walk, Walk] = field(init=False)
@@ -111,7 +95,7 @@ class Prover:
 
     def _evaluator(self, level: Level, **how: Any) -> Evaluator:
         chosen = {"field": self.field, "rules": RULES, "cheap": CHEAP, "ahead": self._outputs, **how}
-        return Evaluator(level=level, blobs=self.table.blobs, pinned=self.pinned, **chosen)
+        return Evaluator(level=level, blobs=self.table.blobs, **chosen)
 
     def run(self) -> list[Found]:
         """Compare all outputs, in the order of the original; raise ZeroDivisorError where the seed proves nothing."""
@@ -143,7 +127,6 @@ class Prover:
         self.walks = first, second
 
     def forget(self) -> None:
-        """Drop all residues; terms stay."""
         for each in (self.cuts, self.numbers, self.whole, self.lawful, *self.rounded, *self.used):
             each.forget()
 
@@ -191,25 +174,23 @@ class Prover:
             return term
         self.place = self.spans[name][0]
         other = self.old.get(name)
-        taken = other if name == self.taken else None
-        self.bound[name] = settled = taken or self._settled(other, term)
-        if settled is other:
-            self.same.add(settled.key)
-        return settled
+        taken = name == self.taken or other is term
+        if other is not None and (taken or (not self.cuts.exhausted and self._same(other, term))):
+            self.same.add(other.key)
+            term = other
+        self.bound[name] = term
+        return term
 
-    def _settled(self, other: Term | None, term: Term) -> Term:
-        if other is None or other is term or self.cuts.exhausted:
-            return term
-        return other if self._alike(other, term) or self._rounded_alike(other, term) else term
-
-    def _rounded_alike(self, one: Term, other: Term) -> bool:
-        """Return whether two terms of one type and shape are the same with constants as rounded; note `assumed`."""
-        if self._torn > _MOST_TORN or (one.shape, one.kind) != (other.shape, other.kind) or not _may_round(one, other):
+    def _same(self, one: Term, other: Term) -> bool:
+        """Return whether two terms are the same, if need be with constants as they are rounded; note that."""
+        if self._alike(one, other):
+            return True
+        if self._torn > _MOST_TORN or (one.shape, one.kind) != (other.shape, other.kind):
             return False
-        self.rounded = self._roundings()
+        self.rounded = self._roundings() if alone.may_be_rounded(one, other) else []
         found = any(self._equal(*each, one, other) for each in self._with_rounding())
         self.assumed = ROUNDED if found else self.assumed
-        self._torn += not found
+        self._torn += bool(self.rounded) and not found
         return found
 
     def _alike(self, one: Term, other: Term, by_numbers: bool = False) -> bool:
@@ -257,7 +238,7 @@ class Prover:
     def _ways(self, one: Term, other: Term) -> Iterator[tuple[Evaluator, Evaluator]]:
         """Yield the ways to compare two values: as they are, and with computed constants of one model as rounded."""
         yield from ((each, each) for each in (self.symbols, self.cuts, self.lawful, self.numbers))
-        may_round = _may_round(one, other)
+        may_round = alone.may_be_rounded(one, other)
         if may_round:
             yield from chain(self._with_rounding(), self._with_shared())
         yield self.whole, self.whole
@@ -279,15 +260,7 @@ class Prover:
 
     @cached_property
     def _of_both(self) -> frozenset[bytes]:
-        """The constants that both models compute from the same numbers, in any layout."""
-        found: dict[object, list[Term]] = {}
-        for term in self.table.terms.values():
-            if term.has_op and term.computed and not term.integer:
-                read = [self._numbers(each) for each in term.there]
-                hashes = [alone.content(each) for each in read if each is not None and each.dtype.kind in "fiub"]
-                found.setdefault((term.op.name, term.kind, *hashes), []).append(term)
-        both = (terms for terms in found.values() if all(any(t.sides & side for t in terms) for side in (1, 2)))
-        return frozenset(term.key for terms in both for term in terms)
+        return alone.computed_by_both(self.table.terms.values(), self._numbers)
 
     def _numbers(self, term: Term) -> Array | None:
         try:
@@ -303,7 +276,7 @@ class Prover:
             found = alone.unmatched(self.whole, one, other)
             own = [*alone.own_terms(one, 1, self.same), *alone.own_terms(other, 2)]
             unknown = any(v.shape is None and (v.sides == 3 or v.key in self.same) for term in own for v in term.there)
-            if alone.contradicted(self.whole, found) or (not unknown and self._apart_elsewhere(one, other)):
+            if alone.contradicted(self.whole, found) or (not unknown and alone.apart(one, other, self.whole.opaque)):
                 return ABSENT, ""
         except BudgetError as error:
             return ABSENT, str(error)
@@ -317,13 +290,6 @@ class Prover:
             return missing, f"the shape of {value}, which {missing.label} gives, is not known"
         return term, f"no rule says what {term.label} ({term.op.name}) computes"
 
-    def _apart_elsewhere(self, one: Term, other: Term) -> bool:
-        """Return whether one model alone has numbers or functions on the way to a value: no layout explains these."""
-        ways = [list(alone.own_terms(top, side)) for side, top in ((1, one), (2, other))]
-        numbers = [alone.total(alone.constants(ways[side - 1], side)) for side in (1, 2)]
-        applied = [{each for term in way for each in alone.named(term, term.key in self.whole.opaque)} for way in ways]
-        return numbers[0] != numbers[1] or applied[0] != applied[1]
-
     @cached_property
     def safety(self) -> float:
         """s, where the proof is wrong with a probability below 2^-s."""
@@ -333,13 +299,6 @@ class Prover:
     def functions_of(self, term: Term, side: int) -> set[str]:
         """Return the functions that only one model applies on the way to a value, apart from sums and products."""
         return {name for each in alone.own_terms(term, side, self.same) for name in alone.functions(each)}
-
-
-def _may_round(one: Term, other: Term) -> bool:
-    """Return whether a node that one of two models alone has, or an operand of it, is a constant that is rounded."""
-    own = [*alone.own_terms(one, 1), *alone.own_terms(other, 2)]
-    read = (each for term in own for each in term.inputs if each.has_op)
-    return any(map(alone.may_round, chain(own, read)))
 
 
 def _spans(graph: GraphProto) -> dict[str, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Quantized operators: exact sums, and one rounding that is a hash of the real number before it.
+"""Quantized operators: exact sums, and one rounding that is a hash of the real number before it; and casts.
 
 A result of DequantizeLinear is an integer times one scale, even after it was moved: to quantize it again by that scale
 gives the integer back. A positive scale keeps the order, so that a maximum is the maximum of the integers.
@@ -6,7 +6,11 @@ gives the integer back. A positive scale keeps the order, so that a maximum is t
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
+
 import numpy as np
+from onnx import TensorProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.verification.exact.evaluate import At, OpaqueError, Rule
@@ -14,8 +18,8 @@ from fc2conv.verification.exact.field import Array, Residues, tag
 from fc2conv.verification.exact.laws import not_negative
 from fc2conv.verification.exact.linear import along, of_values
 from fc2conv.verification.exact.operators import folded
-from fc2conv.verification.exact.pointwise import hashed
-from fc2conv.verification.exact.terms import ABSENT, CHOOSE, Term, limits, unmoved
+from fc2conv.verification.exact.pointwise import by_parts, hashed
+from fc2conv.verification.exact.terms import ABSENT, CHOOSE, INTEGERS, Term, limits, unmoved
 from fc2conv.verification.nodes import SCALED
 
 _NAMES = ("DequantizeLinear", "com.microsoft::DequantizeLinear")
@@ -73,17 +77,14 @@ def quantize(at: At) -> Residues:
     """
     if at.attr("block_size", 0) or not at.attr("saturate", 1) or at.operand(0).atoms:
         raise OpaqueError
+    if at.operand(1).size == 1:
+        return by_parts(at.field, at.operand(0), at.res(0), partial(_quantized, at))
     return _quantized(at, at.operand(0), at.res(0))
 
 
 def _quantized(at: At, term: Term, x: Residues) -> Residues:
-    """Quantize an operand, or a part of it; each part of a Concat is quantized as it would be alone."""
+    """Quantize an operand, or a part of it."""
     field, zero, rank = at.field, at.term.operand(2), x.ndim - 1
-    if term.op.name == "Concat" and at.operand(1).size == 1:
-        axis = term.op.attributes["axis"] % rank + 1
-        ends = np.cumsum([(each.shape or ())[axis - 1] for each in term.inputs])
-        parts = zip(term.inputs, np.split(x, ends[:-1], axis), strict=True)
-        return np.concatenate([_quantized(at, each, part) for each, part in parts], axis)
     if term.computed and term is not at.operand(0):
         made = folded(at.term, [at.evaluator.numbers_of(each) for each in (term, *at.term.inputs[1:])])
         if made is not None:
@@ -174,11 +175,70 @@ def _unpacked(packed: Array, bits: int) -> Array:
     return np.stack(parts, axis=-1).reshape(*packed.shape[:-1], -1)
 
 
+# ------------------------------------------------------------------ casts
+
+_FLOATS: dict[int, tuple[int, int]] = {
+    TensorProto.FLOAT16: (11, 5),
+    TensorProto.BFLOAT16: (8, 8),
+    TensorProto.FLOAT: (24, 8),
+    TensorProto.DOUBLE: (53, 11),
+}
+"""Bits of the significand and of the exponent."""
+
+
+_KEPT = CHOOSE | {"Relu"}
+_FIT = _KEPT | {"Neg", "Abs"}
+"""Operators whose results every type can represent if it can their operands; `_FIT`: every type of floats."""
+
+
+def exact_cast(source: Term, result: Term) -> bool:
+    """Decide whether a Cast keeps every number: its type is no narrower, or it narrows again what was widened."""
+    origin, floats = (_origin(source, moves) for moves in (_KEPT, _FIT))
+    return kept(source, result) or kept(origin, result) or (not floats.integer and kept(floats, result))
+
+
+def _origin(source: Term, moves: Collection[str]) -> Term:
+    """Return the value before it was widened; since then it was only moved or chosen from."""
+    origin = unmoved(source, moves)
+    while origin.op.name == "Cast" and kept(origin.inputs[0], origin):
+        origin = unmoved(origin.inputs[0], moves)
+    return origin
+
+
+def kept(source: Term, result: Term) -> bool:
+    """Decide whether the type of a result has every number of a source, where no integer can have wrapped around."""
+    if source.kind in INTEGERS:
+        if source.kind == TensorProto.BOOL:
+            return True
+        most = 2.0 ** _FLOATS[result.kind][0] if result.kind in _FLOATS else 0.0
+        low, high = limits(result.kind) or (-most, most)
+        return source.bounds is not None and low <= source.bounds[0] and source.bounds[1] <= high
+    if source.kind not in _FLOATS or result.kind not in _FLOATS:
+        return False
+    return all(wide >= narrow for wide, narrow in zip(_FLOATS[result.kind], _FLOATS[source.kind], strict=True))
+
+
+def cast(at: At) -> Residues:
+    """Apply Cast: to a wider type exactly; else as a hash that the type names.
+
+    Integers that fit a type of floats fit it wherever they occur again, even where only larger bounds are known.
+    """
+    source, target, x = at.operand(0), at.term.kind, at.res(0)
+    exact = exact_cast(source, at.term)
+    if source.integer:
+        exact = at.field.fits(target, x, known=exact)
+    if exact:
+        return x
+    if not at.attr("saturate", 1) or at.attr("round_mode", b"up") != b"up":
+        raise OpaqueError
+    return at.field.mix(x, tag("Cast", source.kind, target) if source.kind in INTEGERS else tag("Cast", target))
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("Cast", "CastLike"), cast),
     **dict.fromkeys(("QuantizeLinear", "com.microsoft::QuantizeLinear"), quantize),
     **dict.fromkeys(("DequantizeLinear", "com.microsoft::DequantizeLinear"), dequantize),
     **dict.fromkeys(SCALED, scaled),
     "com.microsoft::MatMulNBits": matmul_nbits,
     "DynamicQuantizeLinear": dynamic_quantize,
 }
-"""One rule for each operator."""

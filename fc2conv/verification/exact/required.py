@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil, prod
 from typing import Any
 
-from onnx import NodeProto
-
 from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
-from fc2conv.verification.exact.shapes import SCANS_ONE, Operands, carried
-from fc2conv.verification.exact.terms import ABSENT, Shape, Term
+from fc2conv.verification.exact.shapes import SCANS_ONE, carried
+from fc2conv.verification.exact.terms import ABSENT, WINDOWS, Shape, Term
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,6 @@ class Requirement:
 
     @property
     def met(self) -> bool:
-        """Whether the size is right."""
         return self.actual == self.wanted or self.actual in self.others
 
 
@@ -43,8 +40,6 @@ _FEATURES = frozenset("LSTM GRU RNN LayerNormalization RMSNormalization Simplifi
 _BROADCAST = frozenset(
     "Add Sub Mul Div Pow Mod Max Min Sum Mean Where Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor".split()
 )
-_WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
-"""Operators that no runtime runs where no window lies in the map."""
 _INFERRED = frozenset({*_PRODUCTS, *_CHANNELS, *_BROADCAST, "MaxPool", "AveragePool", "Concat", "Einsum", "Sum"})
 """Operators whose result has an unknown shape only where their operands contradict each other."""
 
@@ -56,17 +51,16 @@ def requirements(term: Term) -> Iterator[Requirement]:
         return
     if op in _RULES:
         yield from _RULES[op](term)
-    nothing = op in _WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
+    nothing = op in WINDOWS and 0 in (term.shape or ()) and 0 not in first.shape
     unknown = term.shape is None and op in _INFERRED and all(each.shape is not None for each in term.there)
     if nothing or unknown:
-        yield Requirement(0, 1)  # as of a kernel larger than its map, or of two operands that do not fit together
+        yield Requirement(0, 1)  # of a kernel larger than its map, or of two operands that do not fit together
 
 
 # ------------------------------------------------------------------ one rule for each kind of operator
 
 
 def _shape(term: Term) -> Shape:
-    """Return the shape of the first operand."""
     return term.operand(0).shape or ()
 
 
@@ -93,10 +87,6 @@ def _over_channels(term: Term) -> Iterator[Requirement]:
         own = _CHANNELS[term.op.name]
         groups = int(term.op.attributes.get("group", 1)) if own else 1
         yield from _pair(term.operand(0), 1, _second(term), own, groups)
-
-
-def _over_features(term: Term) -> Iterator[Requirement]:
-    yield from _pair(term.operand(0), -1, _second(term), -1, repeats=True)
 
 
 def _items(term: Term) -> Iterator[Requirement]:
@@ -155,45 +145,56 @@ def _blocks(term: Term) -> Iterator[Requirement]:
     yield from (Requirement(side, ceil(side / size) * size) for side in _shape(term)[2:])
 
 
-def _einsum(term: Term) -> Iterator[Requirement]:
-    yield from _letters(term.inputs, term.op.attributes.get("equation", b"").decode())
+def _letters(term: Term) -> Iterator[Requirement]:
+    """Require the sizes of a weight for equal letters of an Einsum; onnxruntime repeats a dimension of size 1."""
+    equation = term.op.attributes.get("equation", b"").decode()
+    wanted: dict[str, int] = {}
+    actual: list[tuple[str, int]] = []
+    for x, letters in zip(term.inputs, equation.replace(" ", "").partition("->")[0].split(","), strict=False):
+        if x.shape is None:
+            continue
+        head, _, tail = letters.partition("...")
+        sizes = [*zip(head, x.shape, strict=False), *zip(reversed(tail), reversed(x.shape), strict=False)]
+        if x.foldable:
+            wanted |= sizes
+        else:
+            actual += sizes
+    yield from (Requirement(size, wanted[letter]) for letter, size in actual if wanted.get(letter, 1) != 1)
 
 
-def _scan(term: Term) -> Iterator[Requirement]:
-    if term.op.version >= SCANS_ONE:
-        yield from _scanned(term.op.node, term.inputs)
+def _scanned(term: Term) -> Iterator[Requirement]:
+    """Require the sizes that a Scan's body declares for what it carries, and at least one item of what it scans."""
+    node, terms = term.op.node, term.inputs
+    if term.op.version < SCANS_ONE:
+        return
+    given = {a.name: a for a in node.attribute}
+    states = len(carried(node))
+    for each, info in zip(terms[:states], given["body"].g.input, strict=False):
+        pairs = zip(each.shape or (), info.type.tensor_type.shape.dim, strict=False)
+        yield from (Requirement(size, wanted) for size, dim in pairs if (wanted := declared_size(dim)))
+    axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * len(terms[states:])
+    for each, axis in zip(terms[states:], axes, strict=False):
+        yield from (Requirement(min(size, 1), 1) for size in _along(each.shape or (), [axis]))
 
 
 _RULES: dict[str, Callable[[Term], Iterator[Requirement]]] = {
     **dict.fromkeys(_PRODUCTS, _product),
     **dict.fromkeys(_CHANNELS, _over_channels),
-    **dict.fromkeys(_FEATURES, _over_features),
+    **dict.fromkeys(_FEATURES, lambda term: _pair(term.operand(0), -1, _second(term), -1, repeats=True)),
     **dict.fromkeys(_BROADCAST, _pointwise),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _scale),
-    "Einsum": _einsum,
+    "Einsum": _letters,
     "Expand": _expand,
     "Gather": _gather,
     "GridSample": _items,
     "PRelu": _slope,
     "Reshape": _reshape,
     "ReverseSequence": _items,
-    "Scan": _scan,
+    "Scan": _scanned,
     "SpaceToDepth": _blocks,
     "Split": _split,
     "Squeeze": _squeeze,
 }
-
-
-def _scanned(node: NodeProto, terms: Operands) -> Iterator[Requirement]:
-    """Require the sizes that a Scan's body declares for what it carries, and at least one item of what it scans."""
-    given = {a.name: a for a in node.attribute}
-    states = len(carried(node))
-    for term, info in zip(terms[:states], given["body"].g.input, strict=False):
-        pairs = zip(term.shape or (), info.type.tensor_type.shape.dim, strict=False)
-        yield from (Requirement(size, wanted) for size, dim in pairs if (wanted := declared_size(dim)))
-    axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * len(terms[states:])
-    for term, axis in zip(terms[states:], axes, strict=False):
-        yield from (Requirement(min(size, 1), 1) for size in _along(term.shape or (), [axis]))
 
 
 def _listed(attribute: Any, operand: Term) -> list[int]:
@@ -210,22 +211,6 @@ def _pair(x: Term, axis: int, weight: Term, own: int, times: int = 1, repeats: b
     if x.shape and weight.shape and len(weight.shape) > own and weight.foldable and not x.foldable:
         wanted, actual = weight.shape[own] * times, x.shape[axis]
         yield Requirement(actual, wanted, (actual,) if repeats and wanted == 1 else ())
-
-
-def _letters(terms: Operands, equation: str) -> Iterator[Requirement]:
-    """Require the sizes of a weight for equal letters of an Einsum; onnxruntime repeats a dimension of size 1."""
-    wanted: dict[str, int] = {}
-    actual: list[tuple[str, int]] = []
-    for x, letters in zip(terms, equation.replace(" ", "").partition("->")[0].split(","), strict=False):
-        if x.shape is None:
-            continue
-        head, _, tail = letters.partition("...")
-        sizes = [*zip(head, x.shape, strict=False), *zip(reversed(tail), reversed(x.shape), strict=False)]
-        if x.foldable:
-            wanted |= sizes
-        else:
-            actual += sizes
-    yield from (Requirement(size, wanted[letter]) for letter, size in actual if wanted.get(letter, 1) != 1)
 
 
 def _broadcast(terms: Sequence[Term], shapes: Sequence[Shape]) -> Iterator[Requirement]:

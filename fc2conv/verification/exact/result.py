@@ -1,4 +1,4 @@
-"""The result of the check `exact`."""
+"""The results of the check `exact`: of one output, and of all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,26 @@ from dataclasses import field
 
 from fc2conv.dataclass import dataclass
 from fc2conv.report.verification import Check, Parting, Verdict
+from fc2conv.verification.exact.terms import ABSENT, Term
 
 NAME = "exact"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of exact arithmetic for one output: `equal` (None: not known), and the assumption that it needs.
+
+    `residues` is a hash of the equal residues, and `at` the node that is in the way. `unseen`: the output depends on
+    branches that only one model has, and numbers run only one branch.
+    """
+
+    name: str
+    equal: bool | None
+    why: str = ""
+    assumed: str = ""
+    residues: str = ""
+    at: Term = ABSENT
+    unseen: bool = False
 
 
 @dataclass(frozen=True)

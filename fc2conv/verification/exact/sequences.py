@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
-from fc2conv.verification.exact.terms import ABSENT, Shape, Term, number
+from fc2conv.verification.exact.terms import ABSENT, Array, Shape, Term, number
 from fc2conv.verification.nodes import integer, label
 
 Reshaped = Callable[[Term, tuple[int, ...], str], Term]
+Made = Callable[..., Term]
+"""What returns the result of an operator, by its name, its operands and its attributes."""
 READS = ("SequenceAt", "ConcatFromSequence", "SequenceLength")
-Made = tuple[NodeProto, dict[str, Term]]
-"""A node, and what it reads by name."""
 
 
-def taken(node: NodeProto, operands: Sequence[Term], reshaped: Reshaped) -> Made | None:
-    """Return a reader of a sequence as a node on what the sequence was made of; None where that is not known."""
+def taken(node: NodeProto, operands: Sequence[Term], made: Made, reshaped: Reshaped) -> Term | None:
+    """Return what a node reads of a sequence, made of what the sequence was made of; None where that is not known."""
     if node.op_type == "SequenceLength":
         items = None if _rounds(operands[0]) else count(operands[0])
-        return None if items is None else (_node("Identity", node, ["n"]), {"n": number(np.array(items), label(node))})
-    return _item(node, operands) if node.op_type == "SequenceAt" else _joined(node, operands[0], reshaped)
+        return None if items is None else number(np.array(items), label(node))
+    if node.op_type == "SequenceAt":
+        return _item(operands[0], operands[-1].value, label(node), made)
+    return _joined(node, operands[0], made, reshaped)
 
 
 def count(sequence: Term) -> int | None:
@@ -72,41 +74,38 @@ def _items(sequence: Term) -> list[Term] | None:
     return found
 
 
-def _joined(node: NodeProto, sequence: Term, reshaped: Reshaped) -> Made | None:
-    """Return a ConcatFromSequence as a Concat of the items, or as the tensor that was split along the same axis."""
+def _joined(node: NodeProto, sequence: Term, made: Made, reshaped: Reshaped) -> Term | None:
+    """Return the Concat of all items, or the tensor that was split along the same axis."""
     axis, new = (integer(node, name, 0) for name in ("axis", "new_axis"))
     whole, split = sequence.operand(0), sequence.op.attributes
     if sequence.op.name == "SplitToSequence" and not new and whole.shape is not None:
         rank = len(whole.shape)
         same = axis % rank == int(split.get("axis", 0)) % rank and not _apart(sequence)
-        return (_node("Identity", node, ["x"]), {"x": whole}) if same else None
+        return whole if same else None
     items = _items(sequence)
     if not items or any(each.shape is None for each in items):
         return None
-    given = {}
-    for i, each in enumerate(items):
+    for i, each in enumerate(items if new else ()):
         shape = [*(each.shape or ())]
         shape.insert(axis % (len(shape) + 1), 1)
-        given[str(i)] = reshaped(each, tuple(shape), label(node)) if new else each
-    return _node("Concat", node, [*given], axis=axis), given
+        items[i] = reshaped(each, tuple(shape), label(node))
+    return made("Concat", items, axis=axis)
 
 
-def _item(node: NodeProto, operands: Sequence[Term]) -> Made | None:
-    sequence, place = operands[0], operands[-1].value
+def _item(sequence: Term, place: Array | None, name: str, made: Made) -> Term | None:
     if place is None or place.size != 1:
         return None
     index, items = int(place.reshape(-1)[0]), _items(sequence)
     if items is not None and -len(items) <= index < len(items):
-        return _node("Identity", node, ["x"]), {"x": items[index]}
+        return items[index]
     axis, stops = _split(sequence) or (0, [])
     if not -len(stops) <= index < len(stops):
         return None
     whole, index = sequence.inputs[0], index % len(stops)
     if _apart(sequence):
-        return _node("Gather", node, ["x", "i"], axis=axis), {"x": whole, "i": number(np.array(index), label(node))}
+        return made("Gather", [whole, number(np.array(index), name)], axis=axis)
     ends = [stops[index - 1] if index else 0, stops[index], axis]
-    given = {name: number(np.array([end]), label(node)) for name, end in zip("bea", ends, strict=True)}
-    return _node("Slice", node, ["x", *given]), {"x": whole, **given}
+    return made("Slice", [whole, *(number(np.array([end]), name) for end in ends)])
 
 
 def _split(sequence: Term) -> tuple[int, list[int]] | None:
@@ -129,7 +128,3 @@ def _stops(sequence: Term, size: int) -> list[int] | None:
         return [int(stop) for stop in np.cumsum(sizes)]
     step = int(sizes.reshape(-1)[0])
     return [min(stop + step, size) for stop in range(0, size, step)] if step > 0 else None
-
-
-def _node(kind: str, node: NodeProto, names: list[str], axis: int | None = None) -> NodeProto:
-    return helper.make_node(kind, names, node.output[:1], label(node), axis=axis)

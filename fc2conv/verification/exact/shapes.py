@@ -237,6 +237,21 @@ def counted(
     return found
 
 
+def sized(kinds: Sequence[Kind], partly: Sequence[Kind], left: list[int], one_shape: bool) -> list[Kind]:
+    """Return type and shape of each result, with the next of the sizes that are `left` wherever values decide one.
+
+    With `one_shape` all results have the shape of the first.
+    """
+    found: list[Kind] = []
+    for (kind, known), (inferred, shape) in zip(kinds, partly, strict=True):
+        if found and one_shape:
+            known = found[0][1]
+        elif known is None and shape is not None and shape.count(UNKNOWN) <= len(left):
+            known = tuple(left.pop(0) if n == UNKNOWN else n for n in shape)
+        found.append((kind or inferred, known))
+    return found
+
+
 def common(kinds: Sequence[Kind], results: Sequence[Term]) -> list[Kind]:
     """Return the types and shapes of a call that is an operator or a function; unknown ones where these differ."""
     made: list[Kind] = []

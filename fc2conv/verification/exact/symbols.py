@@ -52,20 +52,16 @@ class Symbols(Field):
         return id(_owner(source)), _address(source) - _address(_owner(source)), x.shape, *sizes, *strides
 
     def same(self, one: Residues, other: Residues) -> bool:
-        """Return whether two symbols are the same."""
         place = self._place(one)
         return place is not None and place == self._place(other)
 
     def fits(self, kind: int, x: Residues, *, known: bool) -> bool:  # noqa: ARG002  # a symbol is no number
-        """Return `known`."""
         return known
 
     def node(self, key: object, operands: Sequence[Array], shape: Sequence[int]) -> Array:
-        """Return the symbol of a whole node."""
         return self._once(("node", key), operands, shape)
 
     def named(self, key: object, shape: Sequence[int]) -> Array:
-        """Return the symbol of a name."""
         return self._once(("named", key, prod(shape)), [], [prod(shape)]).reshape(1, *shape)
 
     def _applied(self, name: object, *operands: Array, over: Sequence[int] = (), commutes: bool = False) -> Array:
@@ -120,43 +116,33 @@ class Symbols(Field):
     # ------------------------------------------------------------------ the field
 
     def of(self, values: Array) -> Residues:
-        """Return the symbol of numbers."""
         return self.named((values.dtype.name, content(values)), values.shape)
 
     def uniform(self, key: object, shape: Sequence[int]) -> Residues:
-        """Return a fresh variable."""
         return self.named(("uniform", key), shape)
 
     def add(self, one: Residues, other: Residues) -> Residues:
-        """Return the symbol of a sum."""
         return self._applied("add", one, other, commutes=True)
 
     def sub(self, one: Residues, other: Residues) -> Residues:
-        """Return the symbol of a difference."""
         return self._applied("sub", one, other)
 
     def mul(self, one: Residues, other: Residues) -> Residues:
-        """Return the symbol of a product."""
         return self._applied("mul", one, other, commutes=True)
 
     def neg(self, values: Residues) -> Residues:
-        """Return the symbol of the negatives."""
         return self._applied("neg", values)
 
     def inverse(self, values: Residues) -> Residues:
-        """Return the symbol of the reciprocals."""
         return self._applied("inverse", values)
 
     def relu(self, x: Residues) -> Residues:
-        """Return the symbol of R(x)."""
         return self._applied("relu", x)
 
     def mix(self, values: Residues, salt: int, place: Residues | None = None) -> Residues:
-        """Return the symbol of a hash."""
         return self._applied(("mix", salt), *(x for x in (values, place) if x is not None))
 
     def total(self, values: Residues, axes: Sequence[int], keepdims: bool = True) -> Residues:
-        """Return the symbol of a sum over axes."""
         over = [axis % (values.ndim - 1) for axis in axes]
         made = self._applied("total", values, over=over)
         return np.expand_dims(made, tuple(axis + 1 for axis in over)) if keepdims else made
@@ -181,17 +167,14 @@ class Symbols(Field):
         return _unordered(made.reshape(1, *(shape[axis] for axis in order)), order)
 
     def joined(self, parts: Sequence[Residues], axis: int) -> Residues:
-        """Return the symbol of parts that are concatenated along an axis."""
         shape = [sum(p.shape[i + 1] for p in parts) if i == axis else n for i, n in enumerate(parts[0].shape[1:])]
         return self._placed(lambda order: ("joined", order.index(axis)), parts, shape)
 
     def taken(self, x: Residues, places: Array, axis: int) -> Residues:
-        """Return the symbol of the elements that are picked along an axis."""
         return self.node(("taken", axis, places.shape, places.tobytes()), [x],
                          (*x.shape[1 : axis + 1], *places.shape, *x.shape[axis + 2 :]))  # fmt: skip
 
     def padded(self, x: Residues, widths: Sequence[tuple[int, int]], fill: Residues) -> Residues:
-        """Return the symbol of a tensor that is padded with one number."""
         shape = [n + sum(width) for n, width in zip(x.shape[1:], widths, strict=True)]
         return self._placed(lambda order: ("padded", *(tuple(widths[i]) for i in order)), [x], shape, [fill.reshape(1)])
 

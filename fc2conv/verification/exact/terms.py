@@ -30,15 +30,32 @@ TURNS = RESHAPES | {"Transpose"}
 PICKS = TURNS | frozenset("Slice Split Gather Expand Tile DepthToSpace SpaceToDepth".split())
 CHOOSE = PICKS | frozenset("MaxPool ReduceMax ReduceMin".split())
 """Operators whose results are elements of the first operand: at a place, or the greatest of some."""
+WINDOWS = frozenset("Conv ConvInteger MaxPool AveragePool LpPool".split())
+"""Operators whose result has a cell for each step of a window."""
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated as numbers where all operands of their node are."""
-
-
-COUNTS = ""
-"""The name, among the shapes of inputs, of the sizes that values decide: how many boxes are found, and the like."""
 MOST = 1 << 40
 """A value of more elements is one whole, without known elements."""
+
+COUNTS = ""
+"""The name, among the shapes of inputs, of the sizes that values decide: how many boxes are found, and the like.
+
+Nothing is known of these sizes. So each is one more open size, which both models have in common where the same operator
+reads equal operands.
+"""
+MOST_COUNTS = 64
+STEPS = (0, 1, 2, 3, 5, 9, 17, 33, 65)
+"""The steps of these sizes at which two models are compared; the first two are always run."""
+_SPREAD = 31
+
+
+def counts(step: int) -> Shape:
+    """Return all sizes that values decide at one of the steps.
+
+    Each grows by another number, and each sum of two by another one too: i and i * i modulo a prime distinguish them.
+    """
+    return tuple(2 + i + (1 + i * i % _SPREAD) * step for i in range(MOST_COUNTS))
 
 
 @dataclass(frozen=True)
@@ -212,13 +229,7 @@ def fresh(key: object, label: str, shape: Shape | None, kind: int) -> Term:
     return Term(digest("fresh", key, shape, kind), label, shape, kind, leaf=key, bounds=limits(kind))
 
 
-def number_variable(term: Term, name: bytes) -> Term:
-    """Return the variable of a name instead of a number."""
-    return fresh(("number", name), term.label, term.shape, term.kind)
-
-
 def signature(term: Term) -> Signature:
-    """Return a node's operator and its constants."""
     return term.op.name, tuple(each.key for each in term.inputs if each.constant)
 
 

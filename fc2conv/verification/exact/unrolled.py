@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import GraphProto, NodeProto, helper
+from onnx import GraphProto, NodeProto
 
 from fc2conv.verification.exact import sequences
 from fc2conv.verification.exact.shapes import SCANS_ONE, carried
@@ -41,11 +41,7 @@ def name_bodies(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> None
     walk = scope.walk
     made = [*operands, *replace(scope, once=False, runs=False).bodies(node, operands)]
     kind = node.op_type, len(operands)
-    equal = (
-        name
-        for name, (of, others) in walk.table.bodies.items()
-        if of == kind and len(others) == len(made) and all(map(walk.same, others, made))
-    )
+    equal = (name for name, (of, others) in walk.table.bodies.items() if of == kind and walk.alike(others, made))
     name = next(equal, digest("bodies", len(walk.table.bodies)))
     walk.table.bodies.setdefault(name, (kind, made))
     walk.bodies[scope.place, node.output[0]] = name
@@ -119,15 +115,9 @@ def _map(scope: Scope, node: NodeProto, body: GraphProto, operands: Sequence[Ter
     rows = []
     for i in range(count):
         at = scope.add(number(np.array(i), label(node)))
-        pick = helper.make_node("SequenceAt", ["whole", "at"], node.output[:1], label(node))
-        items = [each if each.shape is not None else scope.result(pick, {"whole": each, "at": at}) for each in operands]
+        items = [each if each.shape is not None else scope.result(node, "SequenceAt", [each, at]) for each in operands]
         rows.append(scope.step(node, body, i, items))
-    made = []
-    for i, results in enumerate(zip(*rows, strict=True)):
-        given = {str(j): each for j, each in enumerate(results)}
-        put = helper.make_node("SequenceConstruct", [*given], [node.output[i]], label(node))
-        made.append(scope.result(put, given))
-    return made
+    return [scope.result(node, "SequenceConstruct", results) for results in zip(*rows, strict=True)]
 
 
 STEPS = {"Loop": _loop, "Scan": _scan, "SequenceMap": _map}
@@ -155,11 +145,10 @@ def passed(body: GraphProto, name: str) -> str:
 
 def _stacked(scope: Scope, node: NodeProto, rows: Sequence[Term]) -> Term:
     """Stack the results of all steps along a new axis; return ABSENT where a shape is not known."""
-    given: dict[str, Term] = {}
-    for i, row in enumerate(rows):
-        given[str(i)] = ABSENT if row.shape is None else scope.reshaped(row, (1, *row.shape), row.label)
-    concat = helper.make_node("Concat", list(given), node.output[:1], label(node), axis=0)
-    return ABSENT if ABSENT in given.values() else scope.result(concat, given)
+    if any(row.shape is None for row in rows):
+        return ABSENT
+    lines = [scope.reshaped(each, (1, *(each.shape or ())), each.label) for each in rows]
+    return scope.result(node, "Concat", lines, axis=0)
 
 
 def _one(term: Term) -> int | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from math import prod
+from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import is_custom
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.exact import parts, sequences, stored, terms, unrolled
+from fc2conv.verification.exact import parts, sequences, stored, unrolled
 from fc2conv.verification.exact import shapes as shape_rules
-from fc2conv.verification.exact.counts import earlier, sized
 from fc2conv.verification.exact.laws import written
 from fc2conv.verification.exact.operators import (
     RESHAPE,
@@ -27,7 +28,7 @@ from fc2conv.verification.exact.operators import (
     opsets,
     trains,
 )
-from fc2conv.verification.exact.terms import ABSENT, COUNTS, Shape, Table, Term, digest, fresh, number
+from fc2conv.verification.exact.terms import ABSENT, COUNTS, RESHAPES, Shape, Table, Term, digest, fresh, number
 from fc2conv.verification.nodes import MAX_DEPTH, RANDOM, body_of, functions_of, in_order, is_random, label, nodes_of
 
 Settle = Callable[[str, Term], Term]
@@ -44,7 +45,7 @@ class Walk:
     `defaults` are weights that are inputs as well, and so variables. `stated` are the types and shapes of custom
     operators' results, by name, as are the terms `values`. `nodes` are those of all graphs, as walked. Where the shapes
     hold `COUNTS`, those `left` are the next sizes that values decide: a node of the second model has those of the first
-    one's that is the `same`. `hidden` numbers are not known, or variables. `bodies` name unrolled nodes and taken Ifs.
+    one's that is the `same`. `hidden` values are variables, or numbers not known. `bodies` name unrolled nodes.
     """
 
     file: ModelFile
@@ -63,6 +64,10 @@ class Walk:
     left: list[int] = field(default_factory=list)
     bodies: dict[Place, bytes] = field(default_factory=dict)
 
+    def alike(self, terms: Sequence[Term], others: Sequence[Term]) -> bool:
+        """Return whether terms are the same, one by one."""
+        return len(terms) == len(others) and all(map(self.same, terms, others))
+
     def run(self) -> dict[str, Term]:
         """Return the terms of all values of the main graph, by name."""
         proto = self.file.model
@@ -72,8 +77,7 @@ class Walk:
         for i, info in enumerate(info for info in proto.graph.input if info.name not in weights):
             term = fresh(("input", i), info.name, self.inputs.get(info.name), info.type.tensor_type.elem_type)
             given[info.name] = self.table.add(term, self.side)
-        scope = Scope(self, proto.graph, opsets(proto.opset_import), given)
-        self.values = replace(scope, main=True, runs=True, once=True).run()
+        self.values = Scope(self, proto.graph, opsets(proto.opset_import), given, main=True, runs=True, once=True).run()
         return self.values
 
 
@@ -116,13 +120,20 @@ class Scope:
             node = as_cast(each, self.known)
             for name, term in zip(node.output, self._results(node), strict=False):
                 if name:
-                    drawn = self.walk.hidden.get((self.place, name), b"")
-                    self.own[name] = term = self.add(terms.number_variable(term, drawn)) if drawn else term
+                    if drawn := self.walk.hidden.get((self.place, name), b""):
+                        term = self._variable(drawn, term)
+                    self.own[name] = term
                     asked = self.runs or self.part_of
                     self.known[name] = self.walk.settle(name if self.main else "", term) if asked else term
             self.walk.nodes.append((self, node))
         self.values = {name: term for name, term in self.known.items() if term is not ABSENT}
         return self.values
+
+    def _variable(self, name: bytes, term: Term) -> Term:
+        """Return the variable of a name instead of a term, the same in any shape."""
+        flat = None if term.shape is None else (term.size,)
+        made = self.add(fresh(("hidden", name), term.label, flat, term.kind))
+        return made if term.shape is None else self.reshaped(made, term.shape, term.label)
 
     def outputs(self) -> list[Term]:
         self.run()
@@ -154,16 +165,14 @@ class Scope:
                 return inner
             return self._made(node, domain, operands, functions_of(self.walk.file.model, function), inner)
         if domain in parts.OPSETS and (made := parts.body(node, operands)):
-            graph, versions = made
-            graph.initializer.extend(parts.constants(graph, operands[0]))
-            return self._called(node, graph, versions, operands, self.part_of or label(node))
+            return self._called(node, *made, operands, self.part_of or label(node))
         if domain != "":
             return None
         if (plain := stored.plain(self.walk.file, node, operands, self.walk.blob)) is not None:
             return [self.add(plain)]
-        if node.op_type in sequences.READS and (chosen := sequences.taken(node, operands, self.reshaped)):
-            given = {name: self.add(term) for name, term in chosen[1].items()}
-            return replace(self, known={**given})._results(chosen[0])
+        if node.op_type in sequences.READS:
+            item = sequences.taken(node, operands, partial(self.result, node), self.reshaped)
+            return None if item is None else [self.add(item)]
         if node.op_type == "If" and operands[0].value is not None:
             return self._branch(node, bool(operands[0].value.reshape(-1)[0]))
         loops = node.op_type in unrolled.STEPS and self.runs and not self.depth
@@ -205,17 +214,18 @@ class Scope:
         if not self.path and any(shape is None for _, shape in kinds) and is_custom(node):
             kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
         open_sizes = self.walk.left if self.once and not once and any(shape is None for _, shape in kinds) else []
-        if open_sizes and (equal := earlier(self.walk, op, inputs)):
-            return [self.add(term) for term in equal]
+        for equal in self.walk.table.counted if open_sizes and self.walk.side > 1 else ():
+            if equal[0].op.digest == op.digest and self.walk.alike(equal[0].inputs, inputs):
+                return [self.add(term) for term in equal]
         if open_sizes and self.walk.side == 1:
             partly = shape_rules.counted(node, domain, self.opsets, version, operands, bodies)
-            kinds = sized(kinds, partly, open_sizes, op.name == "TopK")
+            kinds = shape_rules.sized(kinds, partly, open_sizes, op.name == "TopK")
         found: list[Term] = []
         first = next(iter(operands), ABSENT)
         drawn = ("random", op.digest, once) if once else None
         for i, (key, (kind, shape)) in enumerate(zip(keys, kinds, strict=True)):
             value, shape = (None, shape) if constants is None else (constants[i], constants[i].shape)
-            if shape is not None and op.name in terms.RESHAPES and first is not ABSENT and first.shape is not None:
+            if shape is not None and op.name in RESHAPES and first is not ABSENT and first.shape is not None:
                 if first.size == prod(shape):
                     found.append(self.reshaped(first, shape, op.label))
                     continue
@@ -234,8 +244,7 @@ class Scope:
         if term.constant:
             return self.add(stored.moved(term, name, ("reshape", tuple(shape)), lambda n: n.reshape(shape), term.blob))
         key = digest("reshape", term.key, tuple(shape))  # chains of reshapes are one
-        op = replace(RESHAPE, label=name)
-        made = Term(key, name, tuple(shape), term.kind, op, (term,))
+        made = Term(key, name, tuple(shape), term.kind, replace(RESHAPE, label=name), (term,))
         made.atoms, made.bounds, made.computed = term.atoms, term.bounds, term.computed
         made.value = None if term.value is None else term.value.reshape(shape)
         return self.add(made)
@@ -243,22 +252,16 @@ class Scope:
     # ------------------------------------------------------------------ functions and subgraphs
 
     def _function(self, node: NodeProto) -> onnx.FunctionProto | None:
-        if self.part_of or not self.walk.file.model.functions:
-            return None
+        functions = () if self.part_of else self.walk.file.model.functions
         wanted = (node.domain, node.op_type, node.overload)
-        return next((f for f in self.walk.file.model.functions if (f.domain, f.name, f.overload) == wanted), None)
+        return next((f for f in functions if (f.domain, f.name, f.overload) == wanted), None)
 
     def _called(
-        self,
-        node: NodeProto,
-        graph: GraphProto,
-        versions: Mapping[str, int],
-        operands: Sequence[Term],
-        part_of: str = "",
+        self, node: NodeProto, graph: GraphProto, versions: Mapping[str, int], given: Sequence[Term], part_of: str = ""
     ) -> list[Term]:
-        given = dict.fromkeys((info.name for info in graph.input), ABSENT)
-        given.update(zip(given, operands, strict=False))
-        inner = replace(self._inside(graph, given), opsets=versions, part_of=part_of)
+        known = dict.fromkeys((info.name for info in graph.input), ABSENT)
+        known.update(zip(known, given, strict=False))
+        inner = replace(self._inside(graph, known), opsets=versions, part_of=part_of)
         return replace(inner, path=f"{self.path}/{node.output[0]}", calls=self.calls + 1).outputs()
 
     def _inside(self, graph: GraphProto, known: dict[str, Term], within: str = "") -> Scope:
@@ -279,9 +282,11 @@ class Scope:
         path = f"{self.path}/{node.output[0]}/{i}"
         return replace(self._inside(body, given), depth=self.depth + 1, path=path).outputs()
 
-    def result(self, node: NodeProto, given: Mapping[str, Term]) -> Term:
-        """Walk a node on these operands, and return its first result."""
-        return replace(self, known={**given})._results(node)[0]
+    def result(self, node: NodeProto, kind: str, operands: Sequence[Term], **attributes: Any) -> Term:
+        """Walk an operator on these operands in the place of a node, and return its first result."""
+        given = {str(i): self.add(each) for i, each in enumerate(operands)}
+        made = helper.make_node(kind, [*given], node.output[:1], label(node), **attributes)
+        return replace(self, known=given)._results(made)[0]
 
     def bodies(self, node: NodeProto, operands: Sequence[Term]) -> list[Term]:
         """Return the results of a node's subgraphs, as functions of fresh inputs and of what they see from outside.
@@ -299,10 +304,8 @@ class Scope:
             while True:
                 given = dict(self.known)
                 for i, (info, (kind, shape)) in enumerate(zip(attribute.g.input, kinds, strict=True)):
-                    if i in same:
-                        given[info.name] = operands[i]
-                        continue
-                    given[info.name] = self.add(fresh(("body", self.depth, i), info.name, shape, kind))
+                    variable = fresh(("body", self.depth, i), info.name, shape, kind)
+                    given[info.name] = operands[i] if i in same else self.add(variable)
                 inner = self._inside(attribute.g, given, node.output[0])
                 runs = self.runs and unrolled.begins(node, operands)
                 results = replace(inner, runs=runs, once=once, depth=self.depth + 1).outputs()
