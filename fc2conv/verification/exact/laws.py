@@ -119,14 +119,13 @@ def _rises(term: Term, axis: int) -> bool:
 
 def _padding(term: Term) -> tuple[float, list[tuple[int, int]]] | None:
     """Return the number that a Pad adds to a value, and its widths before and after; None for any other term."""
-    given, (pads, fill, axes) = term.op.attributes, map(term.operand, (1, 2, 3))
+    given, fill, axes = term.op.attributes, term.operand(2), term.operand(3)
     border = given.get("value", 0.0) if fill is ABSENT else one_number(fill)
-    sizes = given.get("pads") if pads.value is None else pads.value.tolist()
-    rank = len(term.operand(0).shape or ())
+    sizes, rank = term.listed("pads"), len(term.operand(0).shape or ())
     plain = term.op.name == "Pad" and term.shape is not None and given.get("mode", b"constant") == b"constant"
-    if not plain or border is None or sizes is None or not rank or (axes is not ABSENT and axes.value is None):
+    if not plain or border is None or not sizes or not rank or (axes is not ABSENT and axes.value is None):
         return None
-    widths, listed = [(0, 0)] * rank, range(rank) if axes.value is None else axes.value.tolist()
+    widths, listed = [(0, 0)] * rank, term.listed("axes", 3) or range(rank)
     for i, axis in enumerate(listed):
         widths[axis] = sizes[i], sizes[i + len(listed)]
     return border, widths
@@ -170,9 +169,8 @@ def _axis(total: Term) -> int | None:
     """Return the axis of a ReduceSum over one axis that keeps its dimensions; None for any other term."""
     if total.op.name != "ReduceSum" or not total.op.attributes.get("keepdims", 1):
         return None
-    axes = total.operand(1).value
-    listed = total.op.attributes.get("axes", [] if axes is None else axes.reshape(-1))
-    return int(listed[0]) if len(listed) == 1 else None
+    listed = total.listed("axes")
+    return listed[0] if len(listed) == 1 else None
 
 
 def _pooled(term: Term, inner: Term) -> Term:

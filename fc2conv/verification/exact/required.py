@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, prod
-from typing import Any
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.sizes import declared_size
@@ -112,30 +111,28 @@ def _pointwise(term: Term) -> Iterator[Requirement]:
 
 def _expand(term: Term) -> Iterator[Requirement]:
     if _second(term).value is not None:
-        yield from _broadcast(term.inputs[:1], [_shape(term), tuple(_listed(None, _second(term)))])
+        yield from _broadcast(term.inputs[:1], [_shape(term), tuple(term.listed("shape"))])
 
 
 def _reshape(term: Term) -> Iterator[Requirement]:
     if term.shape is None and _second(term).value is not None:
-        yield _elements(_shape(term), _listed(None, _second(term)))
+        yield _elements(_shape(term), term.listed("shape"))
 
 
 def _squeeze(term: Term) -> Iterator[Requirement]:
     if term.shape is None:
-        axes = _listed(term.op.attributes.get("axes"), _second(term))
-        yield from (Requirement(size, 1) for size in _along(_shape(term), axes))
+        yield from (Requirement(size, 1) for size in _along(_shape(term), term.listed("axes")))
 
 
 def _gather(term: Term) -> Iterator[Requirement]:
-    indices = _listed(None, _second(term))
-    if indices:
+    if indices := term.listed("indices"):
         most, axis = max(n + 1 if n >= 0 else -n for n in indices), int(term.op.attributes.get("axis", 0))
         yield from (Requirement(size, most) for size in _along(_shape(term), [axis]) if size < most)
 
 
 def _split(term: Term) -> Iterator[Requirement]:
     given = term.op.attributes
-    if parts := _listed(given.get("split"), _second(term)):
+    if parts := term.listed("split"):
         yield from (Requirement(size, sum(parts)) for size in _along(_shape(term), [int(given.get("axis", 0))]))
 
 
@@ -195,11 +192,6 @@ _RULES: dict[str, Callable[[Term], Iterator[Requirement]]] = {
     "Split": _split,
     "Squeeze": _squeeze,
 }
-
-
-def _listed(attribute: Any, operand: Term) -> list[int]:
-    """Return integers that are an attribute in older definitions and an operand in newer ones."""
-    return [int(n) for n in attribute or ([] if operand.value is None else operand.value.reshape(-1))]
 
 
 def _along(shape: Shape, axes: Sequence[int]) -> list[int]:

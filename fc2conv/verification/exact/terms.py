@@ -115,6 +115,11 @@ class Term:
         """Return an operand, or `ABSENT` where it is not given."""
         return self.inputs[index] if index < len(self.inputs) else ABSENT
 
+    def listed(self, name: str, index: int = 1) -> list[int]:
+        """Return integers that are an attribute in older definitions, else a known operand."""
+        value = self.operand(index).value
+        return [int(n) for n in self.op.attributes.get(name) or ([] if value is None else value.reshape(-1))]
+
     @property
     def foldable(self) -> bool:
         """Whether the numbers are the model's own, stored or computed from stored ones."""
