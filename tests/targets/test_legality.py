@@ -13,8 +13,7 @@ import fc2conv
 from fc2conv import Options
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.targets.geometry import Geometry
-from fc2conv.targets.legality import reasons
+from fc2conv.targets.legality import Geometry, reasons
 from fc2conv.targets.profile import made, table
 
 CONV = Geometry("c", "Conv", "conv", (3, 5), 16, 32, rank=4, spatial=(3, 5), type="float32")
