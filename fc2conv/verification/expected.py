@@ -13,21 +13,19 @@ from fractions import Fraction
 from itertools import product
 from math import prod
 
-import numpy as np
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
+from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, beside, drafts
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import captured, in_order
-from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
+from fc2conv.verification.spec import Claims, Layout, MapClaim
 
 Held = Mapping[str, tuple[str, Layout]]
 """Values of the original that the sliding model has as a map alone: its name there, and their layout."""
 _LEAST = 2
 """The least cells of a map that are compared: a single one is at the rim of the image, as at the training size."""
-_POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
 
 Sizes = Mapping[str, Shape]
 """The sizes of values, by name."""
@@ -99,25 +97,23 @@ def on_windows(
     claims = replace(claims, maps=tuple(_grown(claim, sizes[claim.name]) for claim in claims.maps)) if whole else claims
     shapes = {name: sizes[name] for name in claims.inputs}
     wanted, found = drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
-    every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
-    every = [[_widened(w, sizes[w.name]) for w in windows] for windows in every] if whole else every
-    heads = [
-        (claim.original, [window.original for window in windows])
-        for claim, windows in zip(claims.maps, every, strict=True)
-    ]
     rest = {value.name: value.name for value in inputs(original.model) if value.name not in claims.inputs}
-    sized = [[_image(each, claims.inputs[each], {}) for each in wanted.sized_by(*head) if each in claims.inputs]
-             for head in heads]  # fmt: skip
-    wanted.keep([window.name for windows in (*every, *sized) for window in windows])
+    heads = list[tuple[MapClaim, list[_Window], list[_Window]]]()
+    reads_images = set[str]()
+    for claim in claims.maps:
+        windows = [*(_crops(claim, claims) if crops or not claim.padded else _features(claim))]
+        windows = [_widened(w, sizes[w.name]) for w in windows] if whole else windows
+        sized, read = wanted.others(claim.original, [*(window.original for window in windows), *rest])
+        heads.append((claim, windows, [_image(each, claims.inputs[each], {}) for each in sized]))
+        reads_images.update([claim.original] if read else [])
+    wanted.keep([window.name for _, windows, images in heads for window in (*windows, *images)])
     if not crops:
         beside(wanted, found, claims)
     cells: dict[str, int] = {}
-    for claim, windows, images in zip(claims.maps, every, sized, strict=True):
-        given = [*(window.original for window in windows), *rest]
+    for claim, windows, images in heads:
         places = _places(claim, windows, sizes, claims)
-        if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(
-            claim.original, given, [image.original for image in images]
-        ):
+        count = prod(len(range(*each)) for each in places.values())
+        if count < _LEAST or claim.original in reads_images:
             continue
         grid = {}
         for at in product(*(range(*each) for each in places.values())):
@@ -178,6 +174,32 @@ def on_larger(
     return Expected(wanted.finished(), found.finished(), cells, compared)
 
 
+def on_crops(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, outputs: Sequence[str]) -> Expected:
+    """Write maps as the original makes them of the first and of the last crop along each axis that grows.
+
+    These maps read no padding and have no head: on a crop they are what the original makes of that crop. The crops are
+    as large as at the training size; `sizes` are those of all values on a larger image.
+    """
+    wanted, found = drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
+    given = {value.name: value.name for value in inputs(original.model)}
+    cells = dict[str, int]()
+    for claim in claims.maps:
+        if claim.padded or claim.original not in outputs:
+            continue
+        ones, others = [], []
+        for place in _corners(claim, claims, sizes):
+            crop = {**given, **{name: wanted.sliced(name, _crop(name, claims, place)) for name in claims.inputs}}
+            value = wanted.copied(claim.original, crop, wanted.fresh())
+            ones.append(wanted.as_map(value, claim.layout, claim.sizes, claim.parts))
+            starts = {axis: start // claim.periods[axis] * claim.every[axis] for axis, start in place.items()}
+            bounds = {axis: (start, start + claim.sizes[axis], 1) for axis, start in starts.items()}
+            others.append(found.sliced(claim.name, bounds))
+        for draft, parts in ((wanted, ones), (found, others)):
+            draft.give(f"{claim.original} (windows)", draft.add("Concat", parts, axis=1))
+        cells[claim.original] = len(ones)
+    return Expected(wanted.finished(), found.finished(), cells, [*cells])
+
+
 def _mixed(own: Shape, size: Shape) -> bool:
     """Return whether the original has the elements of a map in other dimensions, as after a Reshape to numbers."""
     return len(own) == len(size) and prod(own) == prod(size) and sorted(own) != sorted(size)
@@ -188,13 +210,6 @@ def _is_map(own: Shape | None, size: Shape, known: bool) -> bool:
     if own is None or known:
         return own is not None
     return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
-
-
-def drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
-    """Return a draft for the expected model, with nodes of `base`, and one that has the whole of `there`."""
-    found = Draft(there, there, images)
-    found.keep([*(value.name for value in there.model.graph.output), *more])
-    return Draft(there, keyed_apart(base, there), images), found
 
 
 def _features(claim: MapClaim) -> Iterator[_Window]:
@@ -267,34 +282,18 @@ def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window
     return found
 
 
-def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
-    """Add the answers for the whole image, and the means of class activation maps, which are scores."""
-    wanted.keep([source for _, source, _ in claims.pooled] + [cam.output for cam in claims.cams])
-    for output, source, kind in claims.pooled:
-        pooled = wanted.add(_POOLS[kind], [source])
-        wanted.give(f"{output} (whole image)", wanted.add("Flatten", [pooled], axis=1))
-        found.give(f"{output} (whole image)", output)
-    for cam in claims.cams:
-        scores = _pooled(wanted, cam)
-        if cam.then == "Sigmoid":
-            scores = wanted.add(cam.then, [scores])
-        elif cam.then and not cam.kernel:
-            scores = wanted.add(cam.then, [scores], axis=1)
-        elif cam.then:  # with the channels last, as before opset 13 it flattens what is behind its axis
-            rank = SPACE + len(cam.kernel)
-            turned = wanted.transposed(scores, [0, *range(SPACE, rank), 1])
-            scores = wanted.add(cam.then, [turned], axis=rank - 1)
-            scores = wanted.transposed(scores, [0, rank - 1, *range(1, rank - 1)])
-        wanted.give(f"{cam.output} (mean)", scores)
-        found.give(f"{cam.output} (mean)", cam.scores)
+def _corners(claim: MapClaim, claims: Claims, sizes: Sizes) -> Iterator[dict[int, int]]:
+    """Yield the pixels at which the first and the last crop begin along each axis, in all combinations."""
+    ends = {}
+    for axis, period in claim.periods.items():
+        room = [sizes[name][dims[axis]] - claims.inputs[name][dims[axis]]
+                for name, dims in claims.axes.items() if axis in dims]  # fmt: skip
+        ends[axis] = sorted({0, min(room) // period * period})
+    return (dict(zip(ends, at, strict=True)) for at in product(*ends.values()))
 
 
-def _pooled(draft: Draft, cam: CamClaim) -> str:
-    """Add the pooling of a class activation map: factors times the mean and times the maximum of each window."""
-    parts = []
-    for kind, factor in (("Average", cam.mean), ("Max", cam.maximum)):
-        if factor:
-            windows = {"kernel_shape": list(cam.kernel), "strides": list(cam.strides)} if cam.kernel else {}
-            pooled = draft.add(f"{kind}Pool" if cam.kernel else f"Global{kind}Pool", [cam.output], **windows)
-            parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.constant(np.float32(factor))]))
-    return parts[0] if len(parts) == 1 else draft.add("Add", parts)
+def _crop(name: str, claims: Claims, place: dict[int, int]) -> dict[int, tuple[int, int, int]]:
+    dims = claims.axes.get(name, {})
+    return {
+        dims[axis]: (start, start + claims.inputs[name][dims[axis]], 1) for axis, start in place.items() if axis in dims
+    }

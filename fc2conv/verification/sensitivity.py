@@ -8,6 +8,7 @@ this is the scale of a difference: one that is proved to be rounding, and is sma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -51,8 +52,7 @@ def _begun(original: ModelProto) -> tuple[ModelProto, list[str]]:
 
     An image of bytes, or words as numbers, have no ulp; the floats that they first become have one.
     """
-    model, types = ModelProto(), element_types(original)
-    model.CopyFrom(original)
+    model, types = deepcopy(original), element_types(original)
     model.graph.ClearField("node")
     fed = {v.name for v in inputs(original)}
     floats = {name for name in fed if types.get(name) in FLOATS}
