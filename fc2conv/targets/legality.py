@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from fc2conv.dataclass import dataclass
 from fc2conv.reasons import Code, Reason
-from fc2conv.targets.profile import Fact, Law, Limit, Names, Profile
+from fc2conv.targets.profile import Fact, Limit, Names, Profile
 
 OPEN = "open"
 """What a reason says of a size that is no number."""
@@ -77,17 +77,13 @@ def applies(fact: Fact, kind: str) -> bool:
     return not types or (kind or "float32") in types
 
 
-def weights(layer: Geometry, law: Law) -> int:
-    """Compute what a law bounds: height * width * ceil(channels / lanes)."""
-    return layer.height * layer.width * -(-(layer.inputs or 1) // law.lanes)
-
-
 def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     conv = profile.conv
     yield from _kernel(layer, profile)
     for law in conv.kernel_law:
-        if applies(law, layer.type) and weights(layer, law) > law.most:
-            yield _reason(layer, profile, Code.TARGET_KERNEL, "weights of one output", weights(layer, law), law)
+        weights = layer.height * layer.width * -(-(layer.inputs or 1) // law.lanes)
+        if applies(law, layer.type) and weights > law.most:
+            yield _reason(layer, profile, Code.TARGET_KERNEL, "weights of one output", weights, law)
     channels: list[tuple[str, int | None, Sequence[Limit]]] = [
         ("input channels", layer.inputs, conv.input_channels),
         ("output channels", layer.outputs, conv.output_channels),
