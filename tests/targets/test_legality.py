@@ -68,8 +68,9 @@ def test_every_limit_has_its_reason(layer: Geometry, fact: str, said: str) -> No
     assert not any(reasons(each, profile) for each in others)
 
 
-def test_a_fact_for_some_types_holds_for_these() -> None:
-    text = f'title = "x"\nconv.input-channels = [{{most = 8, source = "doc", types = ["int8"]}}]\n{SOURCE}'
+@pytest.mark.parametrize("key", ["conv.input-channels", "model.batch"])
+def test_a_fact_for_some_types_holds_for_these(key: str) -> None:
+    text = f'title = "x"\n{key} = [{{least = 2, most = 8, source = "doc", types = ["int8"]}}]\n{SOURCE}'
     profile = made({"name": "mine", **table(text, "")}, "")
     assert not reasons(CONV, profile)
     assert reasons(replace(CONV, type="int8"), profile)
