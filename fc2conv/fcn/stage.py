@@ -88,8 +88,7 @@ def proved(
     if slid.plain is not None:
         modes, claims = Modes(written, slid.placements, slid.claims), slid.plain.claims
         written = converted_file(original, slid.plain)
-    crops = options.sliding.verify_crops
-    shown = prove(original, written, claims, options.verification, crops=crops, modes=modes)
+    shown = prove(original, written, claims, options.verification, options.sliding.verify_crops, modes)
     before = ordinary or Verification(verdict=Verdict.PROVED)
     measured = [check.verdict for check in shown.checks if check.name != "crops"]
     found = msgspec.structs.replace(

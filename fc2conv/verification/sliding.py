@@ -46,7 +46,6 @@ def prove(
     sliding: ModelFile,
     claims: Claims,
     options: VerifyOptions,
-    *,
     crops: bool = False,
     modes: Modes | None = None,
 ) -> Shown:
