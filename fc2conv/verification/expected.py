@@ -8,7 +8,7 @@ sliding model's own in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -20,7 +20,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, beside, drafts
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import captured, in_order
-from fc2conv.verification.spec import Claims, Layout, MapClaim
+from fc2conv.verification.spec import Claims, Feature, Layout, MapClaim
 
 Held = Mapping[str, tuple[str, Layout]]
 """Values of the original that the sliding model has as a map alone: its name there, and their layout."""
@@ -39,35 +39,6 @@ class Expected:
     found: ModelFile
     cells: Mapping[str, int]
     compared: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Window:
-    """What one cell reads: a part of the value `name` of the sliding model, which the original has as `original`.
-
-    The part has these `sizes`; `steps` has, for each axis of the map, the dimension along which the windows of two
-    neighbours are apart, and by how much. The original has it in `layout`. `holes` are its dilations, by dimension.
-    """
-
-    name: str
-    original: str
-    layout: Layout
-    sizes: Shape
-    steps: Mapping[int, tuple[int, int | Fraction]]
-    holes: Mapping[int, int] = field(default_factory=dict)
-
-    def fits(self, axis: int, size: Shape, every: int = 1) -> tuple[int, bool]:
-        """Return how many windows lie along an axis on which they move, and whether they end where the value does.
-
-        The second answer is for the windows that are compared: each `every`-th one.
-        """
-        dim, step = self.steps[axis]
-        room = size[dim] - self.reach(dim)
-        return int(room // step) + 1, room % (step * every) == 0
-
-    def reach(self, dim: int) -> int:
-        """Return how many cells lie from the first to the last one along a dimension."""
-        return (self.sizes[dim] - 1) * self.holes.get(dim, 1) + 1
 
 
 def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expected:
@@ -98,13 +69,13 @@ def on_windows(
     shapes = {name: sizes[name] for name in claims.inputs}
     wanted, found = drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
     rest = {value.name: value.name for value in inputs(original.model) if value.name not in claims.inputs}
-    heads = list[tuple[MapClaim, list[_Window], list[_Window]]]()
+    heads = list[tuple[MapClaim, list[Feature], list[Feature]]]()
     reads_images = set[str]()
     for claim in claims.maps:
-        windows = [*(_crops(claim, claims) if crops or not claim.padded else _features(claim))]
+        windows = [*(_crops(claim, claims) if crops or not claim.padded else claim.features)]
         windows = [_widened(w, sizes[w.name]) for w in windows] if whole else windows
         sized, read = wanted.others(claim.original, [*(window.original for window in windows), *rest])
-        heads.append((claim, windows, [_image(each, claims.inputs[each], {}) for each in sized]))
+        heads.append((claim, windows, [_image(each, claims.inputs[each]) for each in sized]))
         reads_images.update([claim.original] if read else [])
     wanted.keep([window.name for _, windows, images in heads for window in (*windows, *images)])
     if not crops:
@@ -212,18 +183,12 @@ def _is_map(own: Shape | None, size: Shape, known: bool) -> bool:
     return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 
 
-def _features(claim: MapClaim) -> Iterator[_Window]:
-    for f in claim.features:
-        steps = {axis: (axis, step) for axis, step in f.steps.items()}
-        yield _Window(f.name, f.original, f.layout, f.sizes, steps, f.holes)
-
-
-def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
+def _crops(claim: MapClaim, claims: Claims) -> Iterator[Feature]:
     for name, shape in claims.inputs.items():
         dims = claims.axes.get(name, {})
         known = [axis for axis in claim.windowed if axis in dims and axis in claim.periods]
-        steps = {axis: (dims[axis], Fraction(claim.periods[axis], claim.every[axis])) for axis in known}
-        yield _image(name, shape, steps)
+        steps = {axis: Fraction(claim.periods[axis], claim.every[axis]) for axis in known}
+        yield replace(_image(name, shape), steps=steps, dims=dims)
 
 
 def _grown(claim: MapClaim, size: Shape) -> MapClaim:
@@ -233,18 +198,18 @@ def _grown(claim: MapClaim, size: Shape) -> MapClaim:
     return replace(claim, sizes=tuple(sizes))
 
 
-def _widened(window: _Window, size: Shape) -> _Window:
+def _widened(window: Feature, size: Shape) -> Feature:
     """Return a window that is as large as what it is cut from along dimensions in which it does not move."""
-    moves = {0, *(dim for dim, _ in window.steps.values())}
+    moves = {0, *(window.step(axis)[0] for axis in window.steps)}
     return replace(window, sizes=tuple(n if i in moves else size[i] for i, n in enumerate(window.sizes)))
 
 
-def _image(name: str, shape: Shape, steps: Mapping[int, tuple[int, int | Fraction]]) -> _Window:
+def _image(name: str, shape: Shape) -> Feature:
     """Return the window that is an image of the training size; without steps a head reads its sizes alone."""
-    return _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
+    return Feature(name, name, tuple((dim,) for dim in range(len(shape))), shape, {})
 
 
-def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:
+def _places(claim: MapClaim, windows: list[Feature], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:
     """Return the cells to compare along each axis: so far apart that moving the image moves the map by whole cells."""
     step = any(window.name in claims.inputs for window in windows)
     found: dict[int, Bounds] = {}
@@ -254,9 +219,10 @@ def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claim
     return found or {SPACE: (0, 0, 1)}
 
 
-def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -> str:
+def _cut(draft: Draft, window: Feature, place: Mapping[int, int], size: Shape) -> str:
     """Cut what the original reads for one place; along an axis without windows take the first cells, of its size."""
-    starts = {dim: round(place[axis] * step) for axis, (dim, step) in window.steps.items() if axis in place}
+    steps = {axis: window.step(axis) for axis in window.steps if axis in place}
+    starts = {dim: round(place[axis] * step) for axis, (dim, step) in steps.items()}
     bounds = {
         dim: (starts.get(dim, 0), starts.get(dim, 0) + window.reach(dim), window.holes.get(dim, 1))
         for dim, cells in enumerate(window.sizes)
@@ -265,7 +231,7 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     return draft.as_value(draft.sliced(window.name, bounds), window.layout, window.sizes)
 
 
-def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Sizes) -> dict[int, Bounds]:
+def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[Feature], sizes: Sizes) -> dict[int, Bounds]:
     """Return the bounds of what is compared: the cells of the places, or of the training size without windows.
 
     A map has no other cells where the last windows end with what they are cut from, unless it is dense. What is left
