@@ -6,7 +6,7 @@ import pytest
 
 from fc2conv import VerifyOptions
 from fc2conv.errors import InconclusiveError, MismatchError
-from fc2conv.pipeline.unproved import check_proved
+from fc2conv.pipeline.proofs import check_proved
 from fc2conv.report.types import Check, Report, Verdict, Verification
 
 

@@ -81,15 +81,14 @@ def proved(
 ) -> tuple[Verification, SlidingReport]:
     """Verify a sliding model after the converted one; return the result, and the report with what crops measured."""
     from fc2conv.verification.placements import Modes
-    from fc2conv.verification.sliding import Claimed, prove
+    from fc2conv.verification.sliding import prove
 
     assert options.sliding is not None
     claims, modes = slid.claims, None
     if slid.plain is not None:
         modes, claims = Modes(written, slid.placements, slid.claims), slid.plain.claims
         written = converted_file(original, slid.plain)
-    models = Claimed(original, written, claims, modes)
-    shown = prove(models, options.verification, options.sliding.verify_crops)
+    shown = prove(original, written, claims, options.verification, options.sliding.verify_crops, modes)
     before = ordinary or Verification(verdict=Verdict.PROVED)
     measured = [check.verdict for check in shown.checks if check.name != "crops"]
     found = msgspec.structs.replace(
@@ -103,6 +102,6 @@ def proved(
 
 def remade(made: ModelFile, slid: Slid, there: ModelFile, recipe: Recipe, options: VerifyOptions) -> Check:
     """Check whether a model computes what was made just now by the same recipe."""
-    from fc2conv.verification.remade import check_remade
+    from fc2conv.verification.networks import check_remade
 
     return check_remade(made, there, slid.claims, options, (recipe.version, __version__))

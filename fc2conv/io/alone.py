@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
-from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
 REFUSALS = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented,
@@ -20,18 +21,22 @@ _STORED = 1 << 20
 
 
 def run_alone(
-    node: NodeProto, opsets: Mapping[str, int], operands: Sequence[np.ndarray | None], options: Any = None
+    node: NodeProto,
+    opsets: Mapping[str, int],
+    operands: Sequence[np.ndarray | None],
+    opened: Callable[[ModelProto], Any] | None = None,
 ) -> list[Any]:
     """Compute the results of one node, None for those without a name; raise one of `REFUSALS` where that fails.
 
-    Without `options`, one thread computes them, and nothing is fused.
+    `opened` makes a session of a model. Without it, one thread computes the results, and nothing is fused.
     """
-    known = {f"x{i}": np.asarray(each, order="C") for i, each in enumerate(operands) if each is not None}
-    copy = NodeProto()
-    copy.CopyFrom(node)
+    copy = deepcopy(node)
     copy.input[:] = ["" if each is None else f"x{i}" for i, each in enumerate(operands)]
     graph, feeds = GraphProto(name="alone", node=[copy]), dict[str, np.ndarray]()
-    for name, array in known.items():
+    for name, operand in zip(copy.input, operands, strict=True):
+        if operand is None:
+            continue
+        array = np.asarray(operand, order="C")
         if array.size > _STORED:
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
             graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
@@ -41,14 +46,13 @@ def run_alone(
     graph.output.extend(ValueInfoProto(name=name) for name in node.output if name)
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     model = helper.make_model(graph, opset_imports=imports, ir_version=_IR_VERSION)
-    session = ort.InferenceSession(model.SerializeToString(), options or _options(), providers=["CPUExecutionProvider"])
-    made = iter(session.run(None, feeds))
+    made = iter((opened or _opened)(model).run(None, feeds))
     return [next(made) if name else None for name in node.output]
 
 
-def _options() -> Any:
+def _opened(model: ModelProto) -> Any:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # what is fatal
-    return options
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -6,7 +6,7 @@ It runs in the child of fc2conv/api.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,12 +141,7 @@ def _publish(work: Work, output: Path, options: Options, clock: Clock, tell: Tel
         staged = _stage(work, output, options)
     with staged:
         check_data_files(options.verification, staged)
-        proof: Proof = (None, work.sliding)
-        if work.made is not None and options.verify:
-            from fc2conv.pipeline.proofs import verified
-
-            with clock.stage("verify"):
-                proof = verified(read_model(staged.path), work, options, tell)
+        proof = _proof(work, options, clock, tell, lambda: read_model(staged.path))
         report = tell(_outcome(work), proof)
         with clock.stage("write"):
             note("publishing")
@@ -168,9 +163,14 @@ def _stage(work: Work, output: Path, options: Options) -> Staged:
 def _in_memory(work: Work, options: Options, clock: Clock, tell: Tell) -> tuple[ModelProto, Proof]:
     made = work.made or work.file
     result = materialize(made.model, made.payloads)
+    return result, _proof(work, options, clock, tell, lambda: model_file_from_proto(result))
+
+
+def _proof(work: Work, options: Options, clock: Clock, tell: Tell, written: Callable[[], ModelFile]) -> Proof:
+    """Verify what was written, if something was made and is to be verified."""
     if work.made is None or not options.verify:
-        return result, (None, work.sliding)
+        return None, work.sliding
     from fc2conv.pipeline.proofs import verified
 
     with clock.stage("verify"):
-        return result, verified(model_file_from_proto(result), work, options, tell)
+        return verified(written(), work, options, tell)

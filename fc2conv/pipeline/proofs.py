@@ -1,23 +1,22 @@
-"""The stage that verifies: what was written against what it was made from."""
+"""The stage that verifies: what was written against what it was made from, and what is said where that fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace as changed
-from onnx import ModelProto
 
-from fc2conv.errors import UsageError
+from fc2conv.errors import InconclusiveError, MismatchError, UsageError
 from fc2conv.fcn.stage import converted_file, proved, refuse, remade
 from fc2conv.io.choices import of_inputs
 from fc2conv.io.escape import counted
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import OWN_INITIALIZERS
-from fc2conv.options import Options, VerifyOptions
-from fc2conv.pipeline.unproved import check_proved
+from fc2conv.options import Options, VerifyOptions, non_default
 from fc2conv.pipeline.work import Work, worked
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
@@ -31,6 +30,17 @@ Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
 Proof = tuple[Verification | None, SlidingReport | None]
 Tell = Callable[[Outcome, Proof], Report]
 
+_JUDGES = ("rtol", "atol", "per_output", "val_range", "load_inputs", "ort_opt", "providers")
+"""Options of a caller with which the numbers of a right conversion may differ."""
+
+_OPEN = "nothing was written; let the numbers decide (--numeric-only), or write it without proof (--no-verify)"
+_NOT_RUN = (
+    "nothing was written; give it inputs on which it runs (--overwrite-input-shape, --load-inputs), its operators "
+    "(--custom-op-library) or the shapes of what they give (--overwrite-input-shape VALUE:SIZES), or write it without "
+    "proof (--no-verify)"
+)
+_UNCOMPARED = "nothing was written; no cell can be compared on larger images, write it without proof (--no-verify)"
+
 
 def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Proof:
     """Prove what was written; prove a sliding model after the converted one that it was made of."""
@@ -42,10 +52,36 @@ def verified(written: ModelFile, work: Work, options: Options, tell: Tell) -> Pr
     return found, sliding
 
 
+def check_proved(found: Verification, options: VerifyOptions, report: Callable[[Outcome], Report]) -> None:
+    """Raise MismatchError or InconclusiveError, with the report, unless the two models count as the same."""
+    proved = any(check.name == "exact" and check.verdict is Verdict.PROVED for check in found.checks)
+    open_ = [check for check in found.checks if check.verdict == found.verdict]
+    worst = next((check for check in open_ if not (proved and check.name == "numeric")), next(iter(open_), None))
+    detail = f"{worst.name}: {worst.detail}" if worst is not None else ""
+    if found.verdict is Verdict.DIFFERS:
+        again = f"; reproduce with: {found.reproduce}" if found.reproduce else ""
+        message = f"verification failed, {detail}{again}"
+        raise MismatchError(message, _remedy(worst, options), report=report("differs"))
+    if not found.verdict.accepted:
+        message = f"verification is inconclusive, {detail}"
+        followed = found.parting is not None and found.parting.cause != "opaque"
+        remedy = _UNCOMPARED if "nothing compared" in detail else _OPEN if followed else _NOT_RUN
+        raise InconclusiveError(message, remedy, report=report("inconclusive"))
+
+
+def _remedy(worst: Check | None, options: VerifyOptions) -> str:
+    """Return the remedy: a difference is a fault of fc2conv, unless the numbers were judged as the caller chose."""
+    chosen = [name for name in _JUDGES if name in non_default(options)]
+    if not chosen or worst is None or worst.name != "numeric":
+        return "nothing was written; please report this model"
+    names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+    return f"nothing was written; try it without {names}, and report the model if that fails as well"
+
+
 def _check_sizes(found: Verification, work: Work, options: Options) -> None:
     """Raise UsageError where the model runs with its own sizes, and not with those that `--static` writes."""
     open_ = [check for check in found.checks if check.name == "numeric" and check.verdict is Verdict.INCONCLUSIVE]
-    if options.static is None or work.read is None or not open_:
+    if options.static is None or not open_:
         return
     from fc2conv.verification.pair import verify_pair
 
@@ -116,8 +152,7 @@ def _base(file: ModelFile, rewritten: Rewritten | None) -> ModelFile:
 
 def _frozen(file: ModelFile) -> ModelFile:
     """Return the model with no initializer among its inputs, so that no caller replaces one."""
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     stored = {tensor.name for tensor in model.graph.initializer}
     kept = [value for value in file.model.graph.input if value.name not in stored]
     del model.graph.input[:]

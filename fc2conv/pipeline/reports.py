@@ -38,7 +38,6 @@ def _data_files(file: ModelFile) -> list[str]:
 def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Report:
     path = "" if isinstance(model, ModelProto | bytes) else os.fspath(model)
     file, rewritten = work.file, work.rewritten
-    read = work.read or file
     fits: Fits = rewritten.fits if rewritten is not None else {}
     before, after = rewritten.original if rewritten is not None else file, (work.made or file).model
     moved = rewritten.requantized if rewritten is not None else {}
@@ -53,18 +52,18 @@ def report_of(model: Model, work: Work, options: Options, clock: Clock) -> Repor
     report = Report(
         outcome="planned",
         scope=options.scope,
-        input=FileInfo(path=path, bytes=file.nbytes, data=_data_files(read)),
+        input=FileInfo(path=path, bytes=file.nbytes, data=_data_files(work.read)),
         output=None,
         sites=layers,
         heads=[head_report(each, head) for each in work.plans for head in each.heads],
-        layout_nodes=LayoutNodes(before=layout_nodes(read.model), after=layout_nodes(after)),
+        layout_nodes=LayoutNodes(before=layout_nodes(work.read.model), after=layout_nodes(after)),
         verification=None,
         versions=versions(),
         run=Run(seconds=clock.seconds, peak_memory_bytes=system.peak_memory()),
         options=non_default(options),
         sliding=work.sliding,
         target=_target_report(work, before, options, layers),
-        operators=operators(read.model, after),
+        operators=operators(work.read.model, after),
         signature=str(signature_of(after)),
     )
     if not options.illustrate:

@@ -50,9 +50,9 @@ class Work:
     file: ModelFile
     plans: Sequence[Plan]
     rewritten: Rewritten | None
+    read: ModelFile
     slid: Slid | None = None
     sliding: SlidingReport | None = None
-    read: ModelFile | None = None
 
     @property
     def made(self) -> Rewritten | Slid | None:
@@ -117,9 +117,9 @@ def _converted(read: ModelFile, options: Options, called: bool) -> Work:
         check_shapes(options.input_shapes, declared_shapes(read.model), values)
     check_patterns(options, *named_layers(plans))
     if options.sliding is None:
-        return Work(file, plans, rewritten, read=read)
+        return Work(file, plans, rewritten, read)
     sliding, slid = freed(file, rewritten, plans, options)
-    return Work(file, plans, rewritten, slid, sliding, read)
+    return Work(file, plans, rewritten, read, slid, sliding)
 
 
 def _of_tokens(file: ModelFile, options: Options) -> bool:

@@ -22,8 +22,7 @@ from fc2conv.layout.contraction import Contraction
 from fc2conv.planning.planner import Plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.targets.fits import Fit, Means, fit
-from fc2conv.targets.geometry import Geometry
-from fc2conv.targets.legality import reasons
+from fc2conv.targets.legality import Geometry, reasons
 from fc2conv.targets.profile import Profile
 from fc2conv.targets.reading import element_type, layer
 

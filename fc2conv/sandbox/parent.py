@@ -119,9 +119,7 @@ def _tried(
     job: Job, deaths: dict[str, LimitError], started: float, progress: Callable[[str], None] | None
 ) -> tuple[Any, memoryview] | None:
     """Return the result of one child; None, and note it in `deaths`, where it died in a stage that may be left out."""
-    with starting():
-        scratch = _scratch()
-    with scratch as noise, system.deferred_stops() as release:
+    with _scratch() as noise, system.deferred_stops() as release:
         child = _started(job, noise)
         child.progress, child.started = progress, started
         try:
@@ -164,6 +162,7 @@ def _may_fork() -> bool:
     return threads <= 1 + idle
 
 
+@starting()
 def _scratch() -> IO[bytes]:
     """Open a file without a name."""
     if hasattr(os, "memfd_create"):
@@ -173,14 +172,12 @@ def _scratch() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
+@starting()
 def _started(job: Job, noise: IO[bytes]) -> _Child:
-    with starting():
-        reader, writer = map(system.above_streams, os.pipe())
+    reader, writer = map(system.above_streams, os.pipe())
     try:
         start = _forked if _forks() else _spawned
-        with starting():
-            process = start(job, noise, reader, writer)
-        return _Child(process, system.incoming(reader), noise)
+        return _Child(start(job, noise, reader, writer), system.incoming(reader), noise)
     except BaseException:
         os.close(reader)
         raise

@@ -15,7 +15,7 @@ from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.options import Options
-from fc2conv.reasons import Code, Reason
+from fc2conv.reasons import Code
 from fc2conv.report.reason import is_layer
 from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import SiteReport
@@ -75,20 +75,18 @@ def audit(file: ModelFile, original: ModelFile, profile: Profile, options: Optio
             )
             for why in reasons(seen, profile) if seen is not None else lacking(label(node), op(node), profile):
                 key = why.code.value, why.detail, ours
-                first = found.get(key)
-                found[key] = _finding(why, op(node), graph.path, ours) if first is None else first.again(label(node))
+                if key in found:
+                    found[key] = found[key].again(label(node))
+                    continue
+                found[key] = Finding(
+                    code=why.code.value,
+                    meaning=why.code.meaning,
+                    remedy=why.remedy or why.code.remedy,
+                    node=why.node,
+                    detail=why.detail,
+                    op_type=op(node),
+                    scope=graph.path,
+                    layer=ours,
+                    names=[why.node] if ours else [],
+                )
     return list(found.values())
-
-
-def _finding(why: Reason, op_type: str, scope: str, layer: bool) -> Finding:
-    return Finding(
-        code=why.code.value,
-        meaning=why.code.meaning,
-        remedy=why.remedy or why.code.remedy,
-        node=why.node,
-        detail=why.detail,
-        op_type=op_type,
-        scope=scope,
-        layer=layer,
-        names=[why.node] if layer else [],
-    )

@@ -53,8 +53,8 @@ def _wrapped(text: str, rest: str = "    ") -> list[str]:
 
 def value(fact: Fact) -> str:
     """Return a fact's value, the types for which it holds, and its note."""
-    types = getattr(fact, "types", [])
-    text = f"{fact}{f' for {chr(44).join(types)}' if types else ''}"
+    types = ",".join(getattr(fact, "types", []))
+    text = f"{fact} for {types}" if types else str(fact)
     return f"{text} ({fact.note})" if fact.note else text
 
 

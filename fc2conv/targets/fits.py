@@ -16,8 +16,7 @@ import msgspec
 
 from fc2conv.dataclass import dataclass
 from fc2conv.reasons import Code, Reason
-from fc2conv.targets.geometry import Geometry
-from fc2conv.targets.legality import applies, reasons
+from fc2conv.targets.legality import Geometry, applies, reasons
 from fc2conv.targets.profile import Convolutions, Limit, Profile
 
 MOST_PARTS = 4096

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
+from typing import Any, Literal
 
+from fc2conv.dataclass import dataclass
 from fc2conv.reasons import Code, Reason
-from fc2conv.targets.geometry import Geometry
-from fc2conv.targets.profile import Fact, Law, Limit, Names, Pairs, Profile
+from fc2conv.targets.profile import Fact, Limit, Names, Profile
 
 OPEN = "open"
 """What a reason says of a size that is no number."""
@@ -27,6 +28,39 @@ _NOT_LIFTED = (
 )
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """One convolution, fully connected layer or product of two computed values.
+
+    `kernel` has a size for each spatial dimension, `inputs` and `outputs` are channels (`inputs` those of one group),
+    `spatial` the sizes of the map that is read; None is a size that is not known. `batch` is None where it is open.
+    `type` is the weight's element type as NumPy calls it, "" where it is not known, and `plain` says of a Gemm that
+    alpha = beta = 1 and transA = 0.
+    """
+
+    node: str
+    op_type: str
+    kind: Literal["conv", "fc", "product"]
+    kernel: tuple[int, ...] = ()
+    inputs: int | None = None
+    outputs: int | None = None
+    groups: int = 1
+    rank: int | None = None
+    spatial: tuple[int | None, ...] = ()
+    batch: int | None = 1
+    type: str = ""
+    plain: bool = True
+
+    @property
+    def height(self) -> int:
+        """The kernel's height, or its depth where that is more; 1 in one dimension."""
+        return max(self.kernel[:-1], default=1)
+
+    @property
+    def width(self) -> int:
+        return self.kernel[-1] if self.kernel else 1
+
+
 def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[Reason]:
     """Return everything that keeps the target from running a layer as it is; nothing where it runs it.
 
@@ -37,22 +71,19 @@ def reasons(layer: Geometry, profile: Profile, *, opened: bool = True) -> list[R
     return [*found, *(_open(layer, profile) if opened and layer.kind != "product" else ())]
 
 
-def applies(fact: Limit | Law, kind: str) -> bool:
+def applies(fact: Fact, kind: str) -> bool:
     """Return whether a fact holds for an element type; one that is not known is taken for float32."""
-    return not fact.types or (kind or "float32") in fact.types
-
-
-def weights(layer: Geometry, law: Law) -> int:
-    """Compute what a law bounds: height * width * ceil(channels / lanes)."""
-    return layer.height * layer.width * -(-(layer.inputs or 1) // law.lanes)
+    types = getattr(fact, "types", ())
+    return not types or (kind or "float32") in types
 
 
 def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     conv = profile.conv
     yield from _kernel(layer, profile)
     for law in conv.kernel_law:
-        if applies(law, layer.type) and weights(layer, law) > law.most:
-            yield _reason(layer, profile, Code.TARGET_KERNEL, "weights of one output", weights(layer, law), law)
+        weights = layer.height * layer.width * -(-(layer.inputs or 1) // law.lanes)
+        if applies(law, layer.type) and weights > law.most:
+            yield _reason(layer, profile, Code.TARGET_KERNEL, "weights of one output", weights, law)
     channels: list[tuple[str, int | None, Sequence[Limit]]] = [
         ("input channels", layer.inputs, conv.input_channels),
         ("output channels", layer.outputs, conv.output_channels),
@@ -67,7 +98,7 @@ def _convolution(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     for what, size, limits in sizes:
         for why in _limited(layer, profile, Code.TARGET_RANK, what, size, limits):
             yield replace(why, remedy=_rank_remedy(layer, profile) if what == "rank" else _SIZES)
-    yield from _typed(layer, profile, conv.types)
+    yield from _limited(layer, profile, Code.TARGET_TYPE, "type", layer.type or None, conv.types)
     yield from _sized(layer, profile, profile.model.batch)
 
 
@@ -97,9 +128,7 @@ def _fully_connected(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     for flag in fc.runs:
         if not flag.value:
             yield _reason(layer, profile, Code.TARGET_OPERATOR, "layers as they are", layer.op_type, flag)
-    for names in fc.operators:
-        if layer.op_type not in names.names:
-            yield _reason(layer, profile, Code.TARGET_OPERATOR, "operator", layer.op_type, names)
+    yield from _limited(layer, profile, Code.TARGET_OPERATOR, "operator", layer.op_type, fc.operators)
     for flag in fc.plain:
         if flag.value and not layer.plain:
             what = "alpha, beta or transA of its own"
@@ -107,7 +136,7 @@ def _fully_connected(layer: Geometry, profile: Profile) -> Iterator[Reason]:
     yield from _limited(layer, profile, Code.TARGET_CHANNELS, "inputs", layer.inputs, fc.inputs)
     yield from _limited(layer, profile, Code.TARGET_CHANNELS, "outputs", layer.outputs, fc.outputs)
     yield from _limited(layer, profile, Code.TARGET_RANK, "rank", layer.rank, fc.rank)
-    yield from _typed(layer, profile, fc.types)
+    yield from _limited(layer, profile, Code.TARGET_TYPE, "type", layer.type or None, fc.types)
     yield from _sized(layer, profile, fc.batch)
 
 
@@ -126,24 +155,17 @@ def lacking(node: str, op_type: str, profile: Profile) -> list[Reason]:
 
 
 def _limited(
-    layer: Geometry, profile: Profile, code: Code, what: str, value: int | None, limits: Sequence[Limit]
+    layer: Geometry, profile: Profile, code: Code, what: str, value: Any, facts: Sequence[Limit | Names]
 ) -> Iterator[Reason]:
-    for limit in limits:
-        if value is not None and applies(limit, layer.type) and not limit.takes(value):
-            yield _reason(layer, profile, code, what, value, limit)
-
-
-def _typed(layer: Geometry, profile: Profile, facts: Sequence[Names]) -> Iterator[Reason]:
-    for names in facts:
-        if layer.type and layer.type not in names.names:
-            yield _reason(layer, profile, Code.TARGET_TYPE, "type", layer.type, names)
+    """Yield a reason for each fact that does not take a value; None is a value that is not known."""
+    for fact in facts:
+        if value is not None and applies(fact, layer.type) and not fact.takes(value):
+            yield _reason(layer, profile, code, what, value, fact)
 
 
 def _sized(layer: Geometry, profile: Profile, batch: Sequence[Limit]) -> Iterator[Reason]:
-    for limit in batch:
-        if layer.batch is not None and not limit.takes(layer.batch):
-            why = _reason(layer, profile, Code.TARGET_STATIC, "batch", layer.batch, limit)
-            yield replace(why, remedy=_BATCH)
+    for why in _limited(layer, profile, Code.TARGET_STATIC, "batch", layer.batch, batch):
+        yield replace(why, remedy=_BATCH)
 
 
 def _open(layer: Geometry, profile: Profile) -> Iterator[Reason]:
@@ -154,7 +176,7 @@ def _open(layer: Geometry, profile: Profile) -> Iterator[Reason]:
 
 
 def _reason(
-    layer: Geometry, profile: Profile, code: Code, what: str, value: object, fact: Fact | Pairs, takes: str = ""
+    layer: Geometry, profile: Profile, code: Code, what: str, value: object, fact: Fact, takes: str = ""
 ) -> Reason:
     detail = f"{what} {value}, and {profile.name} takes {takes or fact} ({profile.said(fact.source)})"
     return Reason(code, layer.node, detail)

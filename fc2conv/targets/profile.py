@@ -77,6 +77,9 @@ class Names(Fact, frozen=True, kw_only=True, rename="kebab"):
 
     names: list[str]
 
+    def takes(self, value: str) -> bool:
+        return value in self.names
+
     def __str__(self) -> str:
         return ", ".join(self.names)
 
@@ -233,7 +236,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     def convolves(self, kind: str) -> bool:
         """Return whether a kernel may have an element type, as NumPy calls it."""
-        return all(kind in fact.names for fact in self.conv.types)
+        return all(fact.takes(kind) for fact in self.conv.types)
 
     @property
     def lacks(self) -> dict[str, Names]:

@@ -13,7 +13,7 @@ from fc2conv.ir.layer_operators import CONVOLUTIONS, LAYER_OPERATORS
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code
-from fc2conv.targets.geometry import Geometry
+from fc2conv.targets.legality import Geometry
 
 Shapes = Mapping[str, Sequence[Size]]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import field, replace
 from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.custom_ops import ONNX_DOMAINS
@@ -17,13 +18,14 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.io.tensors import TOKEN, payload_key, set_payload, tensors
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import captured, in_order, needed, rename
-from fc2conv.verification.spec import Layout
+from fc2conv.verification.spec import CamClaim, Claims, Layout
 
 Shape = tuple[int, ...]
 Bounds = tuple[int, int, int]
 """From, to, and by which step."""
 SPACE = 2
 _SIZES = ("Shape", "Size")
+_POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
 _SLICE = 10
 """The opset from which bounds are operands."""
 
@@ -54,32 +56,20 @@ class Draft:
             self.there.update(each for node in nodes for each in node.output)
             self.weights.update(weights)
 
-    def needs_others(self, name: str, given: Sequence[str], sized: Sequence[str]) -> bool:
-        """Return whether a value of the source needs more than what is given and the sizes of some other inputs."""
-        asked, read = self._asked(name, given)
-        others = {value.name for value in inputs(self.source.model)}.difference(given)
-        return bool(others & (asked.difference(sized) | read))
-
-    def sized_by(self, name: str, given: Sequence[str]) -> list[str]:
-        """Return the other inputs whose sizes a value of the source is computed from."""
-        asked, _ = self._asked(name, given)
-        return [value.name for value in inputs(self.source.model) if value.name in asked - set(given)]
-
-    def _asked(self, name: str, given: Sequence[str]) -> tuple[set[str], set[str]]:
-        """Return the values between that are used for sizes alone, and those that are read."""
+    def others(self, name: str, given: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the other inputs whose sizes a value of the source is computed from, and those that it reads."""
         asked, read = set[str](), {name}
-        for node in reversed(self._between(name, given)):
-            (asked if node.op_type in _SIZES or read.isdisjoint(node.output) else read).update(_reads(node))
-        return asked, read
-
-    def _between(self, name: str, given: Sequence[str]) -> Sequence[NodeProto]:
-        return _part(self.source, name, given)[0]
+        for node in reversed(_part(self.source, name, given)[0]):
+            to = asked if node.op_type in _SIZES or read.isdisjoint(node.output) else read
+            to.update(filter(None, (*node.input, *captured(node))))
+        rest = [value.name for value in inputs(self.source.model) if value.name not in given]
+        return [each for each in rest if each in asked], [each for each in rest if each in read]
 
     def copied(self, name: str, given: Mapping[str, str], prefix: str) -> str:
         """Copy the nodes that compute a value of the source from values that are given; return the copy's name."""
         nodes, weights = _part(self.source, name, given)
         names = {**given, **{each: self._weight(each, tensor) for each, tensor in weights.items()}}
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        copies = [deepcopy(node) for node in nodes]
         for node in copies:
             rename(node, names, prefix)
             if not self.there.issuperset(filter(None, node.output)):  # another value may be computed with it
@@ -186,14 +176,13 @@ class Draft:
     def finished(self) -> ModelFile:
         """Return the model as a file in memory, with only what its outputs need; its weights stay where they are."""
         wanted = needed(GraphProto(node=self.nodes), self.outputs)
-        model = ModelProto()
-        model.CopyFrom(self.base.model)
+        model = deepcopy(self.base.model)
         model.ir_version = max(4, model.ir_version)  # before that weights are inputs
         for name in ("functions", "opset_import"):
             there = getattr(model, name)
             known = {_key(each) for each in there}
             there.extend(each for each in getattr(self.source.model, name) if _key(each) not in known)
-        given = [ValueInfoProto.FromString(value.SerializeToString()) for value in inputs(self.base.model)]
+        given = [deepcopy(value) for value in inputs(self.base.model)]
         for value in given:
             dims = value.type.tensor_type.shape.dim
             for dim, size in list(zip(dims, self.images.get(value.name, ()), strict=False))[1:]:
@@ -210,10 +199,51 @@ class Draft:
         return replace(self.base, model=model, payloads={**self.source.payloads, **self.base.payloads})
 
 
-def keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
+def drafts(
+    base: ModelFile, there: ModelFile, images: Mapping[str, Shape], more: Sequence[str] = ()
+) -> tuple[Draft, Draft]:
+    """Return a draft for the expected model, with nodes of `base`, and one that has the whole of `there`."""
+    found = Draft(there, there, images)
+    found.keep([*(value.name for value in there.model.graph.output), *more])
+    return Draft(there, _keyed_apart(base, there), images), found
+
+
+def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
+    """Add the answers for the whole image, and the means of class activation maps, which are scores."""
+    wanted.keep([source for _, source, _ in claims.pooled] + [cam.output for cam in claims.cams])
+    for output, source, kind in claims.pooled:
+        pooled = wanted.add(_POOLS[kind], [source])
+        wanted.give(f"{output} (whole image)", wanted.add("Flatten", [pooled], axis=1))
+        found.give(f"{output} (whole image)", output)
+    for cam in claims.cams:
+        scores = _pooled(wanted, cam)
+        if cam.then == "Sigmoid":
+            scores = wanted.add(cam.then, [scores])
+        elif cam.then and not cam.kernel:
+            scores = wanted.add(cam.then, [scores], axis=1)
+        elif cam.then:  # with the channels last, as before opset 13 it flattens what is behind its axis
+            rank = SPACE + len(cam.kernel)
+            turned = wanted.transposed(scores, [0, *range(SPACE, rank), 1])
+            scores = wanted.add(cam.then, [turned], axis=rank - 1)
+            scores = wanted.transposed(scores, [0, rank - 1, *range(1, rank - 1)])
+        wanted.give(f"{cam.output} (mean)", scores)
+        found.give(f"{cam.output} (mean)", cam.scores)
+
+
+def _pooled(draft: Draft, cam: CamClaim) -> str:
+    """Add the pooling of a class activation map: factors times the mean and times the maximum of each window."""
+    parts = []
+    for kind, factor in (("Average", cam.mean), ("Max", cam.maximum)):
+        if factor:
+            windows = {"kernel_shape": list(cam.kernel), "strides": list(cam.strides)} if cam.kernel else {}
+            pooled = draft.add(f"{kind}Pool" if cam.kernel else f"Global{kind}Pool", [cam.output], **windows)
+            parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.constant(np.float32(factor))]))
+    return parts[0] if len(parts) == 1 else draft.add("Add", parts)
+
+
+def _keyed_apart(file: ModelFile, other: ModelFile) -> ModelFile:
     """Return a file whose payloads have other keys than those of another file, except payloads that both have."""
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     payloads = dict(file.payloads)
     for tensor, _ in tensors(model):
         key = payload_key(tensor)
@@ -230,10 +260,6 @@ def _part(file: ModelFile, name: str, given: Any) -> tuple[list[NodeProto], dict
     wanted = needed(graph, [name], given)
     read = {tensor.name: tensor for tensor in graph.initializer if tensor.name in wanted}
     return in_order([node for node in graph.node if wanted.intersection(node.output)]), read
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    yield from (name for name in (*node.input, *captured(node)) if name)
 
 
 def _key(each: Any) -> tuple[str, ...]:

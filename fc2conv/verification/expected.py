@@ -8,26 +8,24 @@ sliding model's own in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import prod
 
-import numpy as np
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, keyed_apart
+from fc2conv.verification.drafts import SPACE, Bounds, Draft, Shape, beside, drafts
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.nodes import captured, in_order
-from fc2conv.verification.spec import CamClaim, Claims, Layout, MapClaim
+from fc2conv.verification.spec import Claims, Feature, Layout, MapClaim
 
 Held = Mapping[str, tuple[str, Layout]]
 """Values of the original that the sliding model has as a map alone: its name there, and their layout."""
 _LEAST = 2
 """The least cells of a map that are compared: a single one is at the rim of the image, as at the training size."""
-_POOLS = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}
 
 Sizes = Mapping[str, Shape]
 """The sizes of values, by name."""
@@ -41,35 +39,6 @@ class Expected:
     found: ModelFile
     cells: Mapping[str, int]
     compared: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Window:
-    """What one cell reads: a part of the value `name` of the sliding model, which the original has as `original`.
-
-    The part has these `sizes`; `steps` has, for each axis of the map, the dimension along which the windows of two
-    neighbours are apart, and by how much. The original has it in `layout`. `holes` are its dilations, by dimension.
-    """
-
-    name: str
-    original: str
-    layout: Layout
-    sizes: Shape
-    steps: Mapping[int, tuple[int, int | Fraction]]
-    holes: Mapping[int, int] = field(default_factory=dict)
-
-    def fits(self, axis: int, size: Shape, every: int = 1) -> tuple[int, bool]:
-        """Return how many windows lie along an axis on which they move, and whether they end where the value does.
-
-        The second answer is for the windows that are compared: each `every`-th one.
-        """
-        dim, step = self.steps[axis]
-        room = size[dim] - self.reach(dim)
-        return int(room // step) + 1, room % (step * every) == 0
-
-    def reach(self, dim: int) -> int:
-        """Return how many cells lie from the first to the last one along a dimension."""
-        return (self.sizes[dim] - 1) * self.holes.get(dim, 1) + 1
 
 
 def at_training(original: ModelFile, sliding: ModelFile, claims: Claims) -> Expected:
@@ -99,25 +68,23 @@ def on_windows(
     claims = replace(claims, maps=tuple(_grown(claim, sizes[claim.name]) for claim in claims.maps)) if whole else claims
     shapes = {name: sizes[name] for name in claims.inputs}
     wanted, found = drafts(original, sliding, shapes, [cam.scores for cam in claims.cams])
-    every = [list(_crops(claim, claims) if crops or not claim.padded else _features(claim)) for claim in claims.maps]
-    every = [[_widened(w, sizes[w.name]) for w in windows] for windows in every] if whole else every
-    heads = [
-        (claim.original, [window.original for window in windows])
-        for claim, windows in zip(claims.maps, every, strict=True)
-    ]
     rest = {value.name: value.name for value in inputs(original.model) if value.name not in claims.inputs}
-    sized = [[_image(each, claims.inputs[each], {}) for each in wanted.sized_by(*head) if each in claims.inputs]
-             for head in heads]  # fmt: skip
-    wanted.keep([window.name for windows in (*every, *sized) for window in windows])
+    heads = list[tuple[MapClaim, list[Feature], list[Feature]]]()
+    reads_images = set[str]()
+    for claim in claims.maps:
+        windows = [*(_crops(claim, claims) if crops or not claim.padded else claim.features)]
+        windows = [_widened(w, sizes[w.name]) for w in windows] if whole else windows
+        sized, read = wanted.others(claim.original, [*(window.original for window in windows), *rest])
+        heads.append((claim, windows, [_image(each, claims.inputs[each]) for each in sized]))
+        reads_images.update([claim.original] if read else [])
+    wanted.keep([window.name for _, windows, images in heads for window in (*windows, *images)])
     if not crops:
         beside(wanted, found, claims)
     cells: dict[str, int] = {}
-    for claim, windows, images in zip(claims.maps, every, sized, strict=True):
-        given = [*(window.original for window in windows), *rest]
+    for claim, windows, images in heads:
         places = _places(claim, windows, sizes, claims)
-        if prod(len(range(*each)) for each in places.values()) < _LEAST or wanted.needs_others(
-            claim.original, given, [image.original for image in images]
-        ):
+        count = prod(len(range(*each)) for each in places.values())
+        if count < _LEAST or claim.original in reads_images:
             continue
         grid = {}
         for at in product(*(range(*each) for each in places.values())):
@@ -178,6 +145,32 @@ def on_larger(
     return Expected(wanted.finished(), found.finished(), cells, compared)
 
 
+def on_crops(original: ModelFile, sliding: ModelFile, claims: Claims, sizes: Sizes, outputs: Sequence[str]) -> Expected:
+    """Write maps as the original makes them of the first and of the last crop along each axis that grows.
+
+    These maps read no padding and have no head: on a crop they are what the original makes of that crop. The crops are
+    as large as at the training size; `sizes` are those of all values on a larger image.
+    """
+    wanted, found = drafts(original, sliding, {name: sizes[name] for name in claims.inputs})
+    given = {value.name: value.name for value in inputs(original.model)}
+    cells = dict[str, int]()
+    for claim in claims.maps:
+        if claim.padded or claim.original not in outputs:
+            continue
+        ones, others = [], []
+        for place in _corners(claim, claims, sizes):
+            crop = {**given, **{name: wanted.sliced(name, _crop(name, claims, place)) for name in claims.inputs}}
+            value = wanted.copied(claim.original, crop, wanted.fresh())
+            ones.append(wanted.as_map(value, claim.layout, claim.sizes, claim.parts))
+            starts = {axis: start // claim.periods[axis] * claim.every[axis] for axis, start in place.items()}
+            bounds = {axis: (start, start + claim.sizes[axis], 1) for axis, start in starts.items()}
+            others.append(found.sliced(claim.name, bounds))
+        for draft, parts in ((wanted, ones), (found, others)):
+            draft.give(f"{claim.original} (windows)", draft.add("Concat", parts, axis=1))
+        cells[claim.original] = len(ones)
+    return Expected(wanted.finished(), found.finished(), cells, [*cells])
+
+
 def _mixed(own: Shape, size: Shape) -> bool:
     """Return whether the original has the elements of a map in other dimensions, as after a Reshape to numbers."""
     return len(own) == len(size) and prod(own) == prod(size) and sorted(own) != sorted(size)
@@ -190,25 +183,12 @@ def _is_map(own: Shape | None, size: Shape, known: bool) -> bool:
     return len(own) == len(size) and (own == size or sorted(own) != sorted(size))
 
 
-def drafts(base: ModelFile, there: ModelFile, images: Sizes, more: Sequence[str] = ()) -> tuple[Draft, Draft]:
-    """Return a draft for the expected model, with nodes of `base`, and one that has the whole of `there`."""
-    found = Draft(there, there, images)
-    found.keep([*(value.name for value in there.model.graph.output), *more])
-    return Draft(there, keyed_apart(base, there), images), found
-
-
-def _features(claim: MapClaim) -> Iterator[_Window]:
-    for f in claim.features:
-        steps = {axis: (axis, step) for axis, step in f.steps.items()}
-        yield _Window(f.name, f.original, f.layout, f.sizes, steps, f.holes)
-
-
-def _crops(claim: MapClaim, claims: Claims) -> Iterator[_Window]:
+def _crops(claim: MapClaim, claims: Claims) -> Iterator[Feature]:
     for name, shape in claims.inputs.items():
         dims = claims.axes.get(name, {})
         known = [axis for axis in claim.windowed if axis in dims and axis in claim.periods]
-        steps = {axis: (dims[axis], Fraction(claim.periods[axis], claim.every[axis])) for axis in known}
-        yield _image(name, shape, steps)
+        steps = {axis: Fraction(claim.periods[axis], claim.every[axis]) for axis in known}
+        yield replace(_image(name, shape), steps=steps, dims=dims)
 
 
 def _grown(claim: MapClaim, size: Shape) -> MapClaim:
@@ -218,18 +198,18 @@ def _grown(claim: MapClaim, size: Shape) -> MapClaim:
     return replace(claim, sizes=tuple(sizes))
 
 
-def _widened(window: _Window, size: Shape) -> _Window:
+def _widened(window: Feature, size: Shape) -> Feature:
     """Return a window that is as large as what it is cut from along dimensions in which it does not move."""
-    moves = {0, *(dim for dim, _ in window.steps.values())}
+    moves = {0, *(window.step(axis)[0] for axis in window.steps)}
     return replace(window, sizes=tuple(n if i in moves else size[i] for i, n in enumerate(window.sizes)))
 
 
-def _image(name: str, shape: Shape, steps: Mapping[int, tuple[int, int | Fraction]]) -> _Window:
+def _image(name: str, shape: Shape) -> Feature:
     """Return the window that is an image of the training size; without steps a head reads its sizes alone."""
-    return _Window(name, name, tuple((dim,) for dim in range(len(shape))), shape, steps)
+    return Feature(name, name, tuple((dim,) for dim in range(len(shape))), shape, {})
 
 
-def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:
+def _places(claim: MapClaim, windows: list[Feature], sizes: Sizes, claims: Claims) -> dict[int, Bounds]:
     """Return the cells to compare along each axis: so far apart that moving the image moves the map by whole cells."""
     step = any(window.name in claims.inputs for window in windows)
     found: dict[int, Bounds] = {}
@@ -239,9 +219,10 @@ def _places(claim: MapClaim, windows: list[_Window], sizes: Sizes, claims: Claim
     return found or {SPACE: (0, 0, 1)}
 
 
-def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -> str:
+def _cut(draft: Draft, window: Feature, place: Mapping[int, int], size: Shape) -> str:
     """Cut what the original reads for one place; along an axis without windows take the first cells, of its size."""
-    starts = {dim: round(place[axis] * step) for axis, (dim, step) in window.steps.items() if axis in place}
+    steps = {axis: window.step(axis) for axis in window.steps if axis in place}
+    starts = {dim: round(place[axis] * step) for axis, (dim, step) in steps.items()}
     bounds = {
         dim: (starts.get(dim, 0), starts.get(dim, 0) + window.reach(dim), window.holes.get(dim, 1))
         for dim, cells in enumerate(window.sizes)
@@ -250,7 +231,7 @@ def _cut(draft: Draft, window: _Window, place: Mapping[int, int], size: Shape) -
     return draft.as_value(draft.sliced(window.name, bounds), window.layout, window.sizes)
 
 
-def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window], sizes: Sizes) -> dict[int, Bounds]:
+def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[Feature], sizes: Sizes) -> dict[int, Bounds]:
     """Return the bounds of what is compared: the cells of the places, or of the training size without windows.
 
     A map has no other cells where the last windows end with what they are cut from, unless it is dense. What is left
@@ -267,34 +248,18 @@ def _bounds(claim: MapClaim, places: Mapping[int, Bounds], windows: list[_Window
     return found
 
 
-def beside(wanted: Draft, found: Draft, claims: Claims) -> None:
-    """Add the answers for the whole image, and the means of class activation maps, which are scores."""
-    wanted.keep([source for _, source, _ in claims.pooled] + [cam.output for cam in claims.cams])
-    for output, source, kind in claims.pooled:
-        pooled = wanted.add(_POOLS[kind], [source])
-        wanted.give(f"{output} (whole image)", wanted.add("Flatten", [pooled], axis=1))
-        found.give(f"{output} (whole image)", output)
-    for cam in claims.cams:
-        scores = _pooled(wanted, cam)
-        if cam.then == "Sigmoid":
-            scores = wanted.add(cam.then, [scores])
-        elif cam.then and not cam.kernel:
-            scores = wanted.add(cam.then, [scores], axis=1)
-        elif cam.then:  # with the channels last, as before opset 13 it flattens what is behind its axis
-            rank = SPACE + len(cam.kernel)
-            turned = wanted.transposed(scores, [0, *range(SPACE, rank), 1])
-            scores = wanted.add(cam.then, [turned], axis=rank - 1)
-            scores = wanted.transposed(scores, [0, rank - 1, *range(1, rank - 1)])
-        wanted.give(f"{cam.output} (mean)", scores)
-        found.give(f"{cam.output} (mean)", cam.scores)
+def _corners(claim: MapClaim, claims: Claims, sizes: Sizes) -> Iterator[dict[int, int]]:
+    """Yield the pixels at which the first and the last crop begin along each axis, in all combinations."""
+    ends = {}
+    for axis, period in claim.periods.items():
+        room = [sizes[name][dims[axis]] - claims.inputs[name][dims[axis]]
+                for name, dims in claims.axes.items() if axis in dims]  # fmt: skip
+        ends[axis] = sorted({0, min(room) // period * period})
+    return (dict(zip(ends, at, strict=True)) for at in product(*ends.values()))
 
 
-def _pooled(draft: Draft, cam: CamClaim) -> str:
-    """Add the pooling of a class activation map: factors times the mean and times the maximum of each window."""
-    parts = []
-    for kind, factor in (("Average", cam.mean), ("Max", cam.maximum)):
-        if factor:
-            windows = {"kernel_shape": list(cam.kernel), "strides": list(cam.strides)} if cam.kernel else {}
-            pooled = draft.add(f"{kind}Pool" if cam.kernel else f"Global{kind}Pool", [cam.output], **windows)
-            parts.append(pooled if factor == 1.0 else draft.add("Mul", [pooled, draft.constant(np.float32(factor))]))
-    return parts[0] if len(parts) == 1 else draft.add("Add", parts)
+def _crop(name: str, claims: Claims, place: dict[int, int]) -> dict[int, tuple[int, int, int]]:
+    dims = claims.axes.get(name, {})
+    return {
+        dims[axis]: (start, start + claims.inputs[name][dims[axis]], 1) for axis, start in place.items() if axis in dims
+    }

@@ -136,18 +136,12 @@ def open_places(model: ModelProto, given: Given) -> list[list[Place]]:
 def other_places(model: ModelProto, given: Given) -> list[list[Place]]:
     """Return the open dimensions that are not the batch: those after the first, and a first one of another symbol."""
     known = {info.name: _dims(info, given) for info in inputs(model)}
-    groups = _not_first(open_places(model, given))
-    return [g for g in groups if all(axis or known[name][0][1] for name, axis in g)]
+    return [g for g in places_beside_batch(model, given) if all(axis or known[name][0][1] for name, axis in g)]
 
 
-def nameless_places(model: ModelProto, given: Given) -> list[list[Place]]:
-    """Return the open first dimensions without a symbol that may not be the batch, which is the first of all."""
-    others = other_places(model, given)
-    return [group for group in _not_first(open_places(model, given)) if group not in others]
-
-
-def _not_first(groups: Sequence[list[Place]]) -> list[list[Place]]:
-    """Return groups of dimensions without the batch, the first that holds a first dimension."""
+def places_beside_batch(model: ModelProto, given: Given) -> list[list[Place]]:
+    """Return the open dimensions apart from the first group with a first dimension, which is the batch if one is."""
+    groups = open_places(model, given)
     first = next((group for group in groups if any(axis == 0 for _, axis in group)), [])
     return [group for group in groups if group != first]
 

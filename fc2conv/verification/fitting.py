@@ -221,7 +221,7 @@ def grown(original: ModelFile, sizes: Sizes, given: Given) -> list[Sizes]:
     least = min(sizes)
     every = feeds.open_places(original.model, given)
     groups = every if len(sizes) == 1 else feeds.other_places(original.model, given)
-    loose = feeds.nameless_places(original.model, given) if len(sizes) > 1 else []
+    loose = [group for group in feeds.places_beside_batch(original.model, given) if group not in groups]
     if not sizes[least] or not (groups or loose):
         return []
     around = _Around(original, given, {(name, i): sizes[least][name][i] for group in every for name, i in group})

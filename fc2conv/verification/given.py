@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -63,8 +62,3 @@ def save(feeds: Feeds, path: str, loaded: Sequence[str]) -> None:
     plain = {name: array.astype(str) if array.dtype == object else array for name, array in feeds.items()}
     with written(path) as stream:
         np.savez(stream, **cast(Any, plain))
-
-
-def again(command: Sequence[str], path: str) -> str:
-    """Write the command that runs on saved inputs, as one line; its option alone where the command is not known."""
-    return shlex.join([*command, "--load-inputs", path])

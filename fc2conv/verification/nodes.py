@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,7 @@ def attribute_bytes(attribute: AttributeProto, file: ModelFile) -> bytes:
     if attribute.type == AttributeProto.TENSOR:
         array = file.array(attribute.t)
         return repr((attribute.t.data_type, array.shape)).encode() + content(array)
-    copy = AttributeProto()
-    copy.CopyFrom(attribute)
+    copy = deepcopy(attribute)
     copy.ClearField("doc_string")
     return canonical(ModelProto(graph=GraphProto(node=[NodeProto(attribute=[copy])])), file)
 
@@ -91,14 +91,6 @@ def canonical(model: ModelProto, file: ModelFile) -> bytes:
             tensor.raw_data = digest.digest()
     whole: bytes = model.SerializeToString(deterministic=True)
     return whole
-
-
-def graphs(model: ModelProto) -> Iterator[GraphProto | FunctionProto]:
-    """Yield the main graph, the functions, and all graphs within them."""
-    stack: list[GraphProto | FunctionProto] = [*reversed(model.functions), model.graph]
-    while stack:
-        yield stack[-1]
-        stack.extend(inner for node in stack.pop().node for inner in subgraphs(node))
 
 
 def element_types(model: ModelProto) -> dict[str, int]:
@@ -125,6 +117,11 @@ def nodes_of(graphs: Iterable[GraphProto | FunctionProto]) -> Iterator[NodeProto
         for node in graph.node:
             yield node
             yield from nodes_of(subgraphs(node))
+
+
+def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
+    """Yield the nodes of the main graph and of the functions, and those of their subgraphs."""
+    return nodes_of([model.graph, *model.functions])
 
 
 def functions_of(model: ModelProto, function: FunctionProto) -> list[FunctionProto]:
@@ -163,8 +160,7 @@ def _bind(graph: GraphProto, given: Mapping[str, AttributeProto], absent: set[st
 
 
 def _bound(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> AttributeProto:
-    out = AttributeProto()
-    out.CopyFrom(given[attribute.ref_attr_name] if attribute.ref_attr_name else attribute)
+    out = deepcopy(given[attribute.ref_attr_name] if attribute.ref_attr_name else attribute)
     out.name = attribute.name
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from itertools import chain
 
@@ -10,7 +11,7 @@ from fc2conv.io.escape import counted
 from fc2conv.options import VerifyOptions
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.verification import feeds
-from fc2conv.verification.given import again, save
+from fc2conv.verification.given import save
 from fc2conv.verification.trials import NAME, Trial
 
 _MOST = 4
@@ -82,10 +83,14 @@ def _circumstances(trial: Trial) -> str:
 
 
 def saved(found: Comparison, options: VerifyOptions) -> tuple[Check, str]:
-    """Save the inputs of a difference if asked; return the check, and the command that shows it again."""
+    """Save the inputs of a difference if asked; return the check, and the command that shows it again.
+
+    Where the command is not known, that is its option alone.
+    """
     check = found.check
     if check.verdict is not Verdict.DIFFERS or found.parting is None or (path := options.failing_inputs) is None:
         return check, ""
     save(found.parting, path, options.load_inputs)
     detail = f"{check.detail}; its inputs are in {path}"
-    return Check(name=check.name, verdict=check.verdict, detail=detail), again(options.command, path)
+    command = shlex.join([*options.command, "--load-inputs", path])
+    return Check(name=check.name, verdict=check.verdict, detail=detail), command

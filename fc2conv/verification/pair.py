@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 
 import msgspec
-from onnx import ModelProto, helper
+from onnx import helper
 
 from fc2conv.io.choices import check_shapes
 from fc2conv.io.forms import declared_shapes
@@ -97,18 +98,14 @@ def _with_drawn_names(original: ModelFile, converted: ModelFile) -> tuple[ModelF
     old, new = ([n for n in nodes if n.output[0] not in names[0] & names[1]] for nodes in drawn)
     if not old or [n.op_type for n in old] != [n.op_type for n in new]:
         return original, converted
-    pairs = [(before.output[0], after.output[0]) for before, after in zip(old, new, strict=True)]
-    shared = {pair: f"{pair[0]} as {pair[1]}" for pair in pairs}
-    return (
-        _drawing(original, {before: name for (before, _), name in shared.items()}),
-        _drawing(converted, {after: name for (_, after), name in shared.items()}),
-    )
+    pairs = {(a.output[0], b.output[0]): f"{a.output[0]} as {b.output[0]}" for a, b in zip(old, new, strict=True)}
+    first, second = ({pair[i]: name for pair, name in pairs.items()} for i in (0, 1))
+    return _drawing(original, first), _drawing(converted, second)
 
 
 def _drawing(file: ModelFile, names: Mapping[str, str]) -> ModelFile:
     """Return the model with other names for these results of nodes, and an Identity of each for its readers."""
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     del model.graph.node[:]
     for node in file.model.graph.node:
         model.graph.node.append(node)
@@ -129,11 +126,14 @@ def _compared(
         runs = run_models(original, converted, options, items=_items(position(original, converted, sizes)), named=ours)
         return Exact(skipped("exact", "only numbers are asked for")), judged(runs), None
     files = identity(original), identity(converted)
-    key = repr(files).encode()
-    exact = check_exact(original, converted, sizes, options.seed, key, grown(original, sizes, options.input_shapes))
+
+    def prove(at: dict[int, feeds.Shapes]) -> Exact:
+        more = grown(original, at, options.input_shapes)
+        return check_exact(original, converted, at, options.seed, repr(files).encode(), more)
+
+    exact = prove(sizes)
     if exact.stopped and exact.proved:  # only some numbers of items suit the model
-        one = {min(sizes): sizes[min(sizes)]}
-        exact = check_exact(original, converted, one, options.seed, key, grown(original, one, options.input_shapes))
+        exact = prove({min(sizes): sizes[min(sizes)]})
     numeric = Comparison(skipped(NAME, "only a proof is asked for"))
     if options.only != "exact":
         brief = exact.proved and options.check_n == 1
@@ -142,8 +142,7 @@ def _compared(
         if not exact.proved:
             parted = exact.parted and not exact.position_unseen
             for others in _sizes_that_run(original, runs[0], sizes, options.input_shapes, parted):
-                more = grown(original, others, options.input_shapes)
-                exact = check_exact(original, converted, others, options.seed, key, more)
+                exact = prove(others)
                 if not exact.proved:
                     break
         numeric = judged(runs, exact.same)

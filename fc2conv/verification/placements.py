@@ -10,8 +10,8 @@ import numpy as np
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
-from fc2conv.verification.drafts import Bounds
-from fc2conv.verification.expected import Expected, Sizes, beside, drafts
+from fc2conv.verification.drafts import Bounds, beside, drafts
+from fc2conv.verification.expected import Expected, Sizes
 from fc2conv.verification.feeds import inputs
 from fc2conv.verification.spec import Claims, Placement
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-from onnx import ModelProto
 
 from fc2conv.errors import UsageError
 from fc2conv.io.escape import counted
@@ -39,8 +39,7 @@ def identity(file: ModelFile) -> list[str]:
     """Return the SHA-256 of a model's files, whatever their names; of a model in memory that of its content."""
     if file.stamps:
         return sorted(digests(file).values())
-    model = ModelProto()
-    model.CopyFrom(file.model)
+    model = deepcopy(file.model)
     return [hashlib.sha256(canonical(model, file)).hexdigest()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -88,20 +89,16 @@ _UNSURE: dict[str, Callable[[NodeProto, int], object]] = {
 
 def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
     """Run one node with onnx's reference evaluator, or with onnxruntime; raise UnmodelledError where these cannot."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
+    copy = deepcopy(node)
     names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
-    copy.ClearField("input")
-    copy.input.extend(names)
+    copy.input[:] = names
     inputs = [ValueInfoProto(name=name) for name in names if name]
     outputs = [ValueInfoProto(name=name) for name in node.output if name]
-    imports = [helper.make_opsetid(node.domain, opset)]
+    imports = [helper.make_opsetid(node.domain, max(opset, _NEWER.get(node.op_type, 0)))]
     if node.domain not in ONNX_DOMAINS:
         raise UnmodelledError(f"{label(node)} (domain {node.domain})")
     if node.op_type in _UNSURE and _UNSURE[node.op_type](node, opset):
         raise UnmodelledError(f"{label(node)} (each runtime computes something else)")
-    if node.op_type in _NEWER:
-        imports = [helper.make_opsetid(node.domain, max(opset, _NEWER[node.op_type]))]
     model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
     given = {name: feed for name, feed in zip(names, feeds, strict=True) if feed is not None}
     note("onnx.reference", label(node))

@@ -24,7 +24,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.sandbox import attempt, hush, note
 from fc2conv.sandbox.shortage import said_by
 from fc2conv.verification.feeds import Feeds
-from fc2conv.verification.nodes import graphs, is_random, label
+from fc2conv.verification.nodes import all_nodes, is_random, label
 from fc2conv.verification.saturation import make_exact
 
 hush()
@@ -61,11 +61,7 @@ class Session:
         self.names = [v.name for v in model.graph.output]
         note("onnxruntime, opening the model")
         with _refusing():
-            self._session = ort.InferenceSession(
-                model.SerializeToString(),
-                _options(folder, optimized),
-                providers=list(providers) or ["CPUExecutionProvider"],
-            )
+            self._session = _opened(model, folder, optimized, providers)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> list[Any]:
         """Run the model and return the values of `names`, or of all outputs."""
@@ -132,7 +128,7 @@ def node_kinds(
     note("onnxruntime", label(node))
     try:
         made, again = (
-            run_alone(node, opsets, [each and _of_kind(*each, fill) for each in operands], _options(None))
+            run_alone(node, opsets, [each and _of_kind(*each, fill) for each in operands], _opened)
             for fill in (np.zeros, np.ones)
         )
     except REFUSALS:
@@ -159,8 +155,7 @@ def saturates() -> bool:
     weights = numpy_helper.from_array(np.full((16, 16), 127, np.int8), "w")
     model.graph.initializer.append(weights)
     del model.graph.input[1]
-    session = ort.InferenceSession(model.SerializeToString(), _options(None), providers=["CPUExecutionProvider"])
-    return bool((session.run(None, {"x": np.full((1, 16), 255, np.uint8)})[0] != 255 * 127 * 16).any())
+    return bool((_opened(model).run(None, {"x": np.full((1, 16), 255, np.uint8)})[0] != 255 * 127 * 16).any())
 
 
 def check_providers(names: Sequence[str]) -> None:
@@ -199,7 +194,8 @@ def use_libraries(paths: Sequence[str]) -> None:
     _libraries = tuple(found)
 
 
-def _options(folder: object, optimized: bool = False) -> Any:
+def _opened(model: ModelProto, folder: object = None, optimized: bool = False, providers: Sequence[str] = ()) -> Any:
+    """Open a session; `folder` holds the model's data files."""
     options = ort.SessionOptions()
     for path in _libraries:
         options.register_custom_ops_library(os.fsencode(path))
@@ -214,12 +210,13 @@ def _options(folder: object, optimized: bool = False) -> Any:
     options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    return options
+    providers = list(providers) or ["CPUExecutionProvider"]
+    return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
 def _seed(model: ModelProto) -> None:
     """Seed random nodes by the name of their result, so that they draw the same numbers in both models."""
-    for node in (node for graph in graphs(model) for node in graph.node if is_random(node)):
+    for node in filter(is_random, all_nodes(model)):
         if not any(a.name == "seed" for a in node.attribute):
             seed = zlib.crc32(node.output[0].encode()) & 0x7FFFFF
             node.attribute.append(helper.make_attribute("seed", seed if node.op_type == "Dropout" else float(seed)))

@@ -8,6 +8,8 @@ factor. (onnxruntime: "U8S8 on AVX2", session.x64quantprecision.)
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from fc2conv.verification.nodes import element_types
@@ -42,7 +44,7 @@ def make_exact(model: ModelProto) -> None:
         if plain and kinds.get(node.input[place]) == kind and (not given or kinds.get(given) == kind):
             nodes += _shifted(node, (place, zero), kind, made)
         nodes.append(node)
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    copies = [deepcopy(node) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
 

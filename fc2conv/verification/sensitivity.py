@@ -8,6 +8,7 @@ this is the scale of a difference: one that is proved to be rounding, and is sma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -15,14 +16,13 @@ from onnx import ModelProto, helper
 
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
-from fc2conv.verification.compare import FLOATS, Value
+from fc2conv.verification.compare import FLOATS, TOLERANCES, Value
 from fc2conv.verification.feeds import Feeds, inputs
 from fc2conv.verification.nodes import element_types
 from fc2conv.verification.runtime import RefusedError, Session
 
 DIRECTIONS = 8
 """How often all elements of the inputs are moved, each up or down at random."""
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def measure(original: ModelFile, options: VerifyOptions, given: Sequence[Feeds], values: Sequence[Value]) -> None:
@@ -35,7 +35,7 @@ def measure(original: ModelFile, options: VerifyOptions, given: Sequence[Feeds],
         for index, fed in enumerate(given):
             fed = fed | dict(zip(firsts, front.run(fed, firsts) if front else (), strict=True))
             before = session.run(fed, names)
-            for direction in range(DIRECTIONS if any(a.dtype.name in _FLOATS for a in fed.values()) else 0):
+            for direction in range(DIRECTIONS if any(a.dtype.name in TOLERANCES for a in fed.values()) else 0):
                 rng = np.random.default_rng([options.seed, index, direction])
                 for value, one, other in zip(values, before, session.run(_nudged(fed, rng), names), strict=True):
                     apart = Value(value.name, probe=True)
@@ -51,8 +51,7 @@ def _begun(original: ModelProto) -> tuple[ModelProto, list[str]]:
 
     An image of bytes, or words as numbers, have no ulp; the floats that they first become have one.
     """
-    model, types = ModelProto(), element_types(original)
-    model.CopyFrom(original)
+    model, types = deepcopy(original), element_types(original)
     model.graph.ClearField("node")
     fed = {v.name for v in inputs(original)}
     floats = {name for name in fed if types.get(name) in FLOATS}
@@ -75,7 +74,7 @@ def _nudged(feeds: Feeds, rng: np.random.Generator) -> Feeds:
     """Move each element of the floats up or down by one ulp, at random."""
     found = {}
     for name, array in feeds.items():
-        if array.dtype.name in _FLOATS:
+        if array.dtype.name in TOLERANCES:
             towards = np.where(rng.integers(0, 2, array.shape) > 0, np.inf, -np.inf).astype(array.dtype)
             array = np.asarray(np.nextafter(array, towards))
         found[name] = array

@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from fc2conv.dataclass import dataclass
 from fc2conv.io.reader import ModelFile
 from fc2conv.options import VerifyOptions
 from fc2conv.report.sliding import CropGap
 from fc2conv.report.verification import Check, OutputDifference, Verdict
 from fc2conv.verification import expected, feeds, placements
-from fc2conv.verification.crops import on_crops
 from fc2conv.verification.drafts import Shape
 from fc2conv.verification.exact.result import Exact
 from fc2conv.verification.networks import Images, Network, Pairs, Values, known_shapes
@@ -43,22 +41,19 @@ class Shown(msgspec.Struct, frozen=True):
     crops: list[CropGap] = []
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """A sliding model, its original, and its claims.
+def prove(
+    original: ModelFile,
+    sliding: ModelFile,
+    claims: Claims,
+    options: VerifyOptions,
+    crops: bool = False,
+    modes: Modes | None = None,
+) -> Shown:
+    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well.
 
     The model of `modes` is compared with the sliding one, which is then the plain one.
     """
-
-    original: ModelFile
-    sliding: ModelFile
-    claims: Claims
-    modes: Modes | None = None
-
-
-def prove(models: Claimed, options: VerifyOptions, crops: bool = False) -> Shown:
-    """Prove a sliding model by its claims; `crops` asks for the gap to crops as well."""
-    proof = _Proof(models, options)
+    proof = _Proof(original, sliding, claims, options)
     checks = [proof.training()]
     wrong = checks[0].verdict is Verdict.DIFFERS
     checks.append(skipped("windows", "see above") if wrong else proof.windows())
@@ -66,11 +61,11 @@ def prove(models: Claimed, options: VerifyOptions, crops: bool = False) -> Shown
     try:
         if crops:
             gaps = proof.crops()
-            checks.append(_gaps(gaps, models.claims))
+            checks.append(_gaps(gaps, claims))
     except RefusedError as error:
         checks.append(Check(name="crops", verdict=Verdict.INCONCLUSIVE, detail=str(error)))
-    if models.modes is not None:
-        checks.append(proof.placement(models.modes))
+    if modes is not None:
+        checks.append(proof.placement(modes))
     return Shown(checks, proof.outputs, gaps)
 
 
@@ -86,11 +81,11 @@ def _gaps(gaps: Sequence[CropGap], claims: Claims) -> Check:
 class _Proof:
     """A sliding network and its original, and what was compared of them."""
 
-    def __init__(self, models: Claimed, options: VerifyOptions) -> None:
+    def __init__(self, original: ModelFile, sliding: ModelFile, claims: Claims, options: VerifyOptions) -> None:
         kinds = ("training size", "windows", "cells", "pixels")
         named = {f"{name} ({what})": rtol for name, rtol in options.per_output.items() for what in kinds}
         self.options = replace(options, per_output=named, load_inputs=())
-        self.original, self.sliding, self.claims = models.original, models.sliding, models.claims
+        self.original, self.sliding, self.claims = original, sliding, claims
         self.by_size = _pads_by_size(self.original.model)
         self.network = Network(self.sliding, self.claims, options.input_shapes, _STRIDE if self.by_size else 1)
         self.key = repr((identity(self.original), identity(self.sliding))).encode()
@@ -150,7 +145,7 @@ class _Proof:
         ways = (expected.on_larger(*files, own, held) for held in ({}, self.claims.held))
         pairs = [*islice((pair for pair in ways if pair.cells), 1)]
         known = found.compared.union(*(pair.compared for pair in pairs))
-        pairs.append(on_crops(*files, [name for name in self.maps if name not in known]))
+        pairs.append(expected.on_crops(*files, [name for name in self.maps if name not in known]))
         taken = (pair for pair in pairs if pair.cells and self._alone(found, [pair], images))
         return [f"{sum(pair.cells.values())} cells of {', '.join(pair.cells)}" for pair in taken]
 

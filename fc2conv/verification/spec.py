@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from fractions import Fraction
 
 from fc2conv.dataclass import dataclass
 
@@ -34,19 +35,38 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Feature:
-    """A map from which a head goes on without padding: windows of it are what the original's head reads.
+    """A map from which a head goes on without padding, or an image: windows of it are what the original's head reads.
 
     `name` is the map in the sliding model, `original` the value in the original that holds a window of it in `layout`.
     `sizes` are those of the map at the training size. `steps` are how many of its cells two neighbours of the result
-    are apart, along each axis on which windows lie. `holes` are the dilations of a window, by axis.
+    are apart, along each axis on which windows lie. `holes` are the dilations of a window, by axis. `dims` has the
+    dimension of each axis in an image; in a map that is the axis itself.
     """
 
     name: str
     original: str
     layout: Layout
     sizes: tuple[int, ...]
-    steps: Mapping[int, int]
+    steps: Mapping[int, int | Fraction]
     holes: Mapping[int, int] = field(default_factory=dict)
+    dims: Mapping[int, int] = field(default_factory=dict)
+
+    def step(self, axis: int) -> tuple[int, int | Fraction]:
+        """Return the dimension along which the windows of two neighbours are apart, and by how much."""
+        return self.dims.get(axis, axis), self.steps[axis]
+
+    def fits(self, axis: int, size: tuple[int, ...], every: int = 1) -> tuple[int, bool]:
+        """Return how many windows lie along an axis on which they move, and whether they end where the value does.
+
+        The second answer is for the windows that are compared: each `every`-th one.
+        """
+        dim, step = self.step(axis)
+        room = size[dim] - self.reach(dim)
+        return int(room // step) + 1, room % (step * every) == 0
+
+    def reach(self, dim: int) -> int:
+        """Return how many cells lie from the first to the last one along a dimension."""
+        return (self.sizes[dim] - 1) * self.holes.get(dim, 1) + 1
 
 
 @dataclass(frozen=True)

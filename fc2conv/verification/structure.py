@@ -7,6 +7,7 @@ has a note. A conversion must leave the description of a model as it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from itertools import zip_longest
 from typing import Any
 
@@ -20,7 +21,7 @@ from fc2conv.io.sizes import open_type
 from fc2conv.report.verification import Check, Verdict
 from fc2conv.sandbox import note
 from fc2conv.verification.feeds import inputs, type_name
-from fc2conv.verification.nodes import canonical, graphs, innermost, needed
+from fc2conv.verification.nodes import all_nodes, canonical, innermost, needed
 
 _SHOWN = 8
 """Inputs or outputs of a signature that are shown."""
@@ -55,12 +56,10 @@ def _invalid(model: ModelProto) -> str:
     """
     note("onnx.checker")
     copy = checkable(model)
-    for node in (node for graph in graphs(copy) for node in graph.node if node.domain == "ai.onnx"):
-        node.domain = ""
     opset = max((each.version for each in copy.opset_import if each.domain in ONNX_DOMAINS), default=0)
-    for node in (node for graph in graphs(copy) for node in graph.node if node.op_type in _OF_ONNXRUNTIME):
-        if node.domain == "" and opset < _OF_ONNXRUNTIME[node.op_type]:
-            node.domain = _ELSEWHERE
+    for node in all_nodes(copy):
+        if node.domain in ONNX_DOMAINS:
+            node.domain = _ELSEWHERE if opset < _OF_ONNXRUNTIME.get(node.op_type, 0) else ""
     copy.opset_import.add(domain=_ELSEWHERE, version=1)
     try:
         onnx.checker.check_model(copy)
@@ -105,7 +104,7 @@ def comparable(original: ModelFile, converted: ModelFile) -> bool:
 
 def _unsized(outputs: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
     """Return outputs without the sizes that are declared for them."""
-    copies = [ValueInfoProto.FromString(info.SerializeToString()) for info in outputs]
+    copies = [deepcopy(info) for info in outputs]
     for kind in (innermost(info.type) for info in copies):
         if kind.HasField("tensor_type"):
             kind.tensor_type.ClearField("shape")
@@ -141,7 +140,7 @@ def _type(kind: TypeProto) -> str:
 
 def _listed(values: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
     """Return the inputs or outputs as libraries see them: an open size is open, however it is written."""
-    listed = [ValueInfoProto.FromString(value.SerializeToString()) for value in values]
+    listed = [deepcopy(value) for value in values]
     for value in listed:
         open_type(value.type)
     return listed
@@ -229,8 +228,7 @@ def redeclared(old: ModelProto, new: ModelProto) -> str:
 
 
 def _declared(function: FunctionProto) -> list[bytes]:
-    copy = FunctionProto()
-    copy.CopyFrom(function)
+    copy = deepcopy(function)
     for name in ("node", "value_info"):
         copy.ClearField(name)
     return _texts([copy])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from itertools import chain
@@ -193,7 +193,7 @@ class Trial:
             yield feeds.distinct(self.original.model, wider, self.shapes, spatial)
             yield wider
 
-    def _first(self, run: Any) -> Run:
+    def _first(self, run: Callable[[Setting, Fill, int], Run]) -> Run:
         """Run on the first setting that the original takes."""
         failure: RefusedError | None = None
         seen: list[tuple[object, bool]] = []
@@ -202,7 +202,7 @@ class Trial:
             key = shapes, setting.ones
             if key not in seen and not (seen and max(map(prod, shapes.values()), default=0) > _LARGE):
                 try:
-                    return run(setting, self.fill, 0)  # type: ignore[no-any-return]
+                    return run(setting, self.fill, 0)
                 except RefusedError as error:
                     failure = error if failure is None or isinstance(failure, DiedError) else failure
                 seen.append(key)

@@ -14,7 +14,7 @@ from fc2conv.fcn.model import Slid, slide
 from fc2conv.io.forms import materialize
 from fc2conv.io.reader import model_file_from_proto
 from fc2conv.rewrite.model import rewrite_model
-from fc2conv.verification.sliding import Claimed, Shown, prove
+from fc2conv.verification.sliding import Shown, prove
 
 Load = Callable[[str], ModelProto]
 
@@ -40,7 +40,7 @@ def shown(original: ModelProto, slid: Slid, fault: Callable[[ModelProto], None],
     model = materialize(slid.model, slid.payloads)
     fault(model)
     sliding = model_file_from_proto(model)
-    return prove(Claimed(model_file_from_proto(original), sliding, slid.claims), VerifyOptions(), crops)
+    return prove(model_file_from_proto(original), sliding, slid.claims, VerifyOptions(), crops=crops)
 
 
 def nothing(_: ModelProto) -> None:

@@ -13,8 +13,7 @@ import fc2conv
 from fc2conv import Options
 from fc2conv.__main__ import main
 from fc2conv.errors import ExitCode
-from fc2conv.targets.geometry import Geometry
-from fc2conv.targets.legality import reasons
+from fc2conv.targets.legality import Geometry, reasons
 from fc2conv.targets.profile import made, table
 
 CONV = Geometry("c", "Conv", "conv", (3, 5), 16, 32, rank=4, spatial=(3, 5), type="float32")
@@ -69,8 +68,9 @@ def test_every_limit_has_its_reason(layer: Geometry, fact: str, said: str) -> No
     assert not any(reasons(each, profile) for each in others)
 
 
-def test_a_fact_for_some_types_holds_for_these() -> None:
-    text = f'title = "x"\nconv.input-channels = [{{most = 8, source = "doc", types = ["int8"]}}]\n{SOURCE}'
+@pytest.mark.parametrize("key", ["conv.input-channels", "model.batch"])
+def test_a_fact_for_some_types_holds_for_these(key: str) -> None:
+    text = f'title = "x"\n{key} = [{{least = 2, most = 8, source = "doc", types = ["int8"]}}]\n{SOURCE}'
     profile = made({"name": "mine", **table(text, "")}, "")
     assert not reasons(CONV, profile)
     assert reasons(replace(CONV, type="int8"), profile)

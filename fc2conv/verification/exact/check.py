@@ -23,7 +23,7 @@ from fc2conv.verification.exact.result import NAME, Exact, Found
 from fc2conv.verification.exact.stored import Blobs
 from fc2conv.verification.exact.terms import COUNTS, MOST_COUNTS, STEPS, Shape, Term, counts
 from fc2conv.verification.exact.walk import Place, Walk
-from fc2conv.verification.nodes import graphs, label
+from fc2conv.verification.nodes import all_nodes, label
 from fc2conv.verification.runtime import SHAPED_BY_VALUES
 
 _TRIES = 3
@@ -47,7 +47,7 @@ def check_exact(
     only one model has names a position beyond them. `grown` are the same for all other open axes.
     """
     prover = Prover(original, converted, sizes[min(sizes)], Blobs(original, converted).name, seed, files=files)
-    if any(node.op_type in SHAPED_BY_VALUES for graph in graphs(original.model) for node in graph.node):
+    if any(node.op_type in SHAPED_BY_VALUES for node in all_nodes(original.model)):
         counted = _counted(prover, sizes, grown)
         if counted is not None and counted.proved and not counted.stopped:
             return counted
