@@ -8,9 +8,8 @@ import numpy as np
 from onnx import NodeProto, helper, numpy_helper
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.fcn.beside import measured, relaid
+from fc2conv.fcn.beside import adopted, measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
-from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles

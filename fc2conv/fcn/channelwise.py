@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.fcn.fixed import adopted
+from fc2conv.fcn.beside import adopted
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.parts import (
     apart,

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import BATCH, SPACE, Form, identity
+from fc2conv.fcn.forms import BATCH, SPACE, Form, Image, identity
 from fc2conv.fcn.geometry import Window, on_the_way, windows
 from fc2conv.fcn.lattice import middle, sizes_of
 from fc2conv.fcn.outputs import End

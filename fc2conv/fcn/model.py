@@ -10,10 +10,10 @@ import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
 # The handlers register themselves.
+import fc2conv.fcn.beside
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.cutting
-import fc2conv.fcn.fixed
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
@@ -21,17 +21,17 @@ import fc2conv.fcn.spreading
 import fc2conv.fcn.unfolding  # noqa: F401
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
-from fc2conv.fcn import inputs, obstacles, recipe
+from fc2conv.fcn import inputs, obstacles
 from fc2conv.fcn import outputs as ends
-from fc2conv.fcn.assembly import assemble
 from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports, replaced
 from fc2conv.fcn.dilation import dilate, spread
-from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Image, Parts
 from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.outputs import assemble
 from fc2conv.fcn.parts import join_outputs
 from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider
+from fc2conv.fcn.stage import written_recipe
 from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
@@ -119,7 +119,7 @@ def slide(
     values = [*(name for node in original.graph.node for name in node.output), *ranks]
     own = {name: (name, None) for name in values}
     report, claims = Describer(slider, made, {**(held or {}), **own}).describe()
-    assemble(model, slider, made, report.outputs, recipe.written(options))
+    assemble(model, slider, made, report.outputs, written_recipe(options))
     plain = _plain(file, original, options, kept, held)
     if plain is None:
         return report, Slid(model, payloads, report, claims)

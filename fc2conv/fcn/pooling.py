@@ -15,8 +15,7 @@ from onnx import NodeProto, TensorProto, helper
 from fc2conv.analysis.reductions import OF_POOLS
 from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.counts import note_count, scaled_before
-from fc2conv.fcn.facts import Pool
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, Pool
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import channels_first, channels_last, left, over_channels, put_together
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from fc2conv.fcn.facts import Count, Image, Pool
-from fc2conv.fcn.forms import SPACE, Form, Pieces
+from fc2conv.fcn.forms import SPACE, Count, Form, Image, Pieces, Pool
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.training import Shape, Training, remedy_of, unknown_from
 from fc2conv.ir.constants import Constants

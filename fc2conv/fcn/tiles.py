@@ -18,8 +18,7 @@ from onnx import NodeProto, ValueInfoProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, LimitError, UsageError
 from fc2conv.fcn.forms import SPACE
-from fc2conv.fcn.placed import PICTURE, Axis, Placed, image_input, placed
-from fc2conv.fcn.working_set import working_set
+from fc2conv.fcn.placed import PICTURE, Axis, Placed, image_input, placed, working_set
 from fc2conv.io.reader import ModelFile, read_model
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import label
