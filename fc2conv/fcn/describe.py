@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import msgspec
 
+from fc2conv.fcn.activations import LAID_OUT
 from fc2conv.fcn.forms import BATCH, SPACE, Form, Image, identity
 from fc2conv.fcn.geometry import Window, on_the_way, windows
 from fc2conv.fcn.lattice import middle, sizes_of
 from fc2conv.fcn.outputs import End
-from fc2conv.fcn.scores import LAID_OUT
 from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
