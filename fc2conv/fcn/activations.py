@@ -60,8 +60,7 @@ def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activa
     except Stuck as stuck:
         return stuck.reason
     before = slider.named(pooled.read)
-    form = replace(before, name=made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
-    slider.trace(made, [before])
+    form = slider.derived(before, made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
     claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
     return Activation(form, claim)
 

@@ -124,15 +124,15 @@ def measured(slider: Slider, node: NodeProto, form: Form) -> None:
 
 @handles(FIXED)
 def _fixed(slider: Slider, node: NodeProto) -> None:
-    read = [slider.forms[name] for name in node.input if name in slider.forms]
-    slider.emit(node, [value_of(slider, slider.forms[name]) if name in slider.forms else name for name in node.input])
+    forms = {name: slider.forms[name] for name in node.input if name in slider.forms}
+    slider.emit(node, [_as_value(slider, forms[name]) if name in forms else name for name in node.input])
     for name in filter(None, node.output):
         shape = slider.shapes[name]
         slider.forms[name] = Form(name, identity(len(shape)), shape, frozenset())
-        slider.trace(name, read)
+        slider.trace(name, list(forms.values()))
 
 
-def value_of(slider: Slider, form: Form) -> str:
+def _as_value(slider: Slider, form: Form) -> str:
     """Lay out a map as the value that it was in the original; return its name."""
     axes = _axes(form)
     return _laid_out(slider, form, [tuple(each for axis in dim for each in axes[axis]) for dim in form.layout])

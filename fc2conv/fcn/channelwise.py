@@ -76,8 +76,7 @@ def _along_part(slider: Slider, node: NodeProto) -> None:
         form, parted = in_dimensions(slider, form, made)
         soft = slider.add(op(node), [parted], f"{made}_soft", axis=CHANNELS + form.parts_at(dim).start)
         reshaped(slider, form, [form.order.size], made, soft, made)
-        slider.trace(made, [form])
-        put_together(slider, node, replace(form, name=made))
+        put_together(slider, node, slider.derived(form, made))
 
 
 def _flattening(slider: Slider, node: NodeProto) -> None:

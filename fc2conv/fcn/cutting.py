@@ -155,5 +155,4 @@ def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: s
     layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
     layout.insert(dim, (CHANNELS,))
     sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
-    slider.trace(name, [form])
-    slider.forms[node.output[0]] = replace(form, name=name, layout=tuple(layout), sizes=sizes)
+    slider.forms[node.output[0]] = slider.derived(form, name, layout=tuple(layout), sizes=sizes)

@@ -95,13 +95,11 @@ class _Dilation:
         for node in nodes:
             made = next((self.holes[name] for name in node.output if name in self.holes), {})
             changed = {axis: hole for axis, hole in made.items() if hole.changed and not hole.step.is_cell}
-            try:
+            with self.slider.noting():
                 if changed:
                     self._dilate(node, made, changed)
                 else:
                     self.slider.nodes.append(node)
-            except Stuck as stuck:
-                self.slider.obstacles.append(stuck.reason)
         self._check_statistics()
         for node in self.weighed:
             weigh(self.slider, node)

@@ -18,7 +18,7 @@ from fc2conv.fcn.inputs import letters, symbol
 from fc2conv.fcn.lattice import check_opset, upsample
 from fc2conv.fcn.padding import cut_rim, pad_heads
 from fc2conv.fcn.placed import KEY
-from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.stage import RECIPE
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
@@ -57,10 +57,8 @@ def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None =
     """
     shifts: dict[int, int] = {}
     if options.padding == "same" and not slider.obstacles:
-        try:
+        with slider.noting():
             shifts = pad_heads(slider)
-        except Stuck as stuck:
-            slider.obstacles.append(stuck.reason)
     if options.upsample:
         check_opset(slider.graph.opset)
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
@@ -93,12 +91,9 @@ def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None =
 def _inner(slider: Slider, output: str, form: Form, kept: set[str]) -> tuple[Form, dict[int, int]]:
     """Cut off the cells of a map that read padding; return it, and by axis how many are cut off in front."""
     full = _renamed(slider, form, slider.tensors.unique(f"{output}_full"), kept)
-    try:
-        name, cut = cut_rim(slider, output, full)
-    except Stuck as stuck:
-        slider.obstacles.append(stuck.reason)
-        return full, {}
-    return replace(full, name=name), cut
+    with slider.noting():
+        return cut_rim(slider, output, full)
+    return full, {}
 
 
 def _inner_cam(slider: Slider, cam: End, kept: set[str]) -> End:
@@ -114,9 +109,8 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
         return form
     if old in kept:
         slider.add("Identity", [old], f"{new}_same", made=new)
-        slider.trace(new, [form])
-        slider.forms[new] = replace(form, name=new)
-        return slider.forms[new]
+        slider.forms[new] = copy = slider.derived(form, new)
+        return copy
     if any(new in node.output for node in slider.nodes):  # the same channels in another order
         _rename(slider, new, slider.tensors.unique(f"{new}_unordered"))
     _rename(slider, old, new)
@@ -156,11 +150,9 @@ def _pooled(slider: Slider, output: str, form: Form, kind: Literal["mean", "max"
 
 
 def _upsampled(slider: Slider, output: str, form: Form, shifts: Mapping[int, int]) -> End:
-    try:
+    source = ""
+    with slider.noting():
         source = upsample(slider, output, form, shifts)
-    except Stuck as stuck:
-        slider.obstacles.append(stuck.reason)
-        source = ""
     return End(output, output, "map", form, _shape(output, form), upsampled=source, shifts=shifts)
 
 

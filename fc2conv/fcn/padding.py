@@ -164,8 +164,8 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
     return add("Pad", [name, add("Concat", pads, f"{name}_pads", axis=0)], f"{name}_longer", mode="edge")
 
 
-def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int]]:
-    """Cut off the cells of a map that read padding; return its name, and by axis how many are cut off in front."""
+def cut_rim(slider: Slider, output: str, form: Form) -> tuple[Form, dict[int, int]]:
+    """Cut off the cells of a map that read padding; return it, and by axis how many are cut off in front."""
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for axis in sorted(form.free):
@@ -175,11 +175,10 @@ def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int
         beyond = at.offset + at.field - at.minimum
         starts[axis], ends[axis] = max(0, ceil(-at.offset / at.stride)), max(0, ceil(beyond / at.stride))
     if not any(starts.values()) and not any(ends.values()):
-        return form.name, {}
+        return form, {}
     axes = tuple(starts)
     last = [-ends[axis] if ends[axis] else TO_THE_END for axis in axes]
     made = slider.add("Slice", [form.name], f"{output}_inner", starts=list(starts.values()), ends=last, axes=axes)
     steps = {axis: Step(made, (form.name,), before=-starts[axis], after=-ends[axis]) for axis in axes}
-    slider.forms[made] = replace(form, name=made)
-    slider.trace(made, [form], steps)
-    return made, starts
+    slider.forms[made] = slider.derived(form, made, steps)
+    return slider.forms[made], starts

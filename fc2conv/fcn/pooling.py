@@ -135,8 +135,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         slider.nodes.append(new_node(kind, [read.name, *scales], [cells], node.name, kernel_shape=kernel))
         if scales:
             slider.nodes[-1].domain = node.domain
-        slider.trace(cells, [read], {a: Step(cells, (read.name,), kernel[a - SPACE]) for a in axes})
-        slider.forms[cells] = replace(form, name=cells, layout=layout, sizes=sizes)
+        steps = {axis: Step(cells, (read.name,), kernel[axis - SPACE]) for axis in axes}
+        slider.forms[cells] = slider.derived(read, cells, steps, layout=layout, sizes=sizes)
         _at_each_cell(slider, node, slider.forms[cells], behind, kernel, made)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
@@ -172,8 +172,7 @@ def _at_each_cell(
         made = last if i == len(operators) else ""
         kind = "Mul" if len(operands) > 1 else operator
         made = slider.add(kind, operands, f"{node.output[0]}_{operator.lower()}", made=made)
-        slider.trace(made, [form])
-        form = slider.forms[made] = replace(form, name=made)
+        form = slider.forms[made] = slider.derived(form, made)
     return form
 
 
@@ -217,9 +216,7 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
         slider.emit(node)
     else:
         _in_groups(slider, node, form.name, (0, groups, -1), f"{made}_map", made)
-    slider.forms[made] = replace(form, name=made)
-    reads_all(slider, made, form)
-    slider.pools.append(Pool(node, form.name, made, "within"))
+    _within(slider, node, form)
 
 
 @handles("MeanVarianceNormalization")
@@ -233,7 +230,13 @@ def _normalized(slider: Slider, node: NodeProto) -> None:
         slider.emit(node, axes=[CHANNELS])
         slider.result(node, form)
         return
-    made = slider.emit(node, axes=sorted(several)).output[0]
+    slider.emit(node, axes=sorted(several))
+    _within(slider, node, form)
+
+
+def _within(slider: Slider, node: NodeProto, form: Form) -> None:
+    """Note what a norm of all cells of an image makes of a map."""
+    made = node.output[0]
     slider.forms[made] = replace(form, name=made)
     reads_all(slider, made, form)
     slider.pools.append(Pool(node, form.name, made, "within"))

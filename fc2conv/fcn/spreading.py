@@ -41,8 +41,7 @@ def _tile(slider: Slider, node: NodeProto) -> None:
     if times > 1:
         name = slider.tensors.ints(tuple(times if axis == CHANNELS else 1 for axis in range(form.rank)), "repeats")
         tiled = slider.add("Tile", [form.name, name], f"{node.output[0]}_tiled")
-        slider.trace(tiled, [form])
-        form = replace(form, name=tiled, sizes=form.sizes_of(form.sizes[CHANNELS] * times))
+        form = slider.derived(form, tiled, sizes=form.sizes_of(form.sizes[CHANNELS] * times))
     _spread(slider, node, form, target)
 
 
@@ -57,8 +56,7 @@ def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
     if made.sizes != grown.sizes:
         sizes = tuple(size if axis == CHANNELS else 1 for axis, size in enumerate(grown.sizes))
         wide = slider.tensors.ints(sizes, "channels")
-        made = replace(form, name=slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels"))
-        slider.trace(made.name, [form])
+        made = slider.derived(form, slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels"))
     put_together(slider, node, replace(grown, name=made.name))
 
 
