@@ -262,11 +262,10 @@ def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> dict[str, 
 
 
 def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Counts]:
-    """Count the cells of the values that no step reads, for each size of the images; 0 for what fails."""
+    """Count the cells of all values, for each size of the images; 0 for what fails, and what is made of it."""
     found = dict(sizes)
-    last = {name: i for i, step in enumerate(steps) for name in step.read}
     single: set[str] = set()
-    for i, step in enumerate(steps):
+    for step in steps:
         reads = {name: found[name] for name in step.read if name in found}
         if not reads:
             continue
@@ -277,9 +276,6 @@ def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Count
         found[step.made] = np.where(fits, step.cells(most), 0)
         if step.everywhere or single.issuperset(reads):
             single.add(step.made)
-        for name in reads:
-            if last[name] == i:
-                del found[name]
     return found
 
 
@@ -290,7 +286,7 @@ def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted
 
     def runs(at: Counts) -> NDArray[np.bool_]:
         found = cells(steps, {name: size + at - training[image] for name, size in training.items()})
-        return np.asarray(np.logical_and.reduce([found[name] > 0 for name in found]))
+        return np.asarray(np.minimum.reduce(list(found.values())) > 0)
 
     period = lcm(1, *(window.period for window in windows(steps, image).values()))
     larger = (whole + period * i for i in range(_MOST))  # without its rim a map may have no cell at the training size
