@@ -38,7 +38,7 @@ class Step:
     the last cell that is read for each of the `factor.numerator` cells, counted from the first of
     `factor.denominator`, and `more` cells follow at the end of the result. With `everywhere` the one result reads all
     cells, and with `stretched` each result reads cells at places that depend on the size of the whole map. An `exact`
-    step has no result where its stride leaves cells over.
+    step has no result where its stride leaves cells over, and none has one of fewer than `least` cells.
     """
 
     made: str
@@ -55,6 +55,7 @@ class Step:
     everywhere: bool = False
     stretched: bool = False
     exact: bool = False
+    least: int = 1
 
     @property
     def pads(self) -> bool:
@@ -100,7 +101,7 @@ class Step:
             count -= (count - 1) * self.stride >= sizes + self.before
         count = count * self.factor.numerator // self.factor.denominator + self.more
         over = self.exact & (room % self.stride > 0)
-        return np.where((sizes < 1) | (room < 0) | over, 0, np.maximum(count, 0))
+        return np.where((sizes < self.least) | (room < 0) | over, 0, np.maximum(count, 0))
 
 
 def packed(made: str, read: str, block: int) -> Step:
