@@ -18,7 +18,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, op
-from fc2conv.reasons import Code, Reason
+from fc2conv.reasons import Code
 from fc2conv.verification.spec import CamClaim
 
 _PASSED = ("Identity", "Dropout", "Transpose")
@@ -27,14 +27,6 @@ LAID_OUT = (*_PASSED, "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
 ACTIVATIONS = ("Softmax", "Sigmoid", "LogSoftmax")
 MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A class activation map beside an output: its map, and what is claimed of it."""
-
-    form: Form
-    claim: CamClaim
 
 
 @dataclass(frozen=True)
@@ -51,18 +43,17 @@ class _Pooled:
         return replace(self, mean=self.mean * factor, maximum=self.maximum * factor)
 
 
-def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activation | Reason:
-    """Add the class activation map of an output, whose map is `shown`, under a name, or return why that fails."""
+def activation_map(slider: Slider, output: str, shown: str, name: str) -> tuple[Form, CamClaim]:
+    """Add the class activation map of an output, whose map is `shown`, under a name, and return what is claimed of it.
+
+    Raise Stuck where there is none.
+    """
     makers = {made: node for node in slider.nodes for made in node.output if made}
     score, then, compared = _score(makers, shown)
-    try:
-        pooled, made = _exchanged(slider, *_before_pooling(slider, makers, score, output), name)
-    except Stuck as stuck:
-        return stuck.reason
+    pooled, made = _exchanged(slider, *_before_pooling(slider, makers, score, output), name)
     before = slider.named(pooled.read)
     form = slider.derived(before, made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
-    claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
-    return Activation(form, claim)
+    return form, CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
 
 
 def _no_map(node: NodeProto, why: str) -> Stuck:

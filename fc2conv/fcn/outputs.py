@@ -12,13 +12,13 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.dataclass import dataclass
-from fc2conv.fcn.activations import Activation, activation_map
+from fc2conv.fcn.activations import activation_map
 from fc2conv.fcn.forms import BATCH, CHANNELS, Form
 from fc2conv.fcn.inputs import letters, symbol
 from fc2conv.fcn.lattice import check_opset, upsample
 from fc2conv.fcn.padding import cut_rim, pad_heads
 from fc2conv.fcn.placed import KEY
-from fc2conv.fcn.slider import Slider
+from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.fcn.stage import RECIPE
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
@@ -163,13 +163,15 @@ def activation_maps(slider: Slider) -> list[End]:
     """
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
     names = [name for name in dict.fromkeys(slider.graph.outputs) if name in slider.forms and kinds[name] in _SCORED]
-    found = [(of, activation_map(slider, of, slider.forms[of].name, f"{of}_cam")) for of in names]
-    made = [(of, each) for of, each in found if isinstance(each, Activation)]
-    slider.obstacles += [each for _, each in found if isinstance(each, Reason) and not made]
-    return [
-        End(each.form.name, of, "cam", each.form, _shape(each.form.name, each.form), cam=each.claim)
-        for of, each in made
-    ]
+    made, reasons = list[End](), list[Reason]()
+    for of in names:
+        try:
+            form, claim = activation_map(slider, of, slider.forms[of].name, f"{of}_cam")
+            made.append(End(form.name, of, "cam", form, _shape(form.name, form), cam=claim))
+        except Stuck as stuck:
+            reasons.append(stuck.reason)
+    slider.obstacles += [] if made else reasons
+    return made
 
 
 # ------------------------------------------------------------------ the new graph

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.analysis.reductions import OF_POOLS
+from fc2conv.fcn.activations import MAXIMA, MEANS
 from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.counts import note_count, scaled_before
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, Pool
@@ -26,25 +27,18 @@ from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, new_no
 from fc2conv.ir.schema import schema_of
 from fc2conv.reasons import Code
 
-_WINDOWED = {
-    "GlobalAveragePool": "AveragePool",
-    "GlobalMaxPool": "MaxPool",
-    "AveragePool": "AveragePool",
-    "MaxPool": "MaxPool",
-    "ReduceMean": "AveragePool",
-    "ReduceMax": "MaxPool",
-    "com.microsoft::QLinearGlobalAveragePool": "QLinearAveragePool",
-}
-"""Pooling over the whole map, and the same with a kernel."""
-
-_AROUND = {
+_Around = tuple[tuple[str, ...], str, tuple[str, ...]]
+_AROUND: dict[str, _Around] = {
+    **dict.fromkeys(MEANS, ((), "AveragePool", ())),
+    **dict.fromkeys(MAXIMA, ((), "MaxPool", ())),
+    "com.microsoft::QLinearGlobalAveragePool": ((), "QLinearAveragePool", ()),
     "ReduceSum": ((), "AveragePool", ("count",)),
     "ReduceMin": (("Neg",), "MaxPool", ("Neg",)),
     "ReduceL1": (("Abs",), "AveragePool", ("count",)),
     "ReduceSumSquare": (("square",), "AveragePool", ("count",)),
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
-"""Pooling as one with a kernel between operators at each cell; `count` multiplies by the number of its cells."""
+"""Pooling over the whole map as pooling with a kernel between operators at each cell; `count` is times its cells."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
 _AGAIN = {
@@ -119,9 +113,9 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
         norm = _NORMS.get(int_attribute(node, "p", 2), "") if op(node) == "GlobalLpPool" else op(node)
-        before, kind, behind = _AROUND.get(norm, ((), _WINDOWED.get(norm), ()))
-        unfit = None if kind is None else _unfit_type(slider, node, (*before, kind))
-        if kind is None or unfit:  # an obstacle, unless it turns out to be within the backbone
+        before, kind, behind = _AROUND.get(norm, ((), "", ()))
+        unfit = _unfit_type(slider, node, (*before, kind)) if kind else ""
+        if not kind or unfit:  # an obstacle, unless it turns out to be within the backbone
             stuck = Stuck(Code.POOL_NOT_SLIDING, node, f"{op(node)}{f' of {unfit}' if unfit else ''}")
             if slider.unfolding and form.has_cells:
                 raise stuck

@@ -11,10 +11,11 @@ from fc2conv.errors import UsageError
 from fc2conv.fcn.activations import LAID_OUT, MAXIMA, MEANS, activation_of, behind_layout
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.element_types import element_type
-from fc2conv.ir.graph import Graph, op, reads
+from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.options import ScoreMap
 from fc2conv.rewrite.pool import unused
+from fc2conv.rewrite.swap import alive
 
 _LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 
@@ -31,7 +32,8 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         return file
     model = ModelProto()
     model.CopyFrom(file.model)
-    graph, taken = model.graph, set(Graph.of(model).names)
+    graph, before = model.graph, Graph.of(model)
+    taken = set(before.names)
     names = [value.name for value in graph.output]
     for name in wanted:
         if name and name not in names:
@@ -46,21 +48,11 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         elif choice == "probabilities":
             new = _probabilities(graph, values[name], taken)
         outputs.setdefault(new.name, new)
-    kept = list(outputs.values())
-    graph.ClearField("output")
-    graph.output.extend(kept)
-    _drop(graph, set(names) - outputs.keys())
+    nodes, _ = alive(list(graph.node), outputs, before)
+    for field, entries in (("output", list(outputs.values())), ("node", nodes)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(entries)
     return replace(file, model=model)
-
-
-def _drop(graph: GraphProto, gone: set[str]) -> None:
-    """Remove the nodes that made what is no output any more, as far as no other node reads them."""
-    while gone:
-        read = set(reads(graph.node)) | {value.name for value in graph.output}
-        dead = [node for node in graph.node if gone & set(node.output) and not read & set(node.output)]
-        gone = {name for node in dead for name in node.input}
-        for node in dead:
-            graph.node.remove(node)
 
 
 def _logits(model: ModelProto, value: ValueInfoProto) -> ValueInfoProto:
