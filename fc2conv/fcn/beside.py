@@ -44,14 +44,11 @@ def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
 
 def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
     array, full = in_map_order(slider, node, name, form)
+    uneven = {axis for axis in form.free if (full != np.take(full, [0], axis)).any()}
+    if uneven:
+        raise Stuck(Code.SIZE_IN_CONSTANT, node, f"the operand {name}", along_others(slider, uneven))
     for axis in form.free:
-        if full.shape[axis] > 1:
-            first = np.take(full, [0], axis)
-            if not np.array_equal(np.broadcast_to(first, full.shape), full):
-                along = {each for each in form.free if (full != np.take(full, [0], each)).any()}
-                remedy = along_others(slider, along)
-                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"the operand {name}", remedy)
-            full = first
+        full = np.take(full, [0], axis)
     as_it_is = full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map
     if as_it_is and slider.constants.is_constant(name):
         return name

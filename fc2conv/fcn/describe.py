@@ -275,20 +275,26 @@ def placed_beside(
     ends: Sequence[End],
     options: SlidingOptions,
     axes: Mapping[str, Mapping[int, int]],
-) -> tuple[Placement, ...]:
-    """Relate the maps of a model to those of the plain one; `axes` are the dimensions that grow, by axis."""
+) -> tuple[SlidingReport, tuple[Placement, ...]]:
+    """Relate the maps of a model to those of the plain one; `axes` are the dimensions that grow, by axis.
+
+    Return the report with the number of cells from one of the plain network's to the next, and the claims.
+    """
     at = {(name, dim): axis for name, dims in axes.items() for axis, dim in dims.items()}
     known = {output.output: output for output in plain.outputs}
-    there = {output.output: output for output in made.outputs}
-    found = []
-    for end in ends:
-        before, now = known.get(end.output), there[end.output]
+    outputs, placements = list[SlidingOutput](), list[Placement]()
+    for end, now in zip(ends, made.outputs, strict=True):
+        before = known.get(end.output)
         if before is None or end.kind not in ("map", "cam"):
+            outputs.append(now)
             continue
         pairs = {at[other.input, other.dim]: (one, other) for one, other in zip(before.axes, now.axes, strict=True)}
         cells = {axis: _cells(*pair, end, axis, options) for axis, pair in pairs.items() if pair[1].stride}
-        found.append(Placement(end.form.name, end.output, end.output, cells, bool(end.upsampled)))
-    return tuple(found)
+        every = {axis: each.stride // each.made for axis, each in cells.items()}
+        described = [msgspec.structs.replace(each, every=every.get(axis, 1)) for axis, (_, each) in pairs.items()]
+        outputs.append(msgspec.structs.replace(now, axes=described))
+        placements.append(Placement(end.form.name, end.output, end.output, cells, bool(end.upsampled)))
+    return msgspec.structs.replace(made, outputs=outputs), tuple(placements)
 
 
 def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options: SlidingOptions) -> Cells:
@@ -299,17 +305,3 @@ def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options
     shift = round((made.center - plain.center) / made.stride)
     covers = options.padding == "same" and end.kind == "map" and end.form.sizes[axis] == 1
     return Cells(made.input, made.dim, round(plain.stride), round(made.stride), shift, made.center, covers)
-
-
-def replaced(report: SlidingReport, placements: Sequence[Placement]) -> SlidingReport:
-    """Return the report with the number of cells from one of the plain network's to the next."""
-    known = {each.output: {(at.image, at.dim): at for at in each.axes.values()} for each in placements}
-    outputs = []
-    for output in report.outputs:
-        cells = known.get(output.output, {})
-        axes = [
-            each if at is None else msgspec.structs.replace(each, every=at.stride // at.made)
-            for each, at in ((each, cells.get((each.input, each.dim))) for each in output.axes)
-        ]
-        outputs.append(msgspec.structs.replace(output, axes=axes))
-    return msgspec.structs.replace(report, outputs=outputs)

@@ -23,7 +23,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.fcn import inputs, obstacles
 from fc2conv.fcn import outputs as ends
-from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports, replaced
+from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports
 from fc2conv.fcn.dilation import dilate, spread
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Image, Parts
 from fc2conv.fcn.geometry import Step
@@ -120,11 +120,11 @@ def slide(
     own = {name: (name, None) for name in values}
     report, claims = Describer(slider, made, {**(held or {}), **own}).describe()
     assemble(model, slider, made, report.outputs, written_recipe(options))
-    plain = _plain(file, original, options, kept, held)
+    as_it_is = replace(sliding, output_stride=None, padding="keep", upsample=False)
+    plain = None if as_it_is == sliding else slide(file, original, replace(options, sliding=as_it_is), kept, held)[1]
     if plain is None:
         return report, Slid(model, payloads, report, claims)
-    placements = placed_beside(plain.report, report, made, options.sliding, claims.axes)
-    report = replaced(report, placements)
+    report, placements = placed_beside(plain.report, report, made, sliding, claims.axes)
     return report, Slid(model, payloads, report, claims, placements, plain)
 
 
@@ -135,21 +135,6 @@ def _blocker(file: ModelFile, options: Options) -> NodeProto | None:
     ranks = {value.name: inputs.rank_of(constants, value) for value in given}
     shapes = at_training_size(constants, given, options.input_shapes).shapes
     return inputs.blocker(constants.graph, constants, ranks, shapes)
-
-
-def _plain(
-    file: ModelFile,
-    original: ModelProto,
-    options: Options,
-    kept: Mapping[str, Reason] | None,
-    held: Mapping[str, Held] | None,
-) -> Slid | None:
-    """Make the same network with the cells that it has by itself; return None where no others are asked for."""
-    assert options.sliding is not None
-    sliding = replace(options.sliding, output_stride=None, padding="keep", upsample=False)
-    if sliding == options.sliding:
-        return None
-    return slide(file, original, replace(options, sliding=sliding), kept, held)[1]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from math import ceil, floor, lcm, prod
 
 import msgspec
@@ -20,6 +19,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.ir.graph import Graph, int_attribute, reads
 from fc2conv.ir.layer_operators import CONVOLUTIONS
 from fc2conv.ir.shapes import inferred
+from fc2conv.report.sliding import AxisGeometry
 from fc2conv.verification.spec import Sizes
 
 KEY = "fc2conv.geometry."
@@ -30,29 +30,19 @@ PICTURE = 2
 """The spatial dimensions of a picture."""
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One axis of the geometry that the model gives, in pixels; see docs/sliding-reference.md."""
+class Axis(AxisGeometry, frozen=True, kw_only=True):
+    """One axis of the geometry that a model gives, of which older ones say less."""
 
-    input: str
-    dim: int
-    size: int
-    minimum: int
-    stride: float | None
-    offset: float | None
-    field: float | None
-    period: int | None = None
-    center: float | None = None
     step: int = 1
-    remainders: tuple[int, ...] = (0,)
+    remainders: list[int] = msgspec.field(default_factory=lambda: [0])
 
     @property
     def runs(self) -> Sizes:
         """The sizes on which the network runs."""
-        return Sizes(self.minimum, self.step, self.remainders)
+        return Sizes(self.minimum, self.step, tuple(self.remainders))
 
-    @cached_property
-    def every(self) -> int:
+    @property
+    def pace(self) -> int:
         """The number of pixels by which an image moves so that the map moves by whole cells and its size still runs."""
         return lcm(self.period or max(1, round(self.stride or 1)), self.step)
 
@@ -80,13 +70,13 @@ class Axis:
         assert self.offset is not None
         assert self.field is not None
         begun = max(0, ceil(-self.offset / self.stride))
-        start = self.every * max(0, floor((first - begun) * self.stride / self.every))
+        start = self.pace * max(0, floor((first - begun) * self.stride / self.pace))
         before = round(start / self.stride)
         end = max(
             ceil(self.offset + self.stride * last + self.field),
             start + ceil(self.minimum + self.stride * (last - before)),
         )
-        return start, pixels - self.every * max(0, (pixels - end) // self.every), before
+        return start, pixels - self.pace * max(0, (pixels - end) // self.pace), before
 
 
 @dataclass(frozen=True)
@@ -128,7 +118,7 @@ def image_input(file: ModelFile, name: str, geometry: Placed) -> ValueInfoProto:
     value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
     rank = len(value.type.tensor_type.shape.dim)
     dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 <= axis.dim < rank}
-    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.step, axis.every)]
+    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.step, axis.pace)]
     if len(dims) < len(geometry.axes) or min(sizes) < 1 or not all(map(_possible, geometry.axes)):
         raise InputError(f"{file.path}: its {KEY}{name} does not fit its inputs", "convert it again")
     weights = {tensor.name for tensor in file.model.graph.initializer}

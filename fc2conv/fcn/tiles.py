@@ -192,7 +192,7 @@ def _spans(axis: Axis, pixels: int, side: int, upsampled: bool) -> Iterator[Span
         return
     rim = axis.needed(1 << 20, 1 << 20, 1 << 40)
     whole = rim[1] - rim[0]  # what a tile of one cell takes inside of the image
-    step = max(axis.every, side - whole + axis.every)
+    step = max(axis.pace, side - whole + axis.pace)
     count = max(1, floor(step / (1 if upsampled else axis.stride)))
     first = 0
     while True:
