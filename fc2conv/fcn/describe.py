@@ -104,10 +104,8 @@ class Describer:
 
         The cells of the training size lie around the image's middle; `shift` are cut off in front (negative: added).
         """
-        for name, found in self.windows.get(axis, {}).items():
-            if form.name not in found:
-                continue
-            window, runs, size = found[form.name], self.runs[name][axis], self.images[name].sizes[axis]
+        for name, window in self._reading(form.name, axis):
+            runs, size = self.runs[name][axis], self.images[name].sizes[axis]
             slides = axis in form.free and not window.stretched
             return AxisGeometry(
                 input=name,
@@ -124,10 +122,9 @@ class Describer:
             )
         return None
 
-    def _window(self, form: Form, axis: int) -> Window | None:
-        """Return a map's window along an axis on the first input that it reads; None where its cells have no place."""
-        every = (found[form.name] for found in self.windows.get(axis, {}).values() if form.name in found)
-        return next((window for window in every if not window.stretched), None)
+    def _reading(self, name: str, axis: int) -> list[tuple[str, Window]]:
+        """Return the inputs that grow along an axis and that a map reads, each with the map's windows on it."""
+        return [(image, found[name]) for image, found in self.windows.get(axis, {}).items() if name in found]
 
     def _chosen_from(self, name: str) -> str | None:
         """Return the map of scores from which an output chooses the best class; None where it does otherwise."""
@@ -143,7 +140,8 @@ class Describer:
     def _claim(self, form: Form, original: str) -> MapClaim:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
         axes = sorted(self.windows) if form.free else []  # with those that are pooled to one cell for the whole image
-        known = {axis: window for axis in axes if (window := self._window(form, axis)) is not None}
+        placed = {axis: [each for _, each in self._reading(form.name, axis) if not each.stretched] for axis in axes}
+        known = {axis: found[0] for axis, found in placed.items() if found}
         cut = self._cut(form.name, windowed)
         features = [self._feature(name, form.name, windowed, original) for name in cut]
         followed = [feature for feature in features if feature is not None]
@@ -194,7 +192,7 @@ class Describer:
         steps = [self.made.get(axis, {}).get(name) for axis in axes]
         if name not in self.sizes and not any(steps):
             return []  # it comes from no image
-        grows = any(self._grows(name, axis) for axis in axes)
+        grows = any(self._reading(name, axis) for axis in axes)
         if grows and any(step is None or step.cuts for step in steps):
             return None
         found: list[str] = []
@@ -210,7 +208,7 @@ class Describer:
         steps: dict[int, int] = {}
         for axis in axes:
             pair = next((found for found in self.windows[axis].values() if {name, output} <= found.keys()), None)
-            if pair is None and not self._grows(name, axis):
+            if pair is None and not self._reading(name, axis):
                 continue  # of an image of one size: it is read as it is
             if pair is None:
                 return None
@@ -253,11 +251,7 @@ class Describer:
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
         """Return whether any step from an image that grows to a map reads padding, or the whole image."""
         every = ((axis, step) for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
-        return any(step.pads and self._grows(step.made, axis) for axis, step in every)
-
-    def _grows(self, name: str, axis: int) -> bool:
-        """Return whether a map reads an image that grows along an axis."""
-        return any(name in found for found in self.windows.get(axis, {}).values())
+        return any(step.pads and self._reading(step.made, axis) for axis, step in every)
 
 
 def pool_reports(slider: Slider) -> list[SlidingPool]:

@@ -16,10 +16,9 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
-from fc2conv.errors import UsageError
 from fc2conv.fcn.forms import SPACE, Form
 from fc2conv.fcn.geometry import sizes, windows
-from fc2conv.fcn.slider import RESIZE, Slider, Stuck
+from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.reasons import Code
 from fc2conv.verification.spec import Sizes
 
@@ -68,13 +67,6 @@ def middle(form: Form, axis: int, size: int, stride: Fraction, shift: int) -> Fr
 
 
 # ------------------------------------------------------------------ --upsample
-
-
-def check_opset(opset: int) -> None:
-    """Raise UsageError below the first operator set that has Resize as it is used here."""
-    if opset < RESIZE:
-        what = f"--upsample needs Resize of opset {RESIZE}, and the model has opset {opset}"
-        raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
 
 
 def upsample(slider: Slider, output: str, form: Form, shifts: Mapping[int, int]) -> str:

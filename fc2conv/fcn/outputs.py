@@ -12,13 +12,14 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from fc2conv.dataclass import dataclass
+from fc2conv.errors import UsageError
 from fc2conv.fcn.activations import activation_map
 from fc2conv.fcn.forms import BATCH, CHANNELS, Form
 from fc2conv.fcn.inputs import letters, symbol
-from fc2conv.fcn.lattice import check_opset, upsample
+from fc2conv.fcn.lattice import upsample
 from fc2conv.fcn.padding import cut_rim, pad_heads
 from fc2conv.fcn.placed import KEY
-from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.slider import RESIZE, Slider, Stuck
 from fc2conv.fcn.stage import RECIPE
 from fc2conv.io.forms import checkable
 from fc2conv.io.sizes import declared_size
@@ -59,8 +60,9 @@ def finish(slider: Slider, options: SlidingOptions, cams: Sequence[End] | None =
     if options.padding == "same" and not slider.obstacles:
         with slider.noting():
             shifts = pad_heads(slider)
-    if options.upsample:
-        check_opset(slider.graph.opset)
+    if options.upsample and slider.graph.opset < RESIZE:
+        what = f"--upsample needs Resize of opset {RESIZE}, and the model has opset {slider.graph.opset}"
+        raise UsageError(what, "convert the model with onnx.version_converter, or leave out --upsample")
     kinds = {value.name: value.type.tensor_type.elem_type for value in slider.graph.proto.output}
     ends: list[End] = []
     kept = set(slider.graph.inputs)

@@ -220,7 +220,7 @@ def _normalized(slider: Slider, node: NodeProto) -> None:
     if BATCH in several:
         raise Stuck(Code.NOT_SLIDING, node, "it normalizes all items of a batch together")
     if not several & form.free:
-        only_channels(node, form, dims, several)
+        only_channels(slider, node, dims)
         slider.emit(node, axes=[CHANNELS])
         slider.result(node, form)
         return

@@ -85,13 +85,13 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     vector for each item, which has one cell.
     """
     array = of_one_item(slider, name)
+    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     if array is None or not _is_level(array, like):
         grown = _of_its_size(slider, name, like)
         if grown is not None:
             return grown
     if array is None or array.ndim != len(like.layout):
-        return _vector(slider, node, name, like)
-    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
+        return _vector(slider, node, name, like, at)
     channels = array.shape[at]
     form = replace(like, sizes=like.sizes_of(channels))
     extent = slider.extent(like, channels)
@@ -105,13 +105,12 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     return replace(form, name=made)
 
 
-def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
-    """Return numbers for each item, which may be repeated at each cell, as a map of one cell."""
+def _vector(slider: Slider, node: NodeProto, name: str, like: Form, at: int) -> Form:
+    """Return numbers for each item, maybe repeated at each cell, with the channels in `at`, as a map of one cell."""
     whole, maker = slider.shape(name, node), slider.graph.made_by(name)
     if maker is not None and op(maker) in ("Expand", "Tile"):
         name = maker.input[0]
     shape = slider.shape(name, node)
-    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     vector = len(shape) == len(whole) == len(like.layout) and like.layout[0] == (BATCH,) and shape[at] == whole[at]
     if not vector or prod(shape[1:]) != shape[at]:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
