@@ -26,7 +26,7 @@ from fc2conv.io.sizes import declared_size
 from fc2conv.options import SlidingOptions
 from fc2conv.reasons import Reason
 from fc2conv.report.sliding import SlidingOutput
-from fc2conv.rewrite.swap import alive, put
+from fc2conv.rewrite.swap import alive, put, renamed
 from fc2conv.verification.spec import CamClaim
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
@@ -121,11 +121,7 @@ def _renamed(slider: Slider, form: Form, new: str, kept: set[str]) -> Form:
 
 def _rename(slider: Slider, old: str, new: str) -> None:
     """Give a value of the new graph a name that no other has."""
-    for node in slider.nodes:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name == old:
-                    names[i] = new
+    renamed(slider.nodes, {old: new})
 
     def change(name: str) -> str:
         return new if name == old else name

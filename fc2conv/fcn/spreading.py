@@ -86,10 +86,9 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     """
     array = of_one_item(slider, name)
     at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
-    if array is None or not _is_level(array, like):
-        grown = _of_its_size(slider, name, like)
-        if grown is not None:
-            return grown
+    grown = _of_its_size(slider, name, like) if array is None or not _is_level(array, like) else None
+    if grown is not None:
+        return grown
     if array is None or array.ndim != len(like.layout):
         return _vector(slider, node, name, like, at)
     channels = array.shape[at]
