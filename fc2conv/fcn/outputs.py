@@ -128,6 +128,7 @@ def _rename(slider: Slider, old: str, new: str) -> None:
 
     for steps in slider.steps.values():
         steps[:] = [replace(step, made=change(step.made), read=tuple(map(change, step.read))) for step in steps]
+    slider.apart = {axis: {change(name): by for name, by in known.items()} for axis, known in slider.apart.items()}
     slider.whole = set(map(change, slider.whole))
     slider.pools[:] = [replace(pool, read=change(pool.read), made=change(pool.made)) for pool in slider.pools]
     slider.forms.update({key: replace(each, name=change(each.name)) for key, each in slider.forms.items()})
