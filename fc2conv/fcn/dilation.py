@@ -175,7 +175,7 @@ class _Dilation:
                 dilations[i], strides[i] = dilations[i] * hole.hole, hole.kept
                 pads[i], pads[rank + i] = hole.step.before * hole.hole, (hole.step.after + more) * hole.hole
                 step = replace(hole.step, after=hole.step.after + more)
-                self.holes[step.made][SPACE + i] = replace(hole, step=step)
+                self.holes[step.made] = {**self.holes[step.made], SPACE + i: replace(hole, step=step)}
         return dilations, strides, pads
 
     def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:

@@ -48,7 +48,7 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         elif choice == "probabilities":
             new = _probabilities(graph, values[name], taken)
         outputs.setdefault(new.name, new)
-    nodes, _ = alive(list(graph.node), outputs, before)
+    nodes, _ = alive([*before.nodes, *graph.node[len(before.nodes) :]], outputs, before)
     for field, entries in (("output", list(outputs.values())), ("node", nodes)):
         graph.ClearField(field)
         getattr(graph, field).extend(entries)
