@@ -9,7 +9,7 @@ only with a positive factor. After the score an output may have one activation, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto
@@ -18,21 +18,15 @@ from fc2conv.dataclass import dataclass
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form
 from fc2conv.fcn.slider import Slider, Stuck
 from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, op
-from fc2conv.reasons import Code, Reason
+from fc2conv.reasons import Code
 from fc2conv.verification.spec import CamClaim
 
 _PASSED = ("Identity", "Dropout", "Transpose")
+LAID_OUT = (*_PASSED, "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast")
+"""Operators that lay out scores in another way."""
 ACTIVATIONS = ("Softmax", "Sigmoid", "LogSoftmax")
 MEANS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A class activation map beside an output: its map, and what is claimed of it."""
-
-    form: Form
-    claim: CamClaim
 
 
 @dataclass(frozen=True)
@@ -49,34 +43,17 @@ class _Pooled:
         return replace(self, mean=self.mean * factor, maximum=self.maximum * factor)
 
 
-@dataclass(frozen=True)
-class _Exchanged:
-    """The nodes that change places with pooling, in their order.
+def activation_map(slider: Slider, output: str, shown: str, name: str) -> tuple[Form, CamClaim]:
+    """Add the class activation map of an output, whose map is `shown`, under a name, and return what is claimed of it.
 
-    `reads` gives for each result of pooling the map that replaces it, and `passed` for the result of each node that is
-    left out the operand that replaces it.
+    Raise Stuck where there is none.
     """
-
-    pooled: _Pooled
-    nodes: Sequence[NodeProto]
-    reads: Mapping[str, str]
-    passed: Mapping[str, str] = field(default_factory=dict)
-
-
-def activation_map(slider: Slider, output: str, shown: str, name: str) -> Activation | Reason:
-    """Add the class activation map of an output, whose map is `shown`, under a name, or return why that fails."""
     makers = {made: node for node in slider.nodes for made in node.output if made}
     score, then, compared = _score(makers, shown)
-    try:
-        found = _before_pooling(slider, makers, score, output)
-    except Stuck as stuck:
-        return stuck.reason
-    made, pooled = _copied(slider, found, name), found.pooled
+    pooled, made = _exchanged(slider, *_before_pooling(slider, makers, score, output), name)
     before = slider.named(pooled.read)
-    form = replace(before, name=made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
-    slider.trace(made, [before])
-    claim = CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
-    return Activation(form, claim)
+    form = slider.derived(before, made, sizes=before.sizes_of(slider.named(compared).sizes[CHANNELS]))
+    return form, CamClaim(made, compared, then, pooled.kernel, pooled.strides, pooled.mean, pooled.maximum)
 
 
 def _no_map(node: NodeProto, why: str) -> Stuck:
@@ -88,30 +65,45 @@ def _score(makers: dict[str, NodeProto], shown: str) -> tuple[str, str, str]:
     """Return the value before an output's activation, that activation, and the value that the check compares with."""
     name, then, compared = shown, "", shown
     while (node := makers.get(name)) is not None:
-        kind = op(node)
-        if kind in ("ArgMax", "ArgMin") and not then:
-            compared = node.input[0]
-        elif kind in ACTIVATIONS and not then:
-            then = kind
-        elif not then and is_log_softmax(makers, node):
-            then = "LogSoftmax"
-        elif kind == "Log" and not then and (inner := makers.get(node.input[0])) is not None and op(inner) == "Softmax":
-            node, then = inner, "LogSoftmax"
-        elif kind not in _PASSED:
+        kind, operand = activation_of(makers, node)
+        if kind and not then:
+            name, then = operand, kind
+        elif op(node) in ("ArgMax", "ArgMin") and not then:
+            name = compared = node.input[0]
+        elif op(node) in _PASSED:
+            name = node.input[0]
+        else:
             break
-        name = node.input[0]
     return name, then, compared
 
 
-def is_log_softmax(makers: Mapping[str, NodeProto], node: NodeProto) -> bool:
-    """Return whether a node is a LogSoftmax, which may be written as `x - ReduceLogSumExp (x)`."""
-    less = makers.get(node.input[1]) if op(node) == "Sub" else None
-    if less is None or op(less) != "ReduceLogSumExp":
-        return op(node) == "LogSoftmax"
-    return less.input[0] == node.input[0] and int_attribute(less, "keepdims", 1) == 1
+def activation_of(makers: Mapping[str, NodeProto], node: NodeProto) -> tuple[str, str]:
+    """Return the activation of scores that a node gives, and the name of the scores; "" and "" for another node.
+
+    A LogSoftmax may be written as `x - ReduceLogSumExp (x)`, or as the Log of a Softmax.
+    """
+    kind = op(node)
+    if kind in ACTIVATIONS:
+        return kind, node.input[0]
+    inner = behind_layout(makers, node.input[0]) if kind == "Log" else None
+    if inner is not None and op(inner) == "Softmax":
+        return "LogSoftmax", inner.input[0]
+    less = makers.get(node.input[1]) if kind == "Sub" else None
+    if less is None or op(less) != "ReduceLogSumExp" or not int_attribute(less, "keepdims", 1):
+        return "", ""
+    return ("LogSoftmax", node.input[0]) if less.input[0] == node.input[0] else ("", "")
 
 
-def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, output: str) -> _Exchanged:
+def behind_layout(makers: Mapping[str, NodeProto], name: str) -> NodeProto | None:
+    """Return the node that makes a value, before nodes that only lay it out."""
+    while (node := makers.get(name)) is not None and op(node) in LAID_OUT:
+        name = node.input[0]
+    return node
+
+
+def _before_pooling(
+    slider: Slider, makers: dict[str, NodeProto], score: str, output: str
+) -> tuple[dict[str, _Pooled], list[NodeProto]]:
     """Find the pooling that a score comes from, and the nodes between, which are to change places with it.
 
     Means of maps with the same cells may meet in a node that is linear along the channels.
@@ -142,23 +134,21 @@ def _before_pooling(slider: Slider, makers: dict[str, NodeProto], score: str, ou
     if len(pools) > 1 and not (same and all((each.mean, each.maximum) == (1, 0) for each in pools.values())):
         joins = next(node for node in nodes if len(_operands(slider, node)) > 1)
         raise _no_map(joins, f"{op(joins)} joins what are not means of maps with the same cells")
-    return _exchanged(slider, pools, nodes)
+    return pools, nodes
 
 
 def _pooling(slider: Slider, makers: dict[str, NodeProto], node: NodeProto) -> _Pooled | None:
     """Return the pooling that a node is (over all cells of a window, or a sum of two of one map), or None."""
     for pool in slider.pools:
-        kind = op(pool.node)
+        kind, mean = op(pool.node), _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
         if kind == "ReduceSum" and pool.action == "slide":  # a mean, multiplied by a number after it
             if op(node) == "AveragePool" and node.input[0] == pool.read:
-                return _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), 1.0, 0.0)
+                return mean
         elif pool.made in node.output:
             if pool.action == "within" or kind not in (*MEANS, *MAXIMA):
                 why = f"{kind}, which is no mean and no maximum of the map at the end of the backbone"
                 raise _no_map(pool.node, why)
-            mean = kind in MEANS
-            found = _Pooled(pool.read, pool.kernel, (1,) * len(pool.kernel), float(mean), float(not mean))
-            return _nested(slider, makers, found)
+            return _nested(slider, makers, mean if kind in MEANS else replace(mean, mean=0.0, maximum=1.0))
     if node.output[0] in slider.whole:
         kernel = tuple(ints_attribute(node, "kernel_shape") or ())
         return _Pooled(node.input[0], kernel, tuple(ints_attribute(node, "strides") or [1] * len(kernel)), 0.0, 1.0)
@@ -210,25 +200,37 @@ def _operands(slider: Slider, node: NodeProto) -> list[str]:
     return []
 
 
-def _exchanged(slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[NodeProto]) -> _Exchanged:
-    """Move the nodes after pooling before it; raise Stuck for the first that may not change places with it."""
-    kept: list[NodeProto] = []
-    passed: dict[str, str] = {}
-    pooled = next(iter(pools.values()))
+def _exchanged(
+    slider: Slider, pools: Mapping[str, _Pooled], nodes: Sequence[NodeProto], wanted: str
+) -> tuple[_Pooled, str]:
+    """Copy the nodes after pooling onto the maps that it reads; return the pooling of what they make, and its name.
+
+    Raise Stuck for the first node that may not change places with the pooling.
+    """
+    pooled, last = next(iter(pools.values())), slider.tensors.unique(wanted)
+    renamed = {name: each.read for name, each in pools.items()}
+    copies: list[NodeProto] = []
     for node in nodes:
-        factor = _factor(slider, node)
+        factor, made = _factor(slider, node), node.output[0]
         if op(node) in _PASSED and op(node) != "Transpose":
-            passed[node.output[0]] = node.input[0]
+            renamed[made] = renamed[node.input[0]]
         elif pooled.maximum and factor is not None:
-            passed[node.output[0]] = _operands(slider, node)[0]
+            renamed[made] = renamed[_operands(slider, node)[0]]
             pooled = pooled.times(factor)
         elif pooled.maximum and _affine(slider, node) and not pooled.mean:
             raise _no_map(node, f"{op(node)} of a maximum: put it in front of the pooling, which is proved then")
         elif pooled.maximum:
             raise _no_map(node, f"{op(node)} of a maximum is no maximum of one map")
         else:
-            kept.append(node)
-    return _Exchanged(pooled, kept, {name: each.read for name, each in pools.items()}, passed)
+            copies.append(new := named(node, slider.tensors.unique(f"{label(node)}_cam")))
+            new.input[:] = [renamed.get(name, name) for name in node.input]
+            new.output[:] = [renamed.setdefault(made, slider.tensors.unique(f"{wanted}_{made}"))]
+    if copies:
+        copies[-1].output[0] = last
+        slider.nodes += copies
+    else:
+        slider.add("Identity", [pooled.read], f"{wanted}_same", made=last)
+    return pooled, last
 
 
 def _affine(slider: Slider, node: NodeProto) -> bool | None:
@@ -263,26 +265,6 @@ def _factor(slider: Slider, node: NodeProto) -> float | None:
     values = next(np.asarray(each, np.float64) for name in node.input if (each := slider.values(name)) is not None)
     number = float(values.flat[0])
     return (number if op(node) == "Mul" else 1 / number) if (values == number).all() else None
-
-
-def _copied(slider: Slider, found: _Exchanged, wanted: str) -> str:
-    """Copy the nodes onto the maps that pooling reads; return the name of the last result."""
-    last = slider.tensors.unique(wanted)
-    renamed = dict(found.reads)
-    for i, node in enumerate(found.nodes):
-        new = named(node, slider.tensors.unique(f"{label(node)}_cam"))
-        del new.output[1:]
-        made = last if i == len(found.nodes) - 1 else slider.tensors.unique(f"{wanted}_{node.output[0]}")
-        for place, name in enumerate(new.input):
-            source = name
-            while source in found.passed:
-                source = found.passed[source]
-            new.input[place] = renamed.get(source, name)
-        new.output[0] = renamed[node.output[0]] = made
-        slider.nodes.append(new)
-    if not found.nodes:
-        slider.add("Identity", [found.pooled.read], f"{wanted}_same", made=last)
-    return last
 
 
 def _shape(slider: Slider, name: str) -> Sequence[int]:

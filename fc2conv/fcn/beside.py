@@ -1,16 +1,26 @@
-"""Values beside the maps: constants laid out as the maps that they are combined with, and the sizes of values."""
+"""Values beside the maps: constants and the sizes of values, and values of one size for every image.
+
+Any operator runs on what does not grow with the image as it did, whatever it mixes:
+
+    p = GlobalAveragePool (c)  t = Transpose (p)  e = Conv (t, k)  u = Unsqueeze (e)  r = Mul (c, u)
+
+Here p to u need no form as a map until they meet one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.fcn.forms import BATCH, CHANNELS, Form
-from fc2conv.fcn.slider import Slider, Stuck
+from fc2conv.fcn.forms import BATCH, CHANNELS, Form, identity
+from fc2conv.fcn.slider import FIXED, Slider, Stuck, handles, kept_apart
 from fc2conv.ir.graph import int_attribute, op
+from fc2conv.layout.axes import ONE, Axis, Dim, Size
+from fc2conv.layout.relayout import Transposed, conversion
 from fc2conv.reasons import Code
 
 
@@ -34,14 +44,11 @@ def relaid(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
 
 def _relay(slider: Slider, node: NodeProto, name: str, form: Form) -> str:
     array, full = in_map_order(slider, node, name, form)
+    uneven = {axis for axis in form.free if (full != np.take(full, [0], axis)).any()}
+    if uneven:
+        raise Stuck(Code.SIZE_IN_CONSTANT, node, f"the operand {name}", along_others(slider, uneven))
     for axis in form.free:
-        if full.shape[axis] > 1:
-            first = np.take(full, [0], axis)
-            if not np.array_equal(np.broadcast_to(first, full.shape), full):
-                along = {each for each in form.free if (full != np.take(full, [0], each)).any()}
-                remedy = along_others(slider, along)
-                raise Stuck(Code.SIZE_IN_CONSTANT, node, f"the operand {name}", remedy)
-            full = first
+        full = np.take(full, [0], axis)
     as_it_is = full.shape == (1,) * (form.rank - array.ndim) + array.shape and form.is_map
     if as_it_is and slider.constants.is_constant(name):
         return name
@@ -107,3 +114,76 @@ def measured(slider: Slider, node: NodeProto, form: Form) -> None:
         slider.put(node, "Identity", [whole])
     else:
         slider.put(node, "ReduceProd", [whole], keepdims=0)
+
+
+# ------------------------------------------------------------------ values of fixed size
+
+
+@handles(FIXED)
+def _fixed(slider: Slider, node: NodeProto) -> None:
+    forms = {name: slider.forms[name] for name in node.input if name in slider.forms}
+    slider.emit(node, [_as_value(slider, forms[name]) if name in forms else name for name in node.input])
+    for name in filter(None, node.output):
+        shape = slider.shapes[name]
+        slider.forms[name] = Form(name, identity(len(shape)), shape, frozenset())
+        slider.trace(name, list(forms.values()))
+
+
+def _as_value(slider: Slider, form: Form) -> str:
+    """Lay out a map as the value that it was in the original; return its name."""
+    axes = _axes(form)
+    return _laid_out(slider, form, [tuple(each for axis in dim for each in axes[axis]) for dim in form.layout])
+
+
+def _axes(form: Form) -> list[Dim]:
+    """Return what each axis of a map runs over; the number of items is open."""
+    sizes = [Size(1, ("N",)) if axis == BATCH else Size(size) for axis, size in enumerate(form.sizes)]
+    return [(Axis(str(axis), size),) if size != ONE else () for axis, size in enumerate(sizes)]
+
+
+def _laid_out(slider: Slider, form: Form, target: Sequence[Dim]) -> str:
+    name = form.name
+    steps = conversion(tuple(_axes(form)), tuple(target))
+    assert steps is not None, "the two hold the same elements, and one size is open"
+    for step in steps:
+        if isinstance(step, Transposed):
+            name = slider.add("Transpose", [name], f"{form.name}_value", perm=step.perm)
+        else:
+            name = slider.add("Reshape", [name], f"{form.name}_value", shape=step.target)
+        slider.trace(name, [form])
+    return name
+
+
+def adopted(slider: Slider, node: NodeProto, form: Form, like: Form) -> Form:
+    """Lay out a value of fixed size with its dimensions at the axes of the map that it is combined with."""
+    shift = len(like.layout) - len(form.layout)
+    if form.free or not like.free or _fits(form, like, shift):
+        return form
+    if form.parts is not None:
+        raise kept_apart(form)
+    own, sizes, parts = _axes(form), [1] * like.rank, list[int]()
+    target: list[Dim] = [()] * like.rank
+    layout: list[tuple[int, ...]] = []
+    for dim, size in enumerate(form.shape):
+        several = like.parts is not None or like.sizes[CHANNELS] == 1
+        axes = (like.filled(dim + shift) or ((CHANNELS,) if several else ())) if size > 1 else ()
+        layout.append(axes)
+        target[BATCH] += tuple(each for mine in form.layout[dim] for each in own[mine] if size == 1)
+        if size > 1 and (len(axes) != 1 or axes[0] in like.free or like.shape[dim + shift] not in (1, size)):
+            raise Stuck(Code.SIZES_MIXED, node, "its operands hold the map in different orders")
+        for axis in axes:
+            target[axis] += tuple(each for mine in form.layout[dim] for each in own[mine])
+            sizes[axis] *= size
+            parts += [size] if axis == CHANNELS else []
+    made = replace(like, name=_laid_out(slider, form, target), sizes=tuple(sizes), free=frozenset())
+    if made.parts is None:
+        return made
+    return replace(made, layout=tuple(layout)).holding(np.arange(prod(parts)).reshape(parts))
+
+
+def _fits(form: Form, like: Form, shift: int) -> bool:
+    """Return whether a value holds the axes of its own map where the other has them."""
+    if form.rank != like.rank or shift < 0:
+        return False
+    there = [set(form.filled(dim)) <= set(like.layout[dim + shift]) for dim in range(len(form.layout))]
+    return all(there) and (form.parts is not None or prod(form.sizes) == prod(form.shape))

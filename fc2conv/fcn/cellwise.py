@@ -8,9 +8,8 @@ import numpy as np
 from onnx import NodeProto, helper, numpy_helper
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
-from fc2conv.fcn.beside import measured, relaid
+from fc2conv.fcn.beside import adopted, measured, relaid
 from fc2conv.fcn.counts import follow_count, grown
-from fc2conv.fcn.fixed import adopted
 from fc2conv.fcn.forms import CHANNELS, SPACE, Form, identity, widened
 from fc2conv.fcn.parts import left, meeting, put_together, regroup, spread_out
 from fc2conv.fcn.slider import HANDLERS, Slider, Stuck, handles
@@ -20,9 +19,19 @@ from fc2conv.io.custom_ops import SCALED
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.graph import OWN, attribute, int_attribute, label, op, permutation, reads
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
-from fc2conv.reasons import Code
+from fc2conv.reasons import Code, Reason
 
 _QLINEAR = [f"com.microsoft::QLinear{name}" for name in ("LeakyRelu", "Sigmoid", "Add", "Mul", "Where")]
+
+
+def _same(slider: Slider, node: NodeProto) -> None:
+    """Run a node on the map of its first operand as it ran on the value, cell by cell."""
+    form = slider.form(node, apart=True)
+    made = slider.emit(node)
+    del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there
+    slider.result(node, form)
+    rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
+    slider.lost.update({name: rest for name in node.output[1:] if name})
 
 
 @handles("CastLike", narrow=True)
@@ -42,7 +51,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
             raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} is computed from the image")
     if node.op_type == "DynamicQuantizeLinear":
         raise Stuck(Code.NOT_SLIDING, node, "its scale is that of the whole image")
-    slider.same(node)
+    _same(slider, node)
     follow_count(slider, node, slider.forms[node.input[0]].name)
 
 
@@ -50,7 +59,7 @@ def _unary(slider: Slider, node: NodeProto) -> None:
 def _dropout(slider: Slider, node: NodeProto) -> None:
     if len(node.input) > 2 and node.input[2] and slider.ints(node.input[2]) != (0,):
         raise Stuck(Code.NOT_SLIDING, node, "it is in training mode")
-    slider.same(node)
+    _same(slider, node)
 
 
 @handles("BatchNormalization", "LRN")
@@ -63,7 +72,7 @@ def _per_channel(slider: Slider, node: NodeProto) -> None:
         raise Stuck(Code.SIZES_MIXED, node, "its channels are not the map's")
     if op(node) == "LRN" and form.rank != SPACE + 2:
         raise Stuck(Code.NOT_SLIDING, node, "runtimes take a map of two spatial dimensions alone")
-    slider.same(node)
+    _same(slider, node)
 
 
 @handles(*OWN, *OWN.values(), *SCALED)
@@ -74,7 +83,7 @@ def _quantized(slider: Slider, node: NodeProto) -> None:
     if scale is None or int_attribute(node, "block_size", 0):
         raise Stuck(Code.NOT_SLIDING, node, "its scale is computed, or in blocks")
     if all(size == 1 for size in scale):
-        slider.same(node)
+        _same(slider, node)
         return
     _, _, several = slider.axes_of(node, [axis])
     if several != {CHANNELS}:
@@ -153,7 +162,7 @@ def _before_numpy(slider: Slider, node: NodeProto) -> None:
         shape = slider.constants.shape(name)
         if form is None and (shape is None or (not first.is_map and any(size != 1 for size in shape))):
             raise Stuck(Code.NOT_SLIDING, node, f"its operand {name}")
-    slider.same(node)
+    _same(slider, node)
 
 
 @handles("Transpose")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.fcn.fixed import adopted
+from fc2conv.fcn.beside import adopted
 from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form
 from fc2conv.fcn.parts import (
     apart,
@@ -44,13 +44,14 @@ _ALONG = {
 def _along(slider: Slider, node: NodeProto) -> None:
     opset = int_attribute(node, "opset", slider.graph.opset)
     if opset < _PER_DIMENSION and op(node).endswith(("Softmax", "Hardmax")):
-        _flattening(slider, node)
+        rank = len(slider.form(node).layout)
+        form, _ = only_channels(slider, node, range(int_attribute(node, "axis", 1) % rank, rank))
+        _channels_last(slider, node, form, axis=form.rank - 1)
         return
     if slider.form(node, apart=True).parts is not None:
         _along_part(slider, node)
         return
-    form, dims, several = slider.axes_of(node, [int_attribute(node, "axis", _ALONG[op(node)])])
-    only_channels(node, form, dims, several)
+    form, dims = only_channels(slider, node, [int_attribute(node, "axis", _ALONG[op(node)])])
     layout, picks = form.layout, op(node) in ("ArgMax", "ArgMin")
     if picks and not int_attribute(node, "keepdims", 1):
         layout = left(node, layout, dims)
@@ -76,22 +77,12 @@ def _along_part(slider: Slider, node: NodeProto) -> None:
         form, parted = in_dimensions(slider, form, made)
         soft = slider.add(op(node), [parted], f"{made}_soft", axis=CHANNELS + form.parts_at(dim).start)
         reshaped(slider, form, [form.order.size], made, soft, made)
-        slider.trace(made, [form])
-        put_together(slider, node, replace(form, name=made))
-
-
-def _flattening(slider: Slider, node: NodeProto) -> None:
-    """Run Softmax and its variants before opset 13, which flatten all dimensions from their axis on."""
-    rank = len(slider.form(node).layout)
-    form, dims, several = slider.axes_of(node, range(int_attribute(node, "axis", 1) % rank, rank))
-    only_channels(node, form, dims, several)
-    _channels_last(slider, node, form, axis=form.rank - 1)
+        put_together(slider, node, slider.derived(form, made))
 
 
 @handles("CumSum")
 def _sum_so_far(slider: Slider, node: NodeProto) -> None:
-    form, dims, several = slider.axes_of(node, slider.ints(node.input[1]) or ())
-    only_channels(node, form, dims, several)
+    form, _ = only_channels(slider, node, slider.ints(node.input[1]) or ())
     slider.emit(node, [form.name, slider.tensors.value(np.array(CHANNELS), "axis")])
     slider.result(node, form)
 
@@ -195,6 +186,9 @@ def _as_large(slider: Slider, node: NodeProto, form: Form, first: Form) -> Form:
     return replace(form, name=spread, sizes=first.sizes_of(form.sizes[CHANNELS]), free=first.free)
 
 
-def only_channels(node: NodeProto, form: Form, dims: list[int], several: set[int]) -> None:
-    if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in dims):
+def only_channels(slider: Slider, node: NodeProto, dims: Iterable[int]) -> tuple[Form, list[int]]:
+    """Return the first operand's form, and the dimensions from 0 on; raise Stuck unless they hold channels alone."""
+    form, listed, several = slider.axes_of(node, dims)
+    if several - {CHANNELS} or not any(CHANNELS in form.layout[dim] for dim in listed):
         raise Stuck(Code.SIZES_MIXED, node, f"{op(node)} works on more than the channels")
+    return form, listed

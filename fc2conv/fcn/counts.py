@@ -15,8 +15,7 @@ from math import prod
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from fc2conv.fcn.facts import Count
-from fc2conv.fcn.forms import Form
+from fc2conv.fcn.forms import Count, Form
 from fc2conv.fcn.slider import Slider
 from fc2conv.ir.graph import op
 

@@ -64,7 +64,7 @@ def _taken(slider: Slider, node: NodeProto, axis: int, indices: np.ndarray) -> N
         made = _cut(slider, node, form, [(int(places[0]), int(places[-1]) + 1, dims[0], step)])
         slider.forms[made.name] = replace(made, layout=layout)
         return
-    only_channels(node, form, dims, several)
+    only_channels(slider, node, dims)
     listed = node.input[1]
     if op(node) != "Gather" or not indices.ndim or not slider.constants.is_constant(listed):
         listed = slider.tensors.ints(tuple(int(i) for i in indices.flat), f"{node.output[0]}_index")
@@ -155,5 +155,4 @@ def _new_channels(slider: Slider, node: NodeProto, form: Form, dim: int, name: s
     layout = [tuple(axis for axis in axes if axis != CHANNELS) for axes in form.layout]
     layout.insert(dim, (CHANNELS,))
     sizes = form.sizes_of(slider.shape(node.output[0], node)[dim])
-    slider.trace(name, [form])
-    slider.forms[node.output[0]] = replace(form, name=name, layout=tuple(layout), sizes=sizes)
+    slider.forms[node.output[0]] = slider.derived(form, name, layout=tuple(layout), sizes=sizes)

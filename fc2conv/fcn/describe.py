@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import msgspec
 
-from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import BATCH, SPACE, Form, identity
+from fc2conv.fcn.activations import LAID_OUT
+from fc2conv.fcn.forms import BATCH, SPACE, Form, Image, identity
 from fc2conv.fcn.geometry import Window, on_the_way, windows
 from fc2conv.fcn.lattice import middle, sizes_of
 from fc2conv.fcn.outputs import End
-from fc2conv.fcn.scores import LAID_OUT
 from fc2conv.fcn.slider import Slider
 from fc2conv.fcn.training import Shape
 from fc2conv.ir.graph import op, reads
@@ -105,10 +104,8 @@ class Describer:
 
         The cells of the training size lie around the image's middle; `shift` are cut off in front (negative: added).
         """
-        for name, found in self.windows.get(axis, {}).items():
-            if form.name not in found:
-                continue
-            window, runs, size = found[form.name], self.runs[name][axis], self.images[name].sizes[axis]
+        for name, window in self._reading(form.name, axis):
+            runs, size = self.runs[name][axis], self.images[name].sizes[axis]
             slides = axis in form.free and not window.stretched
             return AxisGeometry(
                 input=name,
@@ -125,10 +122,9 @@ class Describer:
             )
         return None
 
-    def _window(self, form: Form, axis: int) -> Window | None:
-        """Return a map's window along an axis on the first input that it reads; None where its cells have no place."""
-        every = (found[form.name] for found in self.windows.get(axis, {}).values() if form.name in found)
-        return next((window for window in every if not window.stretched), None)
+    def _reading(self, name: str, axis: int) -> list[tuple[str, Window]]:
+        """Return the inputs that grow along an axis and that a map reads, each with the map's windows on it."""
+        return [(image, found[name]) for image, found in self.windows.get(axis, {}).items() if name in found]
 
     def _chosen_from(self, name: str) -> str | None:
         """Return the map of scores from which an output chooses the best class; None where it does otherwise."""
@@ -144,7 +140,8 @@ class Describer:
     def _claim(self, form: Form, original: str) -> MapClaim:
         windowed = tuple(axis for axis in sorted(form.free) if form.sizes[axis] == 1)
         axes = sorted(self.windows) if form.free else []  # with those that are pooled to one cell for the whole image
-        known = {axis: window for axis in axes if (window := self._window(form, axis)) is not None}
+        placed = {axis: [each for _, each in self._reading(form.name, axis) if not each.stretched] for axis in axes}
+        known = {axis: found[0] for axis, found in placed.items() if found}
         cut = self._cut(form.name, windowed)
         features = [self._feature(name, form.name, windowed, original) for name in cut]
         followed = [feature for feature in features if feature is not None]
@@ -195,7 +192,7 @@ class Describer:
         steps = [self.made.get(axis, {}).get(name) for axis in axes]
         if name not in self.sizes and not any(steps):
             return []  # it comes from no image
-        grows = any(self._grows(name, axis) for axis in axes)
+        grows = any(self._reading(name, axis) for axis in axes)
         if grows and any(step is None or step.cuts for step in steps):
             return None
         found: list[str] = []
@@ -211,7 +208,7 @@ class Describer:
         steps: dict[int, int] = {}
         for axis in axes:
             pair = next((found for found in self.windows[axis].values() if {name, output} <= found.keys()), None)
-            if pair is None and not self._grows(name, axis):
+            if pair is None and not self._reading(name, axis):
                 continue  # of an image of one size: it is read as it is
             if pair is None:
                 return None
@@ -254,11 +251,7 @@ class Describer:
     def _padded(self, name: str, axes: Sequence[int]) -> bool:
         """Return whether any step from an image that grows to a map reads padding, or the whole image."""
         every = ((axis, step) for axis in axes for step in on_the_way(self.slider.steps.get(axis, ()), [name]))
-        return any(step.pads and self._grows(step.made, axis) for axis, step in every)
-
-    def _grows(self, name: str, axis: int) -> bool:
-        """Return whether a map reads an image that grows along an axis."""
-        return any(name in found for found in self.windows.get(axis, {}).values())
+        return any(step.pads and self._reading(step.made, axis) for axis, step in every)
 
 
 def pool_reports(slider: Slider) -> list[SlidingPool]:
@@ -276,20 +269,26 @@ def placed_beside(
     ends: Sequence[End],
     options: SlidingOptions,
     axes: Mapping[str, Mapping[int, int]],
-) -> tuple[Placement, ...]:
-    """Relate the maps of a model to those of the plain one; `axes` are the dimensions that grow, by axis."""
+) -> tuple[SlidingReport, tuple[Placement, ...]]:
+    """Relate the maps of a model to those of the plain one; `axes` are the dimensions that grow, by axis.
+
+    Return the report with the number of cells from one of the plain network's to the next, and the claims.
+    """
     at = {(name, dim): axis for name, dims in axes.items() for axis, dim in dims.items()}
     known = {output.output: output for output in plain.outputs}
-    there = {output.output: output for output in made.outputs}
-    found = []
-    for end in ends:
-        before, now = known.get(end.output), there[end.output]
+    outputs, placements = list[SlidingOutput](), list[Placement]()
+    for end, now in zip(ends, made.outputs, strict=True):
+        before = known.get(end.output)
         if before is None or end.kind not in ("map", "cam"):
+            outputs.append(now)
             continue
         pairs = {at[other.input, other.dim]: (one, other) for one, other in zip(before.axes, now.axes, strict=True)}
         cells = {axis: _cells(*pair, end, axis, options) for axis, pair in pairs.items() if pair[1].stride}
-        found.append(Placement(end.form.name, end.output, end.output, cells, bool(end.upsampled)))
-    return tuple(found)
+        every = {axis: each.stride // each.made for axis, each in cells.items()}
+        described = [msgspec.structs.replace(each, every=every.get(axis, 1)) for axis, (_, each) in pairs.items()]
+        outputs.append(msgspec.structs.replace(now, axes=described))
+        placements.append(Placement(end.form.name, end.output, end.output, cells, bool(end.upsampled)))
+    return msgspec.structs.replace(made, outputs=outputs), tuple(placements)
 
 
 def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options: SlidingOptions) -> Cells:
@@ -300,17 +299,3 @@ def _cells(plain: AxisGeometry, made: AxisGeometry, end: End, axis: int, options
     shift = round((made.center - plain.center) / made.stride)
     covers = options.padding == "same" and end.kind == "map" and end.form.sizes[axis] == 1
     return Cells(made.input, made.dim, round(plain.stride), round(made.stride), shift, made.center, covers)
-
-
-def replaced(report: SlidingReport, placements: Sequence[Placement]) -> SlidingReport:
-    """Return the report with the number of cells from one of the plain network's to the next."""
-    known = {each.output: {(at.image, at.dim): at for at in each.axes.values()} for each in placements}
-    outputs = []
-    for output in report.outputs:
-        cells = known.get(output.output, {})
-        axes = [
-            each if at is None else msgspec.structs.replace(each, every=at.stride // at.made)
-            for each, at in ((each, cells.get((each.input, each.dim))) for each in output.axes)
-        ]
-        outputs.append(msgspec.structs.replace(output, axes=axes))
-    return msgspec.structs.replace(report, outputs=outputs)

@@ -84,7 +84,7 @@ def _check(slider: Slider, wanted: int, strides: Mapping[int, Mapping[str, Fract
 class _Dilation:
     """The nodes of a pass, changed one by one."""
 
-    def __init__(self, slider: Slider, holes: Mapping[str, Mapping[int, Hole]]) -> None:
+    def __init__(self, slider: Slider, holes: dict[str, dict[int, Hole]]) -> None:
         self.slider, self.holes = slider, holes
         self.forms = {form.name: form for form in slider.forms.values()}
         self.weighed: list[NodeProto] = []
@@ -95,13 +95,11 @@ class _Dilation:
         for node in nodes:
             made = next((self.holes[name] for name in node.output if name in self.holes), {})
             changed = {axis: hole for axis, hole in made.items() if hole.changed and not hole.step.is_cell}
-            try:
+            with self.slider.noting():
                 if changed:
                     self._dilate(node, made, changed)
                 else:
                     self.slider.nodes.append(node)
-            except Stuck as stuck:
-                self.slider.obstacles.append(stuck.reason)
         self._check_statistics()
         for node in self.weighed:
             weigh(self.slider, node)
@@ -138,16 +136,14 @@ class _Dilation:
             opset = self.slider.graph.opset
             remedy = f"Raise the model to operator set {_DILATED[op(node)]} or later, as with onnx.version_converter."
             raise Stuck(Code.NOT_DILATED, node, f"{op(node)} has no dilations in operator set {opset}", remedy)
-        rank = self._rank(node)
-        dilations, strides, pads = self._windows(node, holes, rank)
+        dilations, strides, pads = self._windows(node, holes)
         read, pads = padded(self.slider, node, pads, Code.NOT_DILATED)
         inputs, removed = [read, *node.input[1:]], dict.fromkeys(("ceil_mode", "auto_pad"))
         self.slider.emit(node, inputs, dilations=dilations, strides=strides, pads=pads, **removed)
 
     def mean(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """Write an AveragePool with holes as a sum per channel over the number of terms, which every opset has."""
-        rank = self._rank(node)
-        dilations, strides, pads = self._windows(node, holes, rank)
+        dilations, strides, pads = self._windows(node, holes)
         counted = bool(int_attribute(node, "count_include_pad", 0))
         beyond = any(_beyond(hole.step) for hole in holes.values())
         if counted and any(ints_attribute(node, "pads") or []) and beyond:
@@ -166,8 +162,9 @@ class _Dilation:
         self.slider.nodes.append(new)
         self.slider.add("Div", [total, count], total, made=result)
 
-    def _windows(self, node: NodeProto, holes: Mapping[int, Hole], rank: int) -> tuple[list[int], list[int], list[int]]:
+    def _windows(self, node: NodeProto, holes: Mapping[int, Hole]) -> tuple[list[int], list[int], list[int]]:
         """Compute dilations, strides and pads for all spatial axes; a window that is not full becomes padding."""
+        rank = self.forms[node.output[0]].rank - SPACE
         strides = ints_attribute(node, "strides") or [1] * rank
         pads = ints_attribute(node, "pads") or [0] * (2 * rank)
         dilations = ints_attribute(node, "dilations") or [1] * rank
@@ -177,13 +174,9 @@ class _Dilation:
                 more = _beyond(hole.step)
                 dilations[i], strides[i] = dilations[i] * hole.hole, hole.kept
                 pads[i], pads[rank + i] = hole.step.before * hole.hole, (hole.step.after + more) * hole.hole
-                if more:
-                    self._extend(hole, SPACE + i, more)
+                step = replace(hole.step, after=hole.step.after + more)
+                self.holes[step.made] = {**self.holes[step.made], SPACE + i: replace(hole, step=step)}
         return dilations, strides, pads
-
-    def _extend(self, hole: Hole, axis: int, more: int) -> None:
-        step = replace(hole.step, after=hole.step.after + more)
-        self.holes = {**self.holes, step.made: {**self.holes[step.made], axis: replace(hole, step=step)}}
 
     def whole(self, node: NodeProto, holes: Mapping[int, Hole]) -> None:
         """Pool the former cells of the whole map, as in squeeze and excitation."""
@@ -224,9 +217,6 @@ class _Dilation:
             raise Stuck(Code.NOT_DILATED, node, f"a Slice with steps needs operator set {SLICE_STEPS}")
         bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps if operands else None}
         self.slider.put(node, "Slice", node.input[:1], **bounds)
-
-    def _rank(self, node: NodeProto) -> int:
-        return self.forms[node.output[0]].rank - SPACE
 
 
 def _beyond(step: Step) -> int:

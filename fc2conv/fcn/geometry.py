@@ -38,7 +38,7 @@ class Step:
     the last cell that is read for each of the `factor.numerator` cells, counted from the first of
     `factor.denominator`, and `more` cells follow at the end of the result. With `everywhere` the one result reads all
     cells, and with `stretched` each result reads cells at places that depend on the size of the whole map. An `exact`
-    step has no result where its stride leaves cells over.
+    step has no result where its stride leaves cells over, and none has one of fewer than `least` cells.
     """
 
     made: str
@@ -55,6 +55,7 @@ class Step:
     everywhere: bool = False
     stretched: bool = False
     exact: bool = False
+    least: int = 1
 
     @property
     def pads(self) -> bool:
@@ -100,7 +101,7 @@ class Step:
             count -= (count - 1) * self.stride >= sizes + self.before
         count = count * self.factor.numerator // self.factor.denominator + self.more
         over = self.exact & (room % self.stride > 0)
-        return np.where((sizes < 1) | (room < 0) | over, 0, np.maximum(count, 0))
+        return np.where((sizes < self.least) | (room < 0) | over, 0, np.maximum(count, 0))
 
 
 def packed(made: str, read: str, block: int) -> Step:
@@ -262,11 +263,10 @@ def of_mixed_strides(steps: Sequence[Step], images: Iterable[str]) -> dict[str, 
 
 
 def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Counts]:
-    """Count the cells of the values that no step reads, for each size of the images; 0 for what fails."""
+    """Count the cells of all values, for each size of the images; 0 for what fails, and what is made of it."""
     found = dict(sizes)
-    last = {name: i for i, step in enumerate(steps) for name in step.read}
     single: set[str] = set()
-    for i, step in enumerate(steps):
+    for step in steps:
         reads = {name: found[name] for name in step.read if name in found}
         if not reads:
             continue
@@ -277,9 +277,6 @@ def cells(steps: Sequence[Step], sizes: Mapping[str, Counts]) -> dict[str, Count
         found[step.made] = np.where(fits, step.cells(most), 0)
         if step.everywhere or single.issuperset(reads):
             single.add(step.made)
-        for name in reads:
-            if last[name] == i:
-                del found[name]
     return found
 
 
@@ -290,7 +287,7 @@ def sizes(steps: Sequence[Step], training: Mapping[str, int], image: str, wanted
 
     def runs(at: Counts) -> NDArray[np.bool_]:
         found = cells(steps, {name: size + at - training[image] for name, size in training.items()})
-        return np.asarray(np.logical_and.reduce([found[name] > 0 for name in found]))
+        return np.asarray(np.minimum.reduce(list(found.values())) > 0)
 
     period = lcm(1, *(window.period for window in windows(steps, image).values()))
     larger = (whole + period * i for i in range(_MOST))  # without its rim a map may have no cell at the training size

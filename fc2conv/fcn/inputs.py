@@ -16,8 +16,7 @@ from onnx import NodeProto, ValueInfoProto
 
 from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.errors import UsageError
-from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Layout, regrouped, widened
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Image, Layout, regrouped, widened
 from fc2conv.fcn.training import Shape
 from fc2conv.io.custom_ops import BLOCKED, SCALED
 from fc2conv.io.sizes import declared_size

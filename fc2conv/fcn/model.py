@@ -10,10 +10,10 @@ import numpy as np
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
 # The handlers register themselves.
+import fc2conv.fcn.beside
 import fc2conv.fcn.cellwise
 import fc2conv.fcn.channelwise
 import fc2conv.fcn.cutting
-import fc2conv.fcn.fixed
 import fc2conv.fcn.pooling
 import fc2conv.fcn.resizing
 import fc2conv.fcn.spatial
@@ -21,17 +21,17 @@ import fc2conv.fcn.spreading
 import fc2conv.fcn.unfolding  # noqa: F401
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
-from fc2conv.fcn import inputs, obstacles, recipe
+from fc2conv.fcn import inputs, obstacles
 from fc2conv.fcn import outputs as ends
-from fc2conv.fcn.assembly import assemble
-from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports, replaced
+from fc2conv.fcn.describe import Describer, Held, placed_beside, pool_reports
 from fc2conv.fcn.dilation import dilate, spread
-from fc2conv.fcn.facts import Image
-from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Parts
+from fc2conv.fcn.forms import CHANNELS, SPACE, Form, Image, Parts
 from fc2conv.fcn.geometry import Step
+from fc2conv.fcn.outputs import assemble
 from fc2conv.fcn.parts import join_outputs
 from fc2conv.fcn.pooling import last_of, spread_pools
 from fc2conv.fcn.slider import Slider
+from fc2conv.fcn.stage import written_recipe
 from fc2conv.fcn.training import Training, at_training_size
 from fc2conv.io.payload import Payload
 from fc2conv.io.reader import ModelFile
@@ -119,12 +119,12 @@ def slide(
     values = [*(name for node in original.graph.node for name in node.output), *ranks]
     own = {name: (name, None) for name in values}
     report, claims = Describer(slider, made, {**(held or {}), **own}).describe()
-    assemble(model, slider, made, report.outputs, recipe.written(options))
-    plain = _plain(file, original, options, kept, held)
+    assemble(model, slider, made, report.outputs, written_recipe(options))
+    as_it_is = replace(sliding, output_stride=None, padding="keep", upsample=False)
+    plain = None if as_it_is == sliding else slide(file, original, replace(options, sliding=as_it_is), kept, held)[1]
     if plain is None:
         return report, Slid(model, payloads, report, claims)
-    placements = placed_beside(plain.report, report, made, options.sliding, claims.axes)
-    report = replaced(report, placements)
+    report, placements = placed_beside(plain.report, report, made, sliding, claims.axes)
     return report, Slid(model, payloads, report, claims, placements, plain)
 
 
@@ -135,21 +135,6 @@ def _blocker(file: ModelFile, options: Options) -> NodeProto | None:
     ranks = {value.name: inputs.rank_of(constants, value) for value in given}
     shapes = at_training_size(constants, given, options.input_shapes).shapes
     return inputs.blocker(constants.graph, constants, ranks, shapes)
-
-
-def _plain(
-    file: ModelFile,
-    original: ModelProto,
-    options: Options,
-    kept: Mapping[str, Reason] | None,
-    held: Mapping[str, Held] | None,
-) -> Slid | None:
-    """Make the same network with the cells that it has by itself; return None where no others are asked for."""
-    assert options.sliding is not None
-    sliding = replace(options.sliding, output_stride=None, padding="keep", upsample=False)
-    if sliding == options.sliding:
-        return None
-    return slide(file, original, replace(options, sliding=sliding), kept, held)[1]
 
 
 @dataclass(frozen=True)

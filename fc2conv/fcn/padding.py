@@ -35,12 +35,16 @@ _PAD = 11
 
 @dataclass(frozen=True)
 class _Rim:
-    """The cells that a head gets along one axis: before, after, and whether one more where the size asks for it."""
+    """The cells that a head gets along one axis: before, after, and whether one more where the size asks for it.
+
+    Pooling with holes skips a map of fewer than `least` cells, so that it would read padding alone.
+    """
 
     place: Place
     before: int
     after: int
     extra: bool
+    least: int
 
 
 def pad_heads(slider: Slider) -> dict[int, int]:
@@ -55,7 +59,8 @@ def pad_heads(slider: Slider) -> dict[int, int]:
             if several and step.made in sizes and sizes[step.made][axis] == 1 and not step.everywhere:
                 node = next(node for node in slider.nodes if step.made in node.output)
                 pools = node.op_type in ("MaxPool", "AveragePool") or step.made in slider.means
-                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis), pools)
+                hole = max(int(slider.apart.get(axis, {}).get(name, 1)) for name in names) if pools else 1
+                rims.setdefault(step.made, {})[axis] = _rim(node, step, place(slider, step.made, axis), hole, pools)
     shifts: dict[int, int] = {}
     for made, each in rims.items():
         _pad(slider, made, each)
@@ -64,13 +69,13 @@ def pad_heads(slider: Slider) -> dict[int, int]:
     return shifts
 
 
-def _rim(node: NodeProto, step: Step, place: Place | None, pools: bool) -> _Rim:
+def _rim(node: NodeProto, step: Step, place: Place | None, least: int, pools: bool) -> _Rim:
     if place is None or not place.even or step.stride != 1:
         raise Stuck(Code.NOT_PLACED, node, "its cells lie at no whole number of pixels from one another")
     stride = int(place.stride)
     before = max(0, (place.size - 1) // (2 * stride))
     after, rest = divmod(place.minimum - 1, stride)
-    rim = _Rim(place, before, after - before, rest > 0)
+    rim = _Rim(place, before, after - before, rest > 0, least)
     alone = pools and max(before, rim.after) >= step.extent  # no pooling reads padding alone
     if alone or rim.after < 0 or max(before, rim.after + rim.extra) > step.extent:
         missing = f"{before} and {rim.after + rim.extra} around the map are missing"
@@ -108,7 +113,7 @@ def _pad(slider: Slider, made: str, rims: Mapping[int, _Rim]) -> None:
         steps = slider.steps[axis]
         at = next(i for i, step in enumerate(steps) if step.made == made)
         old = steps[at]
-        steps[at] = replace(old, before=old.before + rim.before, after=old.after + rim.after)
+        steps[at] = replace(old, before=old.before + rim.before, after=old.after + rim.after, least=rim.least)
 
 
 def padded(slider: Slider, node: NodeProto, pads: list[int], code: Code) -> tuple[str, list[int]]:
@@ -164,8 +169,8 @@ def _lengthened(slider: Slider, name: str, rank: int, rims: Mapping[int, _Rim]) 
     return add("Pad", [name, add("Concat", pads, f"{name}_pads", axis=0)], f"{name}_longer", mode="edge")
 
 
-def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int]]:
-    """Cut off the cells of a map that read padding; return its name, and by axis how many are cut off in front."""
+def cut_rim(slider: Slider, output: str, form: Form) -> tuple[Form, dict[int, int]]:
+    """Cut off the cells of a map that read padding; return it, and by axis how many are cut off in front."""
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for axis in sorted(form.free):
@@ -175,11 +180,10 @@ def cut_rim(slider: Slider, output: str, form: Form) -> tuple[str, dict[int, int
         beyond = at.offset + at.field - at.minimum
         starts[axis], ends[axis] = max(0, ceil(-at.offset / at.stride)), max(0, ceil(beyond / at.stride))
     if not any(starts.values()) and not any(ends.values()):
-        return form.name, {}
+        return form, {}
     axes = tuple(starts)
     last = [-ends[axis] if ends[axis] else TO_THE_END for axis in axes]
     made = slider.add("Slice", [form.name], f"{output}_inner", starts=list(starts.values()), ends=last, axes=axes)
     steps = {axis: Step(made, (form.name,), before=-starts[axis], after=-ends[axis]) for axis in axes}
-    slider.forms[made] = replace(form, name=made)
-    slider.trace(made, [form], steps)
-    return made, starts
+    slider.forms[made] = slider.derived(form, made, steps)
+    return slider.forms[made], starts

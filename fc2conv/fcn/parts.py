@@ -54,8 +54,7 @@ def in_channels(slider: Slider, form: Form, order: Order, wanted: str) -> Form:
         return form
     listed = slider.tensors.ints(tuple(int(i) for i in order.flat), f"{wanted}_channels")
     made = slider.add("Gather", [form.name, listed], f"{wanted}_gather", axis=CHANNELS)
-    slider.trace(made, [form])
-    return replace(form, name=made, sizes=form.sizes_of(order.size))
+    return slider.derived(form, made, sizes=form.sizes_of(order.size))
 
 
 def in_order(slider: Slider, form: Form, wanted: str) -> Form:
@@ -146,9 +145,9 @@ def _packed(slider: Slider, node: NodeProto, form: Form, pieces: Pieces, order: 
     made = slider.add("SpaceToDepth", [form.name], f"{node.output[0]}_blocks", blocksize=block)
     channels = form.sizes[CHANNELS]
     sizes = (form.sizes[BATCH], channels * block**2, *(size // block for size in form.sizes[SPACE:]))
-    slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), packed(made, form.name, block)))
+    steps = dict.fromkeys(range(SPACE, form.rank), packed(made, form.name, block))
     order = np.arange(block**2 * channels).reshape(block, block, channels)[:, :, order].transpose(places)
-    return replace(form, name=made, layout=tuple(layout), sizes=sizes).holding(order)
+    return slider.derived(form, made, steps, layout=tuple(layout), sizes=sizes).holding(order)
 
 
 def _inner_parts(form: Form) -> dict[int, int]:
@@ -173,11 +172,12 @@ def _unpacked(slider: Slider, form: Form, inner: Mapping[int, int], wanted: str)
     form = in_channels(slider, form, order.reshape(-1), f"{wanted}_blocks")
     made = slider.add("DepthToSpace", [form.name], f"{wanted}_cells", blocksize=block)
     sizes = (form.sizes[BATCH], form.sizes[CHANNELS] // block**2, *(size * block for size in form.sizes[SPACE:]))
-    slider.trace(made, [form], dict.fromkeys(range(SPACE, form.rank), unpacked(made, form.name, block)))
+    steps = dict.fromkeys(range(SPACE, form.rank), unpacked(made, form.name, block))
     parts = count()
     layout = tuple(tuple(axis for axis in dim if axis != CHANNELS or next(parts) in rest) for dim in form.layout)
     kept = order.shape[SPACE:]
-    return replace(form, name=made, layout=layout, sizes=sizes).holding(np.arange(prod(kept)).reshape(kept))
+    made_of = slider.derived(form, made, steps, layout=layout, sizes=sizes)
+    return made_of.holding(np.arange(prod(kept)).reshape(kept))
 
 
 def taken(form: Form, at: Mapping[int, Order]) -> Form:

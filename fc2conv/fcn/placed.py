@@ -1,19 +1,25 @@
-"""Where a sliding model says that the cells of its maps lie, and what of an image some of them need."""
+"""Where a sliding model says that its cells lie, what of an image some of them need, and the memory of a run."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from math import ceil, floor, lcm
+from collections.abc import Mapping, Sequence
+from math import ceil, floor, lcm, prod
 
 import msgspec
 import numpy as np
-from onnx import ValueInfoProto
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+from fc2conv.analysis.elementwise import BROADCAST, UNARY
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, UsageError
+from fc2conv.fcn.training import known_shape
 from fc2conv.io.escape import counted
 from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
+from fc2conv.ir.graph import Graph, int_attribute, reads
+from fc2conv.ir.layer_operators import CONVOLUTIONS
+from fc2conv.ir.shapes import inferred
+from fc2conv.report.sliding import AxisGeometry
 from fc2conv.verification.spec import Sizes
 
 KEY = "fc2conv.geometry."
@@ -24,29 +30,19 @@ PICTURE = 2
 """The spatial dimensions of a picture."""
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One axis of the geometry that the model gives, in pixels; see docs/sliding-reference.md."""
+class Axis(AxisGeometry, frozen=True, kw_only=True):
+    """One axis of the geometry that a model gives, of which older ones say less."""
 
-    input: str
-    dim: int
-    size: int
-    minimum: int
-    stride: float | None
-    offset: float | None
-    field: float | None
-    period: int | None = None
-    center: float | None = None
     step: int = 1
-    remainders: tuple[int, ...] = (0,)
+    remainders: list[int] = msgspec.field(default_factory=lambda: [0])
 
     @property
     def runs(self) -> Sizes:
         """The sizes on which the network runs."""
-        return Sizes(self.minimum, self.step, self.remainders)
+        return Sizes(self.minimum, self.step, tuple(self.remainders))
 
-    @cached_property
-    def every(self) -> int:
+    @property
+    def pace(self) -> int:
         """The number of pixels by which an image moves so that the map moves by whole cells and its size still runs."""
         return lcm(self.period or max(1, round(self.stride or 1)), self.step)
 
@@ -74,13 +70,13 @@ class Axis:
         assert self.offset is not None
         assert self.field is not None
         begun = max(0, ceil(-self.offset / self.stride))
-        start = self.every * max(0, floor((first - begun) * self.stride / self.every))
+        start = self.pace * max(0, floor((first - begun) * self.stride / self.pace))
         before = round(start / self.stride)
         end = max(
             ceil(self.offset + self.stride * last + self.field),
             start + ceil(self.minimum + self.stride * (last - before)),
         )
-        return start, pixels - self.every * max(0, (pixels - end) // self.every), before
+        return start, pixels - self.pace * max(0, (pixels - end) // self.pace), before
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def image_input(file: ModelFile, name: str, geometry: Placed) -> ValueInfoProto:
     value = next((each for each in file.model.graph.input if each.name == first.input), ValueInfoProto())
     rank = len(value.type.tensor_type.shape.dim)
     dims = {axis.dim for axis in geometry.axes if axis.input == first.input and 0 <= axis.dim < rank}
-    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.step, axis.every)]
+    sizes = [size for axis in geometry.axes for size in (axis.size, axis.minimum, axis.step, axis.pace)]
     if len(dims) < len(geometry.axes) or min(sizes) < 1 or not all(map(_possible, geometry.axes)):
         raise InputError(f"{file.path}: its {KEY}{name} does not fit its inputs", "convert it again")
     weights = {tensor.name for tensor in file.model.graph.initializer}
@@ -147,3 +143,54 @@ def interpolated(cells: np.ndarray, at: np.ndarray) -> np.ndarray:
     share = np.clip(at - low, 0, 1)
     found: np.ndarray = cells[..., low] * (1 - share) + cells[..., high] * share
     return found
+
+
+# ------------------------------------------------------------------ the memory of a run
+
+
+_BYTES, _WIDE = 4, 8
+_UNFOLDED = {"Conv": _BYTES, "FusedConv": _BYTES, "QLinearConv": 1, "ConvInteger": 1}
+"""Convolutions, and the bytes of an element of what they unfold before they multiply."""
+_IN_PLACE = frozenset((*UNARY, *BROADCAST))
+
+
+def working_set(model: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Compute the most bytes that are alive at once where inputs have these shapes, beside the weights.
+
+    A value is alive from the node that makes it to the last that reads it; what works on each element may write over
+    it. One of unknown shape is taken to be as large as the largest that its node reads.
+    """
+    found = inferred(model, shapes)[""]
+    graph = Graph.of(model)
+    wide = any(each.data_type == TensorProto.DOUBLE for each in graph.initializers.values())
+    known = {name: shape for name, sizes in found.items() if (shape := known_shape(sizes)) is not None} | dict(shapes)
+    bytes_of = {name: prod(shape) * (_WIDE if wide else _BYTES) for name, shape in known.items()}
+    weights = {name: list(tensor.dims) for name, tensor in graph.initializers.items()}
+    last = {name: i for i, node in enumerate(graph.nodes) for name in reads([node])}
+    kept = set(graph.outputs) | set(shapes)
+    alive = sum(bytes_of[name] for name in shapes)
+    most = alive
+    for i, node in enumerate(graph.nodes):
+        operands = [name for name in dict.fromkeys(reads([node])) if name not in weights]
+        largest = max((bytes_of.get(name, 0) for name in operands), default=0)
+        made = sum(bytes_of.setdefault(name, largest) for name in node.output if name)
+        dying = [bytes_of.get(name, 0) for name in operands if last[name] == i and name not in kept]
+        inside = made if node.op_type in _IN_PLACE and made in dying else 0
+        most = max(most, alive + made - inside + _unfolded(node, weights, known))
+        alive += made
+        done = {name for name in (*operands, *node.output) if name and last.get(name, -1) <= i and name not in kept}
+        alive -= sum(bytes_of.get(name, 0) for name in done)
+    return most
+
+
+def _unfolded(node: NodeProto, weights: Mapping[str, Sequence[int]], known: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the bytes that a convolution unfolds: of integers, or of floats if the weight has more rows than cells."""
+    if node.op_type not in _UNFOLDED:
+        return 0
+    kernel = weights.get(node.input[CONVOLUTIONS.get(node.op_type, 1)])
+    made = known.get(node.output[0])
+    if kernel is None or made is None:
+        return 0
+    cells, each = prod(made[2:]), prod(kernel[1:]) * _UNFOLDED[node.op_type]
+    whole = _UNFOLDED[node.op_type] == 1 or cells < kernel[0] // max(1, int_attribute(node, "group", 1))
+    return cells * each if whole and prod(kernel[2:]) > 1 else 0

@@ -13,10 +13,10 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from fc2conv.analysis.reductions import OF_POOLS
+from fc2conv.fcn.activations import MAXIMA, MEANS
 from fc2conv.fcn.channelwise import only_channels
 from fc2conv.fcn.counts import note_count, scaled_before
-from fc2conv.fcn.facts import Pool
-from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout
+from fc2conv.fcn.forms import BATCH, CHANNELS, SPACE, Form, Layout, Pool
 from fc2conv.fcn.geometry import Step
 from fc2conv.fcn.parts import channels_first, channels_last, left, over_channels, put_together
 from fc2conv.fcn.slider import Slider, Stuck, handles, kept_apart
@@ -27,25 +27,18 @@ from fc2conv.ir.graph import int_attribute, ints_attribute, label, named, new_no
 from fc2conv.ir.schema import schema_of
 from fc2conv.reasons import Code
 
-_WINDOWED = {
-    "GlobalAveragePool": "AveragePool",
-    "GlobalMaxPool": "MaxPool",
-    "AveragePool": "AveragePool",
-    "MaxPool": "MaxPool",
-    "ReduceMean": "AveragePool",
-    "ReduceMax": "MaxPool",
-    "com.microsoft::QLinearGlobalAveragePool": "QLinearAveragePool",
-}
-"""Pooling over the whole map, and the same with a kernel."""
-
-_AROUND = {
+_Around = tuple[tuple[str, ...], str, tuple[str, ...]]
+_AROUND: dict[str, _Around] = {
+    **dict.fromkeys(MEANS, ((), "AveragePool", ())),
+    **dict.fromkeys(MAXIMA, ((), "MaxPool", ())),
+    "com.microsoft::QLinearGlobalAveragePool": ((), "QLinearAveragePool", ()),
     "ReduceSum": ((), "AveragePool", ("count",)),
     "ReduceMin": (("Neg",), "MaxPool", ("Neg",)),
     "ReduceL1": (("Abs",), "AveragePool", ("count",)),
     "ReduceSumSquare": (("square",), "AveragePool", ("count",)),
     "ReduceL2": (("square",), "AveragePool", ("count", "Sqrt")),
 }
-"""Pooling as one with a kernel between operators at each cell; `count` multiplies by the number of its cells."""
+"""Pooling over the whole map as pooling with a kernel between operators at each cell; `count` is times its cells."""
 _NORMS = {1: "ReduceL1", 2: "ReduceL2"}
 """What a GlobalLpPool is, by its p."""
 _AGAIN = {
@@ -120,9 +113,9 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         raise Stuck(Code.POOL_REFUSED, node, op(node))
     if choice == "slide":
         norm = _NORMS.get(int_attribute(node, "p", 2), "") if op(node) == "GlobalLpPool" else op(node)
-        before, kind, behind = _AROUND.get(norm, ((), _WINDOWED.get(norm), ()))
-        unfit = None if kind is None else _unfit_type(slider, node, (*before, kind))
-        if kind is None or unfit:  # an obstacle, unless it turns out to be within the backbone
+        before, kind, behind = _AROUND.get(norm, ((), "", ()))
+        unfit = _unfit_type(slider, node, (*before, kind)) if kind else ""
+        if not kind or unfit:  # an obstacle, unless it turns out to be within the backbone
             stuck = Stuck(Code.POOL_NOT_SLIDING, node, f"{op(node)}{f' of {unfit}' if unfit else ''}")
             if slider.unfolding and form.has_cells:
                 raise stuck
@@ -136,8 +129,8 @@ def whole_map(slider: Slider, node: NodeProto, form: Form, axes: set[int], layou
         slider.nodes.append(new_node(kind, [read.name, *scales], [cells], node.name, kernel_shape=kernel))
         if scales:
             slider.nodes[-1].domain = node.domain
-        slider.trace(cells, [read], {a: Step(cells, (read.name,), kernel[a - SPACE]) for a in axes})
-        slider.forms[cells] = replace(form, name=cells, layout=layout, sizes=sizes)
+        steps = {axis: Step(cells, (read.name,), kernel[axis - SPACE]) for axis in axes}
+        slider.forms[cells] = slider.derived(read, cells, steps, layout=layout, sizes=sizes)
         _at_each_cell(slider, node, slider.forms[cells], behind, kernel, made)
         slider.pools.append(Pool(node, form.name, made, "slide", kernel))
         return
@@ -173,8 +166,7 @@ def _at_each_cell(
         made = last if i == len(operators) else ""
         kind = "Mul" if len(operands) > 1 else operator
         made = slider.add(kind, operands, f"{node.output[0]}_{operator.lower()}", made=made)
-        slider.trace(made, [form])
-        form = slider.forms[made] = replace(form, name=made)
+        form = slider.forms[made] = slider.derived(form, made)
     return form
 
 
@@ -218,9 +210,7 @@ def _per_image(slider: Slider, node: NodeProto) -> None:
         slider.emit(node)
     else:
         _in_groups(slider, node, form.name, (0, groups, -1), f"{made}_map", made)
-    slider.forms[made] = replace(form, name=made)
-    reads_all(slider, made, form)
-    slider.pools.append(Pool(node, form.name, made, "within"))
+    _within(slider, node, form)
 
 
 @handles("MeanVarianceNormalization")
@@ -230,11 +220,17 @@ def _normalized(slider: Slider, node: NodeProto) -> None:
     if BATCH in several:
         raise Stuck(Code.NOT_SLIDING, node, "it normalizes all items of a batch together")
     if not several & form.free:
-        only_channels(node, form, dims, several)
+        only_channels(slider, node, dims)
         slider.emit(node, axes=[CHANNELS])
         slider.result(node, form)
         return
-    made = slider.emit(node, axes=sorted(several)).output[0]
+    slider.emit(node, axes=sorted(several))
+    _within(slider, node, form)
+
+
+def _within(slider: Slider, node: NodeProto, form: Form) -> None:
+    """Note what a norm of all cells of an image makes of a map."""
+    made = node.output[0]
     slider.forms[made] = replace(form, name=made)
     reads_all(slider, made, form)
     slider.pools.append(Pool(node, form.name, made, "within"))

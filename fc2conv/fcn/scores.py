@@ -8,15 +8,15 @@ from dataclasses import replace
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from fc2conv.errors import UsageError
-from fc2conv.fcn.activations import ACTIVATIONS, MAXIMA, MEANS, is_log_softmax
+from fc2conv.fcn.activations import LAID_OUT, MAXIMA, MEANS, activation_of, behind_layout
 from fc2conv.io.reader import ModelFile
 from fc2conv.ir.element_types import element_type
-from fc2conv.ir.graph import Graph, op, reads
+from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.options import ScoreMap
 from fc2conv.rewrite.pool import unused
+from fc2conv.rewrite.swap import alive
 
-LAID_OUT = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
 _LINEAR = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 
 
@@ -32,7 +32,8 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         return file
     model = ModelProto()
     model.CopyFrom(file.model)
-    graph, taken = model.graph, set(Graph.of(model).names)
+    graph, before = model.graph, Graph.of(model)
+    taken = set(before.names)
     names = [value.name for value in graph.output]
     for name in wanted:
         if name and name not in names:
@@ -47,66 +48,43 @@ def with_scores(file: ModelFile, wanted: Mapping[str, ScoreMap]) -> ModelFile:
         elif choice == "probabilities":
             new = _probabilities(graph, values[name], taken)
         outputs.setdefault(new.name, new)
-    kept = list(outputs.values())
-    graph.ClearField("output")
-    graph.output.extend(kept)
-    _drop(graph, set(names) - outputs.keys())
+    nodes, _ = alive([*before.nodes, *graph.node[len(before.nodes) :]], outputs, before)
+    for field, entries in (("output", list(outputs.values())), ("node", nodes)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(entries)
     return replace(file, model=model)
 
 
-def _drop(graph: GraphProto, gone: set[str]) -> None:
-    """Remove the nodes that made what is no output any more, as far as no other node reads them."""
-    while gone:
-        read = set(reads(graph.node)) | {value.name for value in graph.output}
-        dead = [node for node in graph.node if gone & set(node.output) and not read & set(node.output)]
-        gone = {name for node in dead for name in node.input}
-        for node in dead:
-            graph.node.remove(node)
-
-
-def _end(graph: GraphProto, name: str) -> tuple[NodeProto | None, bool]:
-    """Return the node that makes an output, before nodes that only lay it out, and whether there are any of these."""
-    given = name
-    makers = {made: node for node in graph.node for made in node.output}
-    while (node := makers.get(name)) is not None and node.op_type in LAID_OUT:
-        name = node.input[0]
-    return node, name != given
-
-
-def _log(graph: GraphProto, node: NodeProto | None) -> NodeProto | None:
-    """Return the node that reads the logits where `node` gives their log-probabilities; None for any other node."""
-    if node is None or is_log_softmax({made: each for each in graph.node for made in each.output}, node):
-        return node
-    inner, _ = _end(graph, node.input[0]) if node.op_type == "Log" else (None, False)
-    return inner if inner is not None and inner.op_type == "Softmax" else None
-
-
 def _logits(model: ModelProto, value: ValueInfoProto) -> ValueInfoProto:
-    graph = model.graph
-    end, laid_out = _end(graph, value.name)
-    node = _log(graph, end) or (end if end is not None and end.op_type in ACTIVATIONS else None)
-    if node is None:
+    makers = _makers(model.graph)
+    end = behind_layout(makers, value.name)
+    _, name = activation_of(makers, end) if end is not None else ("", "")
+    if end is None or not name:
         return value
-    new = _like(value, node.input[0], shaped=node is end and not laid_out)
+    new = _like(value, name, shaped=value.name in end.output and name == end.input[0])
     new.type.tensor_type.elem_type = element_type(Graph.of(model), new.name) or new.type.tensor_type.elem_type
     return new
 
 
 def _probabilities(graph: GraphProto, value: ValueInfoProto, taken: set[str]) -> ValueInfoProto:
-    node, _ = _end(graph, value.name)
+    makers = _makers(graph)
+    end = behind_layout(makers, value.name)
     made = unused(f"{value.name}_probabilities", taken)
-    if _log(graph, node) is not None:
+    if end is not None and activation_of(makers, end)[0] == "LogSoftmax":
         graph.node.append(helper.make_node("Exp", [value.name], [made], name=f"{made}_exp"))
-    elif _are_scores(graph, value.name):
+    elif _are_scores(makers, value.name):
         graph.node.append(helper.make_node("Softmax", [value.name], [made], name=f"{made}_softmax", axis=1))
     else:
         return value
     return _like(value, made, shaped=True)
 
 
-def _are_scores(graph: GraphProto, name: str) -> bool:
+def _makers(graph: GraphProto) -> dict[str, NodeProto]:
+    return {made: node for node in graph.node for made in node.output}
+
+
+def _are_scores(makers: Mapping[str, NodeProto], name: str) -> bool:
     """Return whether a value is the result of a layer or a pooling, but for numbers that are added or multiplied."""
-    makers = {made: node for node in graph.node for made in node.output}
     while (node := makers.get(name)) is not None:
         if op(node) in (*LAYER_OPERATORS, *MEANS, *MAXIMA, "Conv", "com.microsoft::FusedConv"):
             return not any(a.name == "activation" for a in node.attribute)

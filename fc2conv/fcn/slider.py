@@ -6,8 +6,8 @@ slide raises `Stuck` with the reason; the pass notes it and goes on after the no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from fc2conv.fcn.facts import Count, Image, Pool
-from fc2conv.fcn.forms import SPACE, Form, Pieces
+from fc2conv.fcn.forms import SPACE, Count, Form, Image, Pieces, Pool
 from fc2conv.fcn.geometry import Step
-from fc2conv.fcn.training import Shape, Training, remedy_of, unknown_from
+from fc2conv.fcn.training import Shape, Training, unknown_from
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.element_types import element_type
 from fc2conv.ir.graph import Graph, changed, ints_attribute, label, op, reads, subgraphs
@@ -103,7 +102,7 @@ class Slider:
         self.spread: list[tuple[NodeProto, Form]] = []
         self.windowless: list[Reason] = []
         self.whole, self.means, self.suspects, self.counted, self.sized = (set[str]() for _ in range(5))
-        self._lost: dict[str, Reason] = {}
+        self.lost: dict[str, Reason] = {}
         self._behind: dict[str, frozenset[str]] = {}
         self.counts: dict[str, Count] = {}
         self.counting: list[tuple[NodeProto, str]] = []
@@ -117,33 +116,32 @@ class Slider:
         """Run the pass over the whole graph; `forms` must have the inputs that slide."""
         for node in self.graph.nodes:
             names = list(reads([node]))
-            lost = next((self._lost[name] for name in names if name in self._lost), None)
+            lost = next((self.lost[name] for name in names if name in self.lost), None)
             if lost is not None:
                 self._lose(node, lost)
             elif not any(name in self.forms for name in names):
                 self.nodes.append(node)
             else:
                 self._slide(node)
-        for reason in dict.fromkeys(self._lost[name] for name in self.graph.outputs if name in self._lost):
+        for reason in dict.fromkeys(self.lost[name] for name in self.graph.outputs if name in self.lost):
             if reason not in self.obstacles:
                 self.obstacles.append(reason)
 
     def _slide(self, node: NodeProto) -> None:
         narrow = next((name for name in node.input if self._is_narrow(name)), None)
+        spreads = narrow is None or op(node) in NARROW
         try:
             if op(node) != "If" and any(True for _ in subgraphs(node)):
                 raise Stuck(Code.NOT_SLIDING, node, f"{op(node)} has subgraphs")
-            handler = HANDLERS.get(op(node))
-            if narrow is not None and op(node) not in NARROW:
-                raise Stuck(Code.MAP_SPREAD, node, narrow)
-            if handler is None:
+            if not spreads:
+                raise Stuck(Code.MAP_SPREAD, node, narrow or "")
+            if op(node) not in HANDLERS:
                 raise Stuck(Code.NOT_SLIDING, node, op(node))
-            handler(self, node)
+            HANDLERS[op(node)](self, node)
         except Stuck as stuck:
             if narrow is None and self._is_fixed(node):
                 HANDLERS[FIXED](self, node)
                 return
-            spreads = narrow is None or op(node) in NARROW
             if self.unfolding and spreads and stuck.reason.code is not Code.POOL_REFUSED:
                 with suppress(Stuck):
                     HANDLERS[UNFOLDED](self, node)
@@ -153,23 +151,31 @@ class Slider:
 
     def _is_fixed(self, node: NodeProto) -> bool:
         """Return whether a node reads maps of one size for every image, and the shapes of its results are known."""
-        grows = any(form.free or form.parts for name in node.input if (form := self.forms.get(name)) is not None)
+        grows = any(form.free or form.parts for form in self.operands(node))
         known = all(len(self.shapes.get(name, ())) > 1 for name in node.output if name)
         return known and not grows and not any(True for _ in subgraphs(node))
 
     def _lose(self, node: NodeProto, reason: Reason) -> None:
         """Note a node that cannot slide, or reads what could not, and what would help were it within the backbone."""
-        maps = {self.forms[name].name for name in node.input if name in self.forms}
+        maps = {form.name for form in self.operands(node)}
         behind = frozenset(maps).union(*(self._behind.get(name, frozenset()) for name in node.input))
-        if any(form.has_cells for name in node.input if (form := self.forms.get(name)) is not None):
+        if any(form.has_cells for form in self.operands(node)):
             self.suspects |= behind - maps
-        self._lost.update(dict.fromkeys(node.output, reason))
+        self.lost.update(dict.fromkeys(node.output, reason))
         self._behind.update(dict.fromkeys(node.output, behind))
 
     def _is_narrow(self, name: str) -> bool:
         """Return whether a value is carried as less than it is: one cell, which the map that it meets spreads."""
         form, shape = self.forms.get(name), self.shapes.get(name)
         return form is not None and shape is not None and prod(shape) != prod(form.shape)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note as an obstacle what is Stuck within."""
+        try:
+            yield
+        except Stuck as stuck:
+            self.obstacles.append(stuck.reason)
 
     # ------------------------------------------------------------------ questions
 
@@ -181,6 +187,10 @@ class Slider:
         if self.forms[name].parts is not None and not apart:
             raise kept_apart(self.forms[name])
         return self.forms[name]
+
+    def operands(self, node: NodeProto) -> list[Form]:
+        """Return the forms of the operands that are maps."""
+        return [self.forms[name] for name in node.input if name in self.forms]
 
     def named(self, name: str) -> Form:
         """Return the map of a name in the new graph."""
@@ -195,11 +205,10 @@ class Slider:
 
     def shape(self, name: str, node: NodeProto) -> Shape:
         known = self.shapes.get(name, self.constants.shape(name))
+        if known is None and name not in self.graph.producer:
+            raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
         if known is None:
-            if name not in self.graph.producer:
-                raise Stuck(Code.SIZE_UNKNOWN, node, f"the shape of {name}")
-            first = unknown_from(name, self.constants, self.shapes)
-            remedy = remedy_of(first, self.constants)
+            first, remedy = unknown_from(name, self.constants, self.shapes)
             raise Stuck(Code.SIZE_UNKNOWN, first, f"the shape of {first.output[0]} ({op(first)})", remedy)
         return known
 
@@ -275,19 +284,16 @@ class Slider:
         self.nodes.append(self.tensors.node(op_type, inputs, made, node.name, opset, wanted=made, **attributes))
 
     def result(
-        self,
-        node: NodeProto,
-        form: Form,
-        steps: Mapping[int, Step] | None = None,
-        *,
-        index: int = 0,
-        **changes: Any,
+        self, node: NodeProto, form: Form, steps: Mapping[int, Step] | None = None, *, index: int = 0, **changes: Any
     ) -> Form:
         """Set the form of a result, that of an operand but for `changes`, and note how it is computed."""
-        made = node.output[index]
-        self.forms[made] = replace(form, name=made, **changes)
+        self.forms[node.output[index]] = made = self.derived(form, node.output[index], steps, **changes)
+        return made
+
+    def derived(self, form: Form, made: str, steps: Mapping[int, Step] | None = None, **changes: Any) -> Form:
+        """Return the form of a map that is made of another, that of this but for `changes`; note how it is computed."""
         self.trace(made, [form], steps)
-        return self.forms[made]
+        return replace(form, name=made, **changes)
 
     def trace(self, made: str, operands: Sequence[Form], steps: Mapping[int, Step] | None = None) -> None:
         """Note how a map is computed along every spatial axis: by the step given for it, else cell by cell."""
@@ -307,12 +313,3 @@ class Slider:
     def measured(self, name: str, dims: Sequence[int], wanted: str) -> str:
         """Compute the sizes of some dimensions of a value from its Shape."""
         return self.add("Gather", [self.add("Shape", [name], wanted), self.tensors.ints(tuple(dims), "dims")], wanted)
-
-    def same(self, node: NodeProto) -> None:
-        """Run a node on the map of its first operand as it ran on the value, cell by cell."""
-        form = self.form(node, apart=True)
-        made = self.emit(node)
-        del made.output[1:]  # what else it gives (a mask) is read by nobody, or else an obstacle there
-        self.result(node, form)
-        rest = Reason(Code.NOT_SLIDING, label(node), "its second result")
-        self._lost.update({name: rest for name in node.output[1:] if name})

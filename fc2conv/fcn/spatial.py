@@ -61,7 +61,11 @@ def _over_parts(slider: Slider, node: NodeProto, form: Form) -> None:
     """Write a convolution over parts of the channels that its kernel sums over as a 1x1 convolution of the channels."""
     weight = node.input[_WEIGHTS[op(node)]] if op(node) in _WEIGHTS else ""
     shape = slider.shape(weight, node) if weight else ()
-    fits = form.layout[0] == (BATCH,) and shape[SPACE:] == form.shape[SPACE:] and not any(_pads(node))
+    fits = (
+        form.layout[0] == (BATCH,)
+        and shape[SPACE:] == form.shape[SPACE:]
+        and not any(ints_attribute(node, "pads") or ())
+    )
     if not fits or form.axes(range(len(form.layout))) - {BATCH, CHANNELS} or not slider.constants.is_constant(weight):
         raise kept_apart(form)
     form = in_order(slider, form, node.output[0])
@@ -76,11 +80,6 @@ def _over_parts(slider: Slider, node: NodeProto, form: Form) -> None:
     layout = ((BATCH,), (CHANNELS, *range(SPACE, form.rank)), *[()] * (len(shape) - SPACE))
     layout = identity(form.rank) if len(shape) == form.rank else layout
     slider.result(node, form, layout=layout, sizes=form.sizes_of(shape[0]), parts=None)
-
-
-def _pads(node: NodeProto) -> Sequence[int]:
-    """Return the explicit pads of a window, not those of an `auto_pad`."""
-    return ints_attribute(node, "pads") or ()
 
 
 def _along_channels(slider: Slider, node: NodeProto, form: Form) -> bool:

@@ -41,8 +41,7 @@ def _tile(slider: Slider, node: NodeProto) -> None:
     if times > 1:
         name = slider.tensors.ints(tuple(times if axis == CHANNELS else 1 for axis in range(form.rank)), "repeats")
         tiled = slider.add("Tile", [form.name, name], f"{node.output[0]}_tiled")
-        slider.trace(tiled, [form])
-        form = replace(form, name=tiled, sizes=form.sizes_of(form.sizes[CHANNELS] * times))
+        form = slider.derived(form, tiled, sizes=form.sizes_of(form.sizes[CHANNELS] * times))
     _spread(slider, node, form, target)
 
 
@@ -57,8 +56,7 @@ def _spread(slider: Slider, node: NodeProto, form: Form, target: Sequence[int]) 
     if made.sizes != grown.sizes:
         sizes = tuple(size if axis == CHANNELS else 1 for axis, size in enumerate(grown.sizes))
         wide = slider.tensors.ints(sizes, "channels")
-        made = replace(form, name=slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels"))
-        slider.trace(made.name, [form])
+        made = slider.derived(form, slider.add("Expand", [form.name, wide], f"{node.output[0]}_channels"))
     put_together(slider, node, replace(grown, name=made.name))
 
 
@@ -87,13 +85,12 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     vector for each item, which has one cell.
     """
     array = of_one_item(slider, name)
-    if array is None or not _is_level(array, like):
-        grown = _of_its_size(slider, name, like)
-        if grown is not None:
-            return grown
-    if array is None or array.ndim != len(like.layout):
-        return _vector(slider, node, name, like)
     at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
+    grown = _of_its_size(slider, name, like) if array is None or not _is_level(array, like) else None
+    if grown is not None:
+        return grown
+    if array is None or array.ndim != len(like.layout):
+        return _vector(slider, node, name, like, at)
     channels = array.shape[at]
     form = replace(like, sizes=like.sizes_of(channels))
     extent = slider.extent(like, channels)
@@ -107,13 +104,12 @@ def constant_map(slider: Slider, node: NodeProto, name: str, like: Form) -> Form
     return replace(form, name=made)
 
 
-def _vector(slider: Slider, node: NodeProto, name: str, like: Form) -> Form:
-    """Return numbers for each item, which may be repeated at each cell, as a map of one cell."""
+def _vector(slider: Slider, node: NodeProto, name: str, like: Form, at: int) -> Form:
+    """Return numbers for each item, maybe repeated at each cell, with the channels in `at`, as a map of one cell."""
     whole, maker = slider.shape(name, node), slider.graph.made_by(name)
     if maker is not None and op(maker) in ("Expand", "Tile"):
         name = maker.input[0]
     shape = slider.shape(name, node)
-    at = next((dim for dim, axes in enumerate(like.layout) if CHANNELS in axes), CHANNELS)
     vector = len(shape) == len(whole) == len(like.layout) and like.layout[0] == (BATCH,) and shape[at] == whole[at]
     if not vector or prod(shape[1:]) != shape[at]:
         raise Stuck(Code.NOT_SLIDING, node, f"its operand {name} comes from no image")
@@ -198,12 +194,11 @@ def _are_coordinates(values: np.ndarray) -> bool:
 def _stretched(slider: Slider, name: str, values: np.ndarray, extent: str) -> str:
     """Resize coordinates to an image: from the same first to the same last, as a network computes them."""
     kept = slider.tensors.value(np.ascontiguousarray(values), f"{name}_map")
-    empty = slider.no_roi
     one = slider.tensors.ints((1,), "one")
     rest = slider.add("Slice", [extent, one, slider.tensors.ints((values.ndim,), "rank")], f"{name}_rest")
     shape = slider.add("Concat", [one, rest], f"{name}_size", axis=0)
     how = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-    large = slider.add("Resize", [kept, empty, empty, shape], f"{name}_resized", **how)
+    large = slider.add("Resize", [kept, slider.no_roi, slider.no_roi, shape], f"{name}_resized", **how)
     return slider.add("Expand", [large, extent], f"{name}_spread")
 
 

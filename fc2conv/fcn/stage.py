@@ -1,16 +1,23 @@
-"""The stages of the fully convolutional mode: outputs as they are wanted, the model freed of its size, its proof."""
+"""The stages of the fully convolutional mode: outputs as they are wanted, the model freed of its size, its proof.
+
+A sliding model records in its `metadata_props` how it was made, so that `verify` needs no more than two files.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
+from onnx import ModelProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
+from fc2conv.io.parsing import of_json
 from fc2conv.io.reader import ModelFile
-from fc2conv.options import Options, VerifyOptions
+from fc2conv.options import Options, SlidingOptions, VerifyOptions, deciding
 from fc2conv.planning.planner import Plan
 from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.verification import Check, Verdict, Verification, worst
@@ -21,7 +28,44 @@ from fc2conv.version import __version__
 if TYPE_CHECKING:
     from fc2conv.fcn.describe import Held
     from fc2conv.fcn.model import Slid
-    from fc2conv.fcn.recipe import Recipe
+
+RECIPE = "fc2conv.sliding"
+"""The key of `metadata_props` that has the recipe."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The version of fc2conv that made a model, and the options that decided what it made."""
+
+    version: str
+    options: Options
+
+
+def written_recipe(options: Options) -> str:
+    """Write the recipe as one line of JSON with sorted keys: the version, and what is not the default."""
+    assert options.sliding is not None
+    default, sliding = Options(sliding=SlidingOptions()), replace(options.sliding, verify_crops=False)
+    given = replace(options, sliding=sliding)
+    settings = {name: getattr(given, name) for name in deciding() if getattr(given, name) != getattr(default, name)}
+    plain = msgspec.to_builtins({"version": __version__, "options": settings})
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def recipe_of(model: ModelProto) -> Recipe | None:
+    """Read what a model says of how it was made; return None where it says nothing that fc2conv writes."""
+    from fc2conv.targets.lookup import shipped
+
+    text = next((entry.value for entry in model.metadata_props if entry.key == RECIPE), "")
+    try:
+        plain = of_json(text)
+        options = msgspec.convert(
+            {name: plain["options"][name] for name in deciding() if name in plain["options"]}, Options
+        )
+        if options.target is not None and options.target not in shipped():
+            return None  # a model may not name a file to read
+        return Recipe(str(plain["version"]), replace(options, sliding=options.sliding or SlidingOptions()))
+    except (ValueError, KeyError, TypeError):  # msgspec's errors are ValueErrors
+        return None
 
 
 def prepared(file: ModelFile, options: Options) -> ModelFile:

@@ -18,8 +18,7 @@ from onnx import NodeProto, ValueInfoProto, helper
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, LimitError, UsageError
 from fc2conv.fcn.forms import SPACE
-from fc2conv.fcn.placed import PICTURE, Axis, Placed, image_input, placed
-from fc2conv.fcn.working_set import working_set
+from fc2conv.fcn.placed import PICTURE, Axis, Placed, image_input, placed, working_set
 from fc2conv.io.reader import ModelFile, read_model
 from fc2conv.io.sizes import declared_size
 from fc2conv.ir.graph import label
@@ -193,7 +192,7 @@ def _spans(axis: Axis, pixels: int, side: int, upsampled: bool) -> Iterator[Span
         return
     rim = axis.needed(1 << 20, 1 << 20, 1 << 40)
     whole = rim[1] - rim[0]  # what a tile of one cell takes inside of the image
-    step = max(axis.every, side - whole + axis.every)
+    step = max(axis.pace, side - whole + axis.pace)
     count = max(1, floor(step / (1 if upsampled else axis.stride)))
     first = 0
     while True:

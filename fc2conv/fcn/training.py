@@ -55,29 +55,25 @@ def at_training_size(
     return Training(best.shapes, numbers)
 
 
-def unknown_from(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> NodeProto:
-    """Find the first node on the way to a value from which on shapes are not known."""
-    graph = constants.graph
-    while True:
-        first = graph.nodes[graph.producer[name]]
+def unknown_from(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> tuple[NodeProto, str]:
+    """Find the first node on the way to a value from which on shapes are not known, and tell what helps.
+
+    Its sizes may follow from initializers of a caller.
+    """
+    graph, maker = constants.graph, name
+    while maker:
+        first = graph.nodes[graph.producer[maker]]
         before = (each for each in first.input if each in graph.producer and each not in shapes)
-        maker = next((each for each in before if not constants.is_constant(each)), None)
-        if maker is None:
-            return first
-        name = maker
-
-
-def remedy_of(node: NodeProto, constants: Constants) -> str:
-    """Tell what helps where a node gives no known shape: its sizes may follow from initializers of a caller."""
-    graph, found, left = constants.graph, set[str](), list(node.input[1:])
+        maker = next((each for each in before if not constants.is_constant(each)), "")
+    found, left = set[str](), list(first.input[1:])
     while left:
         name = left.pop()
         if name not in found and name in graph.producer:
             left += graph.nodes[graph.producer[name]].input
         found.add(name)
     if any(constants.is_overridable(name) for name in found):
-        return Code.WEIGHT_OVERRIDABLE.remedy
-    return "Export the model so that this node gives a known shape, or cut the model before it."
+        return first, Code.WEIGHT_OVERRIDABLE.remedy
+    return first, "Export the model so that this node gives a known shape, or cut the model before it."
 
 
 def _found(constants: Constants, given: Sequence[ValueInfoProto], wanted: Mapping[str, Shape]) -> Training:

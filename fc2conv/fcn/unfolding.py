@@ -70,9 +70,10 @@ def _copied(slider: Slider, name: str, form: Form, window: dict[int, int]) -> st
         np.tile(each, (channels, 1)).reshape(channels * size, 1, *kernel), f"{form.name}_places"
     )
     made = slider.add("Conv", [form.name, weight], f"{form.name}_window", kernel_shape=kernel, group=channels)
-    slider.trace(made, [form], {axis: Step(made, (form.name,), extent) for axis, extent in window.items()})
+    steps = {axis: Step(made, (form.name,), extent) for axis, extent in window.items()}
     sizes = tuple(1 if axis in window else extent for axis, extent in enumerate(form.sizes_of(channels * size)))
-    slider.unfolded[form.name], slider.forms[made] = made, Form(made, identity(form.rank), sizes, form.free)
+    slider.unfolded[form.name] = made
+    slider.forms[made] = slider.derived(form, made, steps, layout=identity(form.rank), sizes=sizes, parts=None)
     return made
 
 

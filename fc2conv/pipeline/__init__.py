@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace as changed
 from onnx import ModelProto
 
-from fc2conv.fcn.stage import prepared, refuse
+from fc2conv.fcn.stage import prepared, recipe_of, refuse
 from fc2conv.io.choices import check_outputs
 from fc2conv.io.forms import materialize
 from fc2conv.io.parts import check_data_files, check_files
@@ -94,7 +94,6 @@ def trace(model: Model, patterns: Sequence[str], options: Options) -> list[Trace
 @_quietly
 def verify(a: Model, b: Model, options: VerifyOptions) -> Verification:
     """Compare two models, and check them against a certificate where the options name one."""
-    from fc2conv.fcn.recipe import recipe_of
     from fc2conv.pipeline.proofs import beside, verify_sliding
     from fc2conv.verification.pair import verify_pair
     from fc2conv.verification.recorded import check_recorded, read_certificate

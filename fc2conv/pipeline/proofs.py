@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from msgspec.structs import replace as changed
 
 from fc2conv.errors import InconclusiveError, MismatchError, UsageError
-from fc2conv.fcn.stage import converted_file, proved, refuse, remade
+from fc2conv.fcn.stage import Recipe, converted_file, proved, refuse, remade
 from fc2conv.io.choices import of_inputs
 from fc2conv.io.escape import counted
 from fc2conv.io.forms import declared_shapes
@@ -22,9 +22,6 @@ from fc2conv.report.sliding import SlidingReport
 from fc2conv.report.types import Report, Verification
 from fc2conv.report.verification import Check, OutputDifference, Verdict, worst
 from fc2conv.rewrite.scopes import Rewritten
-
-if TYPE_CHECKING:
-    from fc2conv.fcn.recipe import Recipe
 
 Outcome = Literal["converted", "unchanged", "differs", "inconclusive"]
 Proof = tuple[Verification | None, SlidingReport | None]

@@ -233,6 +233,20 @@ def test_maps_of_two_strides_are_proved_behind_padding() -> None:
     assert "differs" in {check.verdict for check in shown(original, dense, fault).checks}
 
 
+def test_a_map_that_is_an_output_as_well_keeps_its_holes() -> None:
+    original = parse(
+        """g (float[N,2,20,20] x) => (float[N,5] y, float[N,5,5,4] t)
+        <float[4,2,3,3] a, float[4,4,3,3] b, float[8,5] w, float[5] q>
+        { d = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, a)
+          e = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (d, b)
+          m = GlobalMaxPool (d)  n = GlobalMaxPool (e)  t = Transpose <perm = [0, 2, 3, 1]> (e)
+          j = Concat <axis = 1> (m, n)  f = Flatten (j)  y = Gemm (f, w, q) }""",
+        opset=13,
+    )
+    (head,) = (claim for claim in made(original, output_stride=1).claims.maps if claim.name == "y")
+    assert {feature.name: feature.holes for feature in head.features} == {"d": {2: 2, 3: 2}, "t": {2: 4, 3: 4}}
+
+
 def test_all_images_get_the_stride() -> None:
     original = parse(
         """g (float[1,2,11,11] x, float[1,2,11,11] z) => (float[1,5] y) <float[4,2,3,3] k, float[5,100] w>

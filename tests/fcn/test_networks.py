@@ -19,7 +19,7 @@ from textmodel import parse
 import fc2conv
 from fc2conv import Options, SlidingOptions
 from fc2conv.errors import InputError
-from fc2conv.fcn.recipe import KEY
+from fc2conv.fcn.stage import RECIPE
 
 Load = Callable[[str], ModelProto]
 NAMES = ("lenet", "mini_vgg", "keras_nhwc", "gap", "unpadded", "audio", "volume")
@@ -179,8 +179,8 @@ def test_a_sliding_network_made_once_more_is_the_same(fixture: Load) -> None:
     assert twice is not None
     assert twice.graph.node == once.graph.node
     before, after = ({e.key: e.value for e in each.metadata_props} for each in (once, twice))
-    assert '"image":[1,3,20,20]' in after.pop(KEY)  # of the last conversion, as all that is here
-    assert before.pop(KEY)
+    assert '"image":[1,3,20,20]' in after.pop(RECIPE)  # of the last conversion, as all that is here
+    assert before.pop(RECIPE)
     assert after == before
 
 

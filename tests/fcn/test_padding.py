@@ -116,6 +116,22 @@ def test_same_pads_a_maximum_with_holes(stride: int) -> None:
     assert gap < CLOSE
 
 
+@pytest.mark.parametrize("pool", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_same_takes_no_image_that_pooling_with_holes_skips(pool: str) -> None:
+    original = parse(
+        f"""g (float[N,2,20,20] x) => (float[N,5] y) <float[4,2,3,3] a, float[4,4,3,3] b, float[4,5] w, float[5] c>
+        {{ d = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, a)
+          e = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (d, b)
+          p = {pool} (e)  f = Flatten (p)  y = Gemm (f, w, c) }}"""
+    )
+    same, least = slid(original, padding="same", output_stride=1), 4
+    assert [axis["minimum"] for axis in axes_of(same)] == [least, least]
+    for size, finite in ((least - 1, False), (least, True), (least + 1, True)):
+        (found,) = run(same, image(same, {2: size, 3: size}))
+        assert found.shape[2:] == (size, size)
+        assert np.isfinite(found).all() == finite
+
+
 def test_same_has_no_mean_of_padding_alone() -> None:
     original = parse(
         """g (float[N,3,24] x) => (float[N,5] y) <float[4,3,3] a, float[4,4,3] b, float[4,5] w, float[5] c>

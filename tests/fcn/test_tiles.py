@@ -16,8 +16,7 @@ from textmodel import parse
 import fc2conv
 from fc2conv.errors import InputError, LimitError, UsageError
 from fc2conv.fcn import tiles
-from fc2conv.fcn.placed import image_input, placed
-from fc2conv.fcn.working_set import working_set
+from fc2conv.fcn.placed import image_input, placed, working_set
 from fc2conv.io.reader import model_file_from_proto
 
 CLOSE = 1e-5

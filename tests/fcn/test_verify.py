@@ -14,7 +14,7 @@ from onnx import ModelProto, numpy_helper
 import fc2conv
 from fc2conv import Options, SlidingOptions
 from fc2conv.errors import ExitCode
-from fc2conv.fcn.recipe import KEY, recipe_of
+from fc2conv.fcn.stage import RECIPE, recipe_of
 from fc2conv.report.types import Verification
 
 WAYS = {
@@ -127,7 +127,7 @@ def test_another_version_may_make_another_network(
     """What is not the same is then proved or refused by the claims."""
     original, out = made(root, tmp_path)
     model = onnx.load(out)
-    entry = next(e for e in model.metadata_props if e.key == KEY)
+    entry = next(e for e in model.metadata_props if e.key == RECIPE)
     entry.value = json.dumps({**json.loads(entry.value), "version": "0.0.1"})
     change(model)
     onnx.save(model, out)
@@ -141,7 +141,7 @@ def test_another_version_may_make_another_network(
 def test_a_recipe_that_says_nothing_is_none(value: str, root: Path, tmp_path: Path) -> None:
     original, out = made(root, tmp_path)
     model = onnx.load(out)
-    next(e for e in model.metadata_props if e.key == KEY).value = value
+    next(e for e in model.metadata_props if e.key == RECIPE).value = value
     onnx.save(model, out)
     found = fc2conv.verify(original, out)
     assert (found.verdict, verdicts(found)["signature"]) == ("differs", "differs")

@@ -11,7 +11,7 @@ import numpy as np
 from fc2conv.errors import InputError, UsageError
 from fc2conv.fcn.picture.classes import Scores, check_names, numbered, read_names
 from fc2conv.fcn.picture.drawing import Panel, Style, sheet
-from fc2conv.fcn.picture.reading import Feed, channels_of, feed, pillow, read_picture
+from fc2conv.fcn.picture.reading import Feed, feed, pillow, read_picture
 from fc2conv.fcn.placed import Axis, image_input, placed
 from fc2conv.fcn.tiles import Runner
 from fc2conv.io.apart import Role, check_apart
@@ -100,7 +100,6 @@ class _Camera:
         self.name, self.geometry = placed(self.file, options.output)
         value = image_input(self.file, self.name, self.geometry)
         pillow()
-        self.channels = channels_of(value, self.geometry)
         self.feed: Feed = feed(value, self.geometry, options)
         self.names = read_names(options.names) if options.names is not None else []
         wanted: int | str | Sequence[int | str] = () if options.label is None else options.label
@@ -109,7 +108,7 @@ class _Camera:
 
     def seen(self, image: Name, output: Name) -> Seen:
         """Run the network on one picture, and write what it sees."""
-        pixels = read_picture(image, self.channels, self.options.size)
+        pixels = read_picture(image, self.feed.channels, self.options.size)
         whole = pixels.shape[:2]
         pixels = self._fitting(pixels, image)
         scores, labels = self._scored(pixels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,25 +84,12 @@ def grey(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(pixels @ _GREY, np.float32)
 
 
-def channels_of(value: ValueInfoProto, geometry: Placed) -> int:
-    """Return how many channels the network takes: the dimension that is neither batch nor spatial."""
-    spatial = {axis.dim for axis in geometry.axes}
-    first = _first(spatial)
-    dims = enumerate(value.type.tensor_type.shape.dim)
-    rest = [dim.dim_value for i, dim in dims if i >= first and i not in spatial]
-    return rest[0] if rest else 1
-
-
-def _first(spatial: Collection[int]) -> int:
-    """Return the first dimension of a picture: the one after the batch, where there is one."""
-    return 0 if 0 in spatial else 1
-
-
 @dataclass(frozen=True)
 class Feed:
     """How pixels become what the network takes: (pixel * scale - mean) / std, its dimensions in the input's order."""
 
     options: HeatmapOptions
+    channels: int
     order: tuple[int, ...]
     batched: bool
     dtype: Any
@@ -131,8 +117,11 @@ class Feed:
 
 def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Feed:
     """Return how pictures are fed; raise UsageError unless mean and std have 1 number or one for each channel."""
-    kind = value.type.tensor_type.elem_type
-    channels = channels_of(value, geometry)
+    kind, dims = value.type.tensor_type.elem_type, value.type.tensor_type.shape.dim
+    height, width = (axis.dim for axis in geometry.axes)
+    first = 0 if 0 in (height, width) else 1  # the one after the batch, where there is one
+    rest = [dim for dim in range(first, len(dims)) if dim not in (height, width)]
+    channels = dims[rest[0]].dim_value if rest else 1
     if kind == TensorProto.INT8:
         what = f"{value.name} is int8, and a picture has values from 0 to 255"
         raise InputError(what, "feed it from Python, with fc2conv.run_sliding")
@@ -140,12 +129,8 @@ def feed(value: ValueInfoProto, geometry: Placed, options: HeatmapOptions) -> Fe
     for given, name in ((options.mean, "mean"), (options.std, "std")):
         if not plain and len(given) not in (1, channels):
             raise UsageError(f"--{name} has {len(given)} numbers", f"give 1 or {channels}")
-    rank = len(value.type.tensor_type.shape.dim)
-    height, width = (axis.dim for axis in geometry.axes)
-    first = _first((height, width))
-    rest = [dim for dim in range(first, rank) if dim not in (height, width)]
     if len(rest) > 1 or (not rest and channels > 1):
         raise InputError(f"the input {value.name} is not one picture", "feed it from Python, with fc2conv.run_sliding")
     places = {height: 0, width: 1} | dict.fromkeys(rest, 2)
-    order = tuple(places[dim] for dim in range(first, rank))
-    return Feed(options, order, first > 0, helper.tensor_dtype_to_np_dtype(kind))
+    order = tuple(places[dim] for dim in range(first, len(dims)))
+    return Feed(options, channels, order, first > 0, helper.tensor_dtype_to_np_dtype(kind))
