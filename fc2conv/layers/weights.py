@@ -84,9 +84,7 @@ class Rearranged:
         return self.written(slab)
 
     def written(self, slab: np.ndarray) -> np.ndarray:
-        if self.unsigned:
-            return without_sign(slab)
-        return slab if self.scale == 1.0 else (slab.astype(np.float64) * self.scale).astype(self.dtype)
+        return without_sign(slab) if self.unsigned else _scaled(slab, self.scale)
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,10 @@ def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: boo
     channels = kernel[:, start // each : -(-stop // each)].reshape(len(kernel), -1)
     offset = start // each * each
     return channels[:, start - offset : stop - offset].reshape(len(kernel), stop - start, *(1 for _ in spans[1:]))
+
+
+def _scaled(array: np.ndarray, scale: float) -> np.ndarray:
+    return array if scale == 1.0 else (array.astype(np.float64) * scale).astype(array.dtype)
 
 
 def without_sign(array: np.ndarray) -> np.ndarray:
@@ -183,8 +185,7 @@ class Form:
     @property
     def fill(self) -> np.ndarray:
         """The one value of a ConstantOfShape."""
-        value = np.asarray(self.stored.values).reshape(-1)[:1]
-        return value if self.scale == 1.0 else (value.astype(np.float64) * self.scale).astype(value.dtype)
+        return _scaled(np.asarray(self.stored.values).reshape(-1)[:1], self.scale)
 
     @property
     def edit_of_dims(self) -> bool:
