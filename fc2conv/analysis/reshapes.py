@@ -104,7 +104,7 @@ def _reshape(ctx: Context, node: NodeProto) -> Inferred | None:
     sizes = resolved(node, view, target)
     known = [size for size in sizes if size is not None]
     if len(known) == len(sizes):
-        view = settled(view, axes_of(view.dims), product(known))
+        view = settled(view, product(known))
     return same_elements(ctx, node, view, regroup(view.dims, sizes))
 
 

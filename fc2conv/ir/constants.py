@@ -23,7 +23,7 @@ from fc2conv.ir.chains import operands_first
 from fc2conv.ir.element_types import as_cast
 from fc2conv.ir.folding import EXACT, FOLDED, LAYOUT, folded
 from fc2conv.ir.graph import Graph, attribute, op, own_op, permutation
-from fc2conv.ir.stored import QUANTIZERS, Stored, base_layout, constant_node, replayed, stored_values
+from fc2conv.ir.stored import QUANTIZERS, Stored, base_layout, constant_node, replayed, stored_values, windowed
 from fc2conv.layout.axes import Size, regroup
 from fc2conv.layout.relayout import rearrange
 
@@ -221,10 +221,7 @@ class Constants:
     def base_values(self, stored: Stored) -> np.ndarray:
         """Return the values as they are stored."""
         values = self.file.array(stored.values) if isinstance(stored.values, TensorProto) else stored.values
-        if stored.window is None or stored.filled:
-            return values
-        axis, start, stop = stored.window
-        return values[(slice(None),) * axis + (slice(start, stop),)]
+        return values if stored.filled else windowed(values, stored.window)
 
     def ints(self, name: str) -> tuple[int, ...] | None:
         """Return the elements of a small constant of integers, flattened."""

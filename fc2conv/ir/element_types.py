@@ -14,25 +14,10 @@ from fc2conv.ir.schema import schema_of
 
 TYPES = {f"tensor({name.lower()})": number for name, number in TensorProto.DataType.items()}
 """Element types by the names that definitions have for them."""
-_RESULTS = {
-    **dict.fromkeys(
-        "Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor IsNaN IsInf".split(), TensorProto.BOOL
-    ),
-    **dict.fromkeys("ArgMax ArgMin Shape Size NonZero".split(), TensorProto.INT64),
-    **dict.fromkeys("ConvInteger MatMulInteger".split(), TensorProto.INT32),
-}
 _STATED = {"Cast": "to", "DequantizeLinear": "output_dtype", "QuantizeLinear": "output_dtype"}
 """The attribute that states the type of the result."""
-_LIKE = {
-    "CastLike": 1,
-    "DequantizeLinear": 1,
-    "GatherBlockQuantized": 2,
-    "MatMulIntegerToFloat": 2,
-    "OneHot": 2,
-    "QuantizeLinear": 2,
-    "Where": 1,
-}
-"""The operand that has the type of the result, where that is not the first one."""
+_LIKE = {"DequantizeLinear": 1, "GatherBlockQuantized": 2, "MatMulIntegerToFloat": 2, "QuantizeLinear": 2}
+"""The operand that has the type of the result, where that is not the first one and no definition says so."""
 _VARIADIC = defs.OpSchema.FormalParameterOption.Variadic
 _OLD_FLATTEN = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIXED = tuple(
@@ -64,8 +49,8 @@ def _step(graph: Graph, name: str) -> int | str:
         value = attribute(node, "value")
         return int(value.t.data_type) if value is not None else 0
     given = int_attribute(node, _STATED[kind], 0) if kind in _STATED else 0
-    if given or kind in _RESULTS:
-        return given or _RESULTS[kind]
+    if given:
+        return given
     operands = graph.operands[i]
     if kind in ("Loop", "Scan"):
         return _state(graph, node, kind, graph.results[i].index(name))
@@ -75,7 +60,7 @@ def _step(graph: Graph, name: str) -> int | str:
         if defined is not None:
             only, same = defined
             stored = next((operands[at] for at in same if operands[at] in graph.initializers), None)
-            return stored or (operands[same[0]] if same else only)
+            return only or stored or (operands[same[0]] if same else 0)
     like = (*operands, "", "")[_LIKE.get(kind, 0)]
     return TensorProto.UINT8 if kind == "QuantizeLinear" and not like else like
 

@@ -10,17 +10,7 @@ from onnx import NodeProto, helper
 
 from fc2conv.ir.arithmetic import Call, Numbers, evaluate
 from fc2conv.ir.arithmetic.moving import gather_nd
-from fc2conv.ir.graph import (
-    changed,
-    int_attribute,
-    ints_attribute,
-    label,
-    named,
-    onnx_opset,
-    op,
-    own_op,
-    text_attribute,
-)
+from fc2conv.ir.graph import changed, int_attribute, ints_attribute, label, onnx_opset, op, own_op, text_attribute
 from fc2conv.sandbox import hush, note
 
 LAYOUT = frozenset(["Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"])
@@ -105,17 +95,14 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
     if kind == "Dropout" and len(node.input) > 2 and np.any(operands.get(node.input[2], False)):
         return None  # it drops others on every run
     if kind != op(node):
-        node = named(node, node.name)
+        node = changed(node)
         node.domain = ""
     if _differs(node, kind, operands, opset):
         return _run(node, operands, opsets)
     if kind == "Pad":
         node, operands = _cropped(node, operands)
-    if kind == "OneHot" and node.input[0] != node.input[1] and operands[node.input[1]].size == 1:
-        operands = {
-            **operands,
-            node.input[1]: operands[node.input[1]].reshape(()),
-        }  # the reference takes no list of one
+    if kind == "OneHot" and node.input[0] != node.input[1] and operands[depth := node.input[1]].size == 1:
+        operands = {**operands, depth: operands[depth].reshape(())}  # the reference takes no list of one
     versions = [helper.make_opsetid(domain, max(n, _LEAST.get(kind, 1))) for domain, n in opsets.items()]
     values = [helper.make_empty_tensor_value_info(name) for name in operands]
     names = [name for name in node.output if name]

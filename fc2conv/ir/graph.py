@@ -295,7 +295,7 @@ def opset_versions(model: ModelProto) -> dict[str, int]:
 
 def onnx_opset(opsets: Mapping[str, int]) -> int:
     """Return the version of ONNX's own operator set among those that are imported."""
-    return next((opsets[domain] for domain in ONNX_DOMAINS if domain in opsets), 1)
+    return opsets.get("") or opsets.get("ai.onnx", 1)
 
 
 def named(node: NodeProto, name: str) -> NodeProto:

@@ -10,13 +10,11 @@ from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, defs, helper
 from fc2conv.io.sizes import explicit, rounded_down, scaled_up
 from fc2conv.ir.element_types import TYPES
 from fc2conv.ir.graph import label, subgraphs
+from fc2conv.ir.schema import definition
 from fc2conv.ir.shapes import REFUSALS
-from fc2conv.ir.subgraph_shapes import Shapes, known_sizes, misread, scales_of, sizes_of
+from fc2conv.ir.subgraph_shapes import MOST_ELEMENTS, Shapes, known_sizes, misread, scales_of, sizes_of
 from fc2conv.layout.axes import Size
 from fc2conv.sandbox import note
-
-_MOST_ELEMENTS = 1 << 63
-"""More than a model can say of a dimension; a Tile may ask for more."""
 
 
 def at_node(
@@ -53,7 +51,7 @@ def _as_onnx(
     values: Mapping[str, np.ndarray],
 ) -> list[NodeProto]:
     """Return the node, or the nodes that ONNX's inference knows instead of it."""
-    if defs.has(node.op_type, _version(node, opsets), node.domain):
+    if definition(node, opsets) is not None:
         return [rounded_down(explicit(node), known_sizes(shapes.get(node.input[0])) if node.input else ())]
     ranks = {name: len(shape) for name, shape in shapes.items() if shape is not None}
     constants = {name: array.shape for name, array in values.items()}
@@ -62,22 +60,17 @@ def _as_onnx(
     return stand_in(node, constants, ranks, {}) or [node]
 
 
-def _version(node: NodeProto, opsets: Mapping[str, int]) -> int:
-    return opsets.get(node.domain) or opsets.get("" if node.domain else "ai.onnx", 1)
-
-
 def _inferred(
     node: NodeProto, opsets: Mapping[str, int], types: Mapping[str, TypeProto], values: Mapping[str, np.ndarray]
 ) -> dict[str, TypeProto]:
-    version = _version(node, opsets)
-    if not defs.has(node.op_type, version, node.domain) or any(True for _ in subgraphs(node)):
+    schema = definition(node, opsets)
+    if schema is None or any(True for _ in subgraphs(node)):
         return {}
     known = {name: types[name] for name in node.input if name in types}
     data = {name: numpy_helper.from_array(values[name]) for name in known if name in values}
     imports = [helper.make_opsetid(domain, n) for domain, n in opsets.items()]
     note("onnx.shape_inference", label(node))
     try:
-        schema = defs.get_schema(node.op_type, version, node.domain)
         _admit(schema, node, known, values)
         return dict(shape_inference.infer_node_outputs(schema, node, known, data, opset_imports=imports))
     except REFUSALS:
@@ -105,7 +98,7 @@ def _type(shape: Sequence[Size] | None, values: np.ndarray | None, sizes: dict[s
     for size in shape or ():
         name = f"size {len(sizes)}"
         known = next((key for key, each in sizes.items() if each == size), name)
-        written = size.known and size.coefficient < _MOST_ELEMENTS
+        written = size.known and size.coefficient < MOST_ELEMENTS  # a Tile may ask for more
         if not written:
             sizes[known] = size
         dims.append(size.coefficient if written else known)

@@ -72,7 +72,7 @@ class _Pass:
         constants: Constants,
         shapes: Mapping[str, Shape],
         outer: Propagated,
-        given: Propagated = NOTHING,
+        given: Mapping[str, Known] | None = None,
         walked: _Walked | None = None,
         prefix: str = "",
     ) -> None:
@@ -84,11 +84,12 @@ class _Pass:
         for name in (*graph.inputs, *graph.initializers, *graph.producer) if self.shapes or self.numbers else ():
             self.shapes.pop(name, None)  # another value of this name, around the scope
             self.numbers.pop(name, None)
-        self.shapes |= {**shapes, **given.shapes}
-        self.numbers |= given.numbers
+        self.shapes |= shapes
         self._lists: dict[str, Items] = {}
         self._texts: dict[str, np.ndarray] = {}
         self._better = {*self.numbers, *(() if shapes else self.shapes)}
+        for name, value in (given or {}).items():
+            self._take(name, value)
 
     def run(self) -> Propagated:
         graph = self.graph
@@ -139,11 +140,8 @@ class _Pass:
             return []
         self._walked.nodes += 1 + len(body.node)
         inner = self.graph.within(node, name, body)
-        shapes = {each: value.shape for each, value in given.items() if value.shape is not None}
-        numbers = {each: value.numbers for each, value in given.items() if value.numbers is not None}
         around, constants = Propagated(self.shapes, self.numbers), Constants(inner, self.constants.file, self.constants)
-        prefix = f"{self._prefix}#{before}."
-        walk = _Pass(inner, constants, {}, around, Propagated(shapes, numbers), self._walked, prefix)
+        walk = _Pass(inner, constants, {}, around, given, self._walked, f"{self._prefix}#{before}.")
         walk.run()
         return [walk._known(each) for each in inner.outputs]
 

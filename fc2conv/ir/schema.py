@@ -18,7 +18,7 @@ from fc2conv.errors import InputError
 from fc2conv.io.custom_ops import ONNX_DOMAINS
 from fc2conv.io.escape import shown
 from fc2conv.io.tensors import quoted
-from fc2conv.ir.graph import Graph, label, op, opset_versions, subgraphs
+from fc2conv.ir.graph import Graph, label, onnx_opset, op, opset_versions, subgraphs
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.reasons import Code, Reason
 
@@ -74,9 +74,8 @@ def _check(nodes: Iterable[NodeProto], opsets: Mapping[str, int], functions: _Fu
 
 def _later(node: NodeProto, opsets: Mapping[str, int]) -> str:
     """Return what helps where a node has the attributes of a later operator set, as quantizers write them; else ""."""
-    version = next((opsets[each] for each in ONNX_DOMAINS if each in opsets), 0)
-    names = {attribute.name for attribute in node.attribute}
-    found = schema_of(node.op_type, version, "") if node.domain in ONNX_DOMAINS else None
+    version, names = onnx_opset(opsets), {attribute.name for attribute in node.attribute}
+    found = definition(node, opsets) if node.domain in ONNX_DOMAINS else None
     if found is None or names <= found.attributes.keys():
         return ""
     for later in range(version + 1, defs.onnx_opset_version() + 1):
@@ -109,16 +108,14 @@ def _problem(node: NodeProto, opsets: Mapping[str, int]) -> str:
             return f"has {wrong.name} {wrong.i}, which is neither 0 nor 1"
     if node.domain == "com.microsoft":
         return _against_microsoft(node, given)
-    domain = "" if node.domain in ONNX_DOMAINS else node.domain
-    version = next(opsets[each] for each in (ONNX_DOMAINS if not domain else (domain,)) if each in opsets)
-    schema = schema_of(node.op_type, version, domain)
+    schema = definition(node, opsets)
     if schema is not None:
         unknown = sorted(given.keys() - schema.attributes.keys())
         if unknown:
             return f"has an attribute {quoted(unknown[0])}, which its operator has not"
         return _against(schema, node, given) or _constant(node) or _equation(node, given)
     # The model's version has no such operator; onnxruntime knows some before ONNX did, in the form that came to be.
-    schema = schema_of(node.op_type, _MOST, domain)
+    schema = schema_of(node.op_type, _MOST, "" if node.domain in ONNX_DOMAINS else node.domain)
     return "" if schema is None else _against(schema, node, given)
 
 
@@ -150,6 +147,12 @@ def schema_of(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
         return defs.get_schema(op_type, version, domain)
     except defs.SchemaError:
         return None
+
+
+def definition(node: NodeProto, opsets: Mapping[str, int]) -> defs.OpSchema | None:
+    """Return the definition of a node's operator in the imported version; None where that version has none."""
+    domain = "" if node.domain in ONNX_DOMAINS else node.domain
+    return schema_of(node.op_type, opsets.get(domain, 1) if domain else onnx_opset(opsets), domain)
 
 
 def lacking(graph: Graph, node: NodeProto, *op_types: str, least: int = 1) -> Reason | None:

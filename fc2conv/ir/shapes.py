@@ -254,9 +254,4 @@ def _run(model: ModelProto) -> ModelProto:
 
 def as_input(tensor: TensorProto) -> ValueInfoProto:
     """Return the entry of an initializer among the inputs, which IR < 4 requires."""
-    value = ValueInfoProto(name=tensor.name)
-    value.type.tensor_type.elem_type = tensor.data_type
-    value.type.tensor_type.shape.SetInParent()
-    for size in tensor.dims:
-        value.type.tensor_type.shape.dim.add(dim_value=size)
-    return value
+    return helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)

@@ -106,6 +106,14 @@ def part(stored: Stored, dim: int, start: int, stop: int) -> Stored | None:
     return replace(stored, base=base, layout=layout, window=(at, start, stop))
 
 
+def windowed(values: np.ndarray, window: tuple[int, int, int] | None) -> np.ndarray:
+    """Return the part (axis, start, stop) of an array; all of it without a window."""
+    if window is None:
+        return values
+    axis, start, stop = window
+    return values[(slice(None),) * axis + (slice(start, stop),)]
+
+
 @cached
 def base_layout(base: tuple[int, ...]) -> Layout:
     """Return the layout of a tensor as it is stored: one axis for each dimension."""

@@ -19,8 +19,8 @@ from fc2conv.layout.axes import Size, nameless, product
 
 Shapes = dict[str, tuple[Size, ...]]
 Known = Mapping[str, tuple[Size, ...]]
-_MOST = 1 << 63
-"""Elements of a tensor: their number is an int64."""
+MOST_ELEMENTS = 1 << 63
+"""More elements than a tensor has: their number is an int64."""
 
 
 def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | None:
@@ -32,7 +32,7 @@ def sizes_of(value: ValueInfoProto, zeros: bool = False) -> tuple[Size, ...] | N
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     found = tuple(_size(dim, f"?{value.name}.{i}", zeros) for i, dim in enumerate(kind.shape.dim))
-    if product(found).coefficient < _MOST:
+    if product(found).coefficient < MOST_ELEMENTS:
         return found
     return tuple(Size(1, (f"?{value.name}.{i}",)) for i in range(len(found)))
 

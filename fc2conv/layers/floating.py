@@ -22,28 +22,12 @@ from fc2conv.reasons import Code, Reason
 def gemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer | Reason:
     """Read Y = act(alpha * op(A) op(B) + beta * C), with a constant A (left) or B."""
     node = graph.nodes[index]
-    transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
-    w, x = (0, 1) if left else (1, 0)
-    # op(A) is [N, K] and op(B) is [K, M]: A contracts its last dimension and B its first, unless transposed.
-    contracted = [0 if transposed[0] else 1, 1 if transposed[1] else 0]
     beta = float_attribute(node, "beta", 1.0)
     activation = _activation(node, graph.opset)
     if activation is not None and (missing := lacking(graph, node, activation.op_type, least=6)):
         return missing
     c = node.input[2] if len(node.input) > 2 and beta != 0.0 else ""
-    layer = FCLayer(
-        node=node,
-        x=node.input[x],
-        weight=node.input[w],
-        shape=constants.shape(node.input[w]) or (),
-        matrix=Matrix((contracted[w] - 2,), (-1 - contracted[w],)),
-        k=(contracted[x] - 2,),
-        m=(-2 if left else -1,),
-        output=node.output[0],
-        arithmetic=Floating(activation),
-        alpha=float_attribute(node, "alpha", 1.0),
-        beta=beta,
-    )
+    layer = replace(product(node, constants, left), arithmetic=Floating(activation), beta=beta)
     if not c:
         return layer
     if per_output(constants, c, layer.m, layer.outputs):
@@ -73,7 +57,7 @@ def matmul(graph: Graph, constants: Constants, index: int, left: bool) -> FCLaye
 
 
 def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) -> FCLayer:
-    """Return the layer that multiplies the operands 0 and `second` over their last two dimensions."""
+    """Return the layer that multiplies the operands 0 and `second`, op(A) [.., N, K] and op(B) [.., K, M]."""
     w, x = (0, second) if left else (second, 0)
     transposed = [int_attribute(node, "transA", 0), int_attribute(node, "transB", 0)]
     contracted = [-2 if transposed[0] else -1, -1 if transposed[1] else -2]

@@ -16,7 +16,7 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, own_op
+from fc2conv.ir.graph import Graph, int_attribute, label, own_op
 from fc2conv.ir.schema import lacking
 from fc2conv.ir.stored import Matrix, scales_of
 from fc2conv.layers.floating import product
@@ -49,16 +49,8 @@ def qgemm(graph: Graph, constants: Constants, index: int, left: bool) -> FCLayer
     """Read QGemm(A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point); C is int32."""
     node = graph.nodes[index]
     _, sa, za, _, sb, zb, c, sy, zy = _operands(node, 9)
-    layer = replace(
-        product(node, constants, left, 3),
-        matrix=Matrix((-1,), (-2,)) if int_attribute(node, "transB", 0) else Matrix((-2,), (-1,)),
-        k=(-2 if int_attribute(node, "transA", 0) else -1,),
-        m=(-1,),
-        alpha=float_attribute(node, "alpha", 1.0),
-        bias=c or None,
-    )
-    count = layer.outputs
-    if layer.bias is not None and constants.shape(layer.bias) != (count,):
+    layer = replace(product(node, constants, left, 3), bias=c or None)
+    if c and constants.shape(c) != (layer.outputs,):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), "QGemm whose C is not one constant per output")
     if not sy or layer.alpha != 1.0:
         detail = "QGemm with a floating-point result or an alpha"
@@ -146,12 +138,12 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
     node = graph.nodes[index]
     operands = [constants.array(name) if name else None for name in node.input[1:]]
     plain = all(name == "" or array is not None for name, array in zip(node.input[1:], operands, strict=True))
-    unusual = len(node.input) > 4 and node.input[4] != ""
+    *_, groups, bias = _operands(node, 6)
     bits = int_attribute(node, "bits", 4)
     if not plain:
         return Reason(Code.WEIGHT_NOT_CONSTANT, label(node), "MatMulNBits with a weight or scales that are computed")
-    if unusual or bits not in (2, 4, 8):
-        why = f"MatMulNBits of {bits} bits" if not unusual else "MatMulNBits with indices of groups"
+    if groups or bits not in (2, 4, 8):
+        why = "MatMulNBits with indices of groups" if groups else f"MatMulNBits of {bits} bits"
         return Reason(Code.BLOCK_QUANTIZED, label(node), why, "Export the model with a weight in floating point.")
     if wrong := _misshapen(node, operands):
         return Reason(Code.WEIGHT_SHAPE, label(node), wrong)
@@ -160,7 +152,6 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
     name = f"{node.input[1]}_expanded"
     expanded = _expanded(node, operands)
     constants.define(name, expanded)
-    bias = node.input[5] if len(node.input) > 5 and node.input[5] else None
     return FCLayer(
         node=node,
         x=node.input[0],
@@ -170,7 +161,7 @@ def matmul_nbits(graph: Graph, constants: Constants, index: int) -> FCLayer | Re
         k=(-1,),
         m=(-1,),
         output=node.output[0],
-        bias=bias,
+        bias=bias or None,
     )
 
 

@@ -18,7 +18,7 @@ from fc2conv import system
 from fc2conv.dataclass import dataclass
 from fc2conv.io.payload import Buffer, Payload, Span
 from fc2conv.ir.constants import Constants
-from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout, part
+from fc2conv.ir.stored import Matrix, Replay, Stored, base_layout, part, windowed
 from fc2conv.layers.layer import FCLayer
 from fc2conv.layout.axes import Axis, Dim, Layout, axes_of, cached, normal, refine, regroup, size_of
 from fc2conv.layout.contraction import Contraction
@@ -64,10 +64,7 @@ class Rearranged:
         """Return the source's elements, as `shape`."""
         shape = self.shape if self.window is None else self.whole
         array = np.frombuffer(data, self.dtype, count=prod(shape)).reshape(shape)
-        if self.window is None:
-            return array
-        axis, start, stop = self.window
-        return array[(slice(None),) * axis + (slice(start, stop),)].reshape(self.shape)
+        return windowed(array, self.window).reshape(self.shape)
 
     def _slab(self, data: memoryview, start: int, stop: int) -> np.ndarray:
         """Return the rows start..stop of the result; walk the source along its first axis and release what was read."""
@@ -84,9 +81,7 @@ class Rearranged:
         return self.written(slab)
 
     def written(self, slab: np.ndarray) -> np.ndarray:
-        if self.unsigned:
-            return without_sign(slab)
-        return slab if self.scale == 1.0 else (slab.astype(np.float64) * self.scale).astype(self.dtype)
+        return without_sign(slab) if self.unsigned else _scaled(slab, self.scale)
 
 
 @dataclass(frozen=True)
@@ -133,6 +128,10 @@ def cut(kernel: np.ndarray, spans: Sequence[tuple[int, int, int]], *, cells: boo
     channels = kernel[:, start // each : -(-stop // each)].reshape(len(kernel), -1)
     offset = start // each * each
     return channels[:, start - offset : stop - offset].reshape(len(kernel), stop - start, *(1 for _ in spans[1:]))
+
+
+def _scaled(array: np.ndarray, scale: float) -> np.ndarray:
+    return array if scale == 1.0 else (array.astype(np.float64) * scale).astype(array.dtype)
 
 
 def without_sign(array: np.ndarray) -> np.ndarray:
@@ -183,8 +182,7 @@ class Form:
     @property
     def fill(self) -> np.ndarray:
         """The one value of a ConstantOfShape."""
-        value = np.asarray(self.stored.values).reshape(-1)[:1]
-        return value if self.scale == 1.0 else (value.astype(np.float64) * self.scale).astype(value.dtype)
+        return _scaled(np.asarray(self.stored.values).reshape(-1)[:1], self.scale)
 
     @property
     def edit_of_dims(self) -> bool:
@@ -247,9 +245,7 @@ def kernel(stored: Stored, matrix: Matrix, contracted: Dim, kernel_layout: Layou
     layout, move = found
     axes = [_axis(replay, layout) for replay in stored.replay]
     folded, after = (1.0, scale) if stored.replay else (scale, 1.0)
-    if not _per_output(stored, axes):
-        return None
-    if not has_number(stored.type, after):
+    if not _per_output(stored, axes) or not has_number(stored.type, after):
         return None
     return Form(stored, move, folded, tuple(axes), layout, after)
 

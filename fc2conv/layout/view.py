@@ -87,10 +87,8 @@ def kinds_of(layout: Layout) -> list[Kind]:
 
 def position(view: View, dim: int) -> int | None:
     """Return the dimension of the spatial form with exactly the axes of this dimension, or None."""
-    if view.spatial_form is None:
-        return None
     wanted = view.dims[dim]
-    if not wanted:
+    if view.spatial_form is None or not wanted:
         return None
     return next((i for i, axes in enumerate(view.spatial_form) if axes == wanted), None)
 
@@ -128,18 +126,19 @@ def with_sizes(view: View, sizes: Mapping[str, int]) -> View:
     return _mapped(view, {a: a._replace(size=a.size.given(sizes), stride=a.stride.given(sizes)) for a in opened})
 
 
-def settled(view: View, dim: Dim, size: Size) -> View:
-    """Return the view, given the size of a dimension (or the whole) that the axes `dim` span.
+def settled(view: View, size: Size) -> View:
+    """Return the view, given the number of its elements.
 
     A lone axis of unknown size gets this size. Where the axes are larger by unknown sizes alone, each of these is 1.
     """
-    if len(dim) == 1 and not dim[0].size.known and size.known:
-        return _mapped(view, {dim[0]: dim[0]._replace(size=size)})
-    surplus = size_of(dim).over(size)
+    axes = axes_of(view.dims)
+    if len(axes) == 1 and not axes[0].size.known and size.known:
+        return _mapped(view, {axes[0]: axes[0]._replace(size=size)})
+    surplus = size_of(axes).over(size)
     if surplus is None or surplus.coefficient != 1 or not surplus.symbols:
         return view
-    ones = {axis: axis._replace(size=ONE) for axis in dim if axis.size.coefficient == 1 and axis.size.symbols}
-    return _mapped(view, {a: one for a, one in ones.items() if set(a.size.symbols) <= set(surplus.symbols)})
+    ones = (axis for axis in axes if axis.size.coefficient == 1 and axis.size.symbols)
+    return without(view, tuple(axis for axis in ones if set(axis.size.symbols) <= set(surplus.symbols)))
 
 
 def _mapped(view: View, changes: dict[Axis, Axis]) -> View:

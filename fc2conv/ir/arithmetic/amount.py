@@ -131,13 +131,18 @@ def least(cell: Cell) -> Exact | None:
     return next((n for term, n in cell.terms if not term), 0)
 
 
+def positive(cell: Cell) -> bool:
+    """Return whether a number is 0 or more, whatever the sizes are."""
+    low = least(cell)
+    return low is not None and low >= 0
+
+
 def at_least(cell: Cell, other: Cell) -> bool | None:
     """Return whether a number is always, or never, as large as another; None where that depends on sizes."""
     if not isinstance(cell, Amount) and not isinstance(other, Amount):
         return cell >= other
     difference = cell - other
-    low = least(difference)
-    if low is not None and low >= 0:
+    if positive(difference):
         return True
     high = least(-difference)
     return False if high is not None and high > 0 else None
@@ -176,4 +181,4 @@ def to_size(cell: Cell) -> Size:
     (term, factor), *rest = cell.terms
     if not rest and isinstance(factor, int):
         return Size(factor, term)
-    return Size(1, symbol(str(cell), negative=at_least(cell, 0) is not True).terms[0][0])
+    return Size(1, symbol(str(cell), negative=not positive(cell)).terms[0][0])

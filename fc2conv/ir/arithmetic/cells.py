@@ -15,8 +15,8 @@ from fc2conv.ir.arithmetic.amount import (
     UndecidedError,
     at_least,
     divided,
-    least,
     plain,
+    positive,
     symbol,
     terms_of,
     total,
@@ -28,11 +28,6 @@ _MOST_POWER = 64
 def is_whole(cell: Cell | None) -> bool:
     """Return whether a number is an integer, whatever the sizes are."""
     return isinstance(cell, int) or (isinstance(cell, Amount) and cell.whole)
-
-
-def _positive(cell: Cell) -> bool:
-    low = least(cell)
-    return low is not None and low >= 0
 
 
 def _number(cell: Cell) -> Exact:
@@ -51,10 +46,10 @@ def quotient(left: Cell, right: Cell) -> Cell:
     exact = divided(left, right)
     if exact is not None and is_whole(exact):
         return exact
-    parts, positive = _parts(left, right), _positive(left)
-    if parts is not None and positive:
+    parts = _parts(left, right)
+    if parts is not None and positive(left):
         return parts[0]
-    if positive and _positive(right):
+    if positive(left) and positive(right):
         return symbol(f"({left})//({right})", negative=False)
     return symbol(f"truncated({left}, {right})", negative=True)
 
@@ -66,14 +61,14 @@ def remainder(left: Cell, right: Cell) -> Cell:
     parts = _parts(left, right)
     if parts is not None:
         return parts[1]
-    return 0 if is_whole(divided(left, right)) else symbol(f"({left})%({right})", negative=not _positive(right))
+    return 0 if is_whole(divided(left, right)) else symbol(f"({left})%({right})", negative=not positive(right))
 
 
 def truncated_remainder(left: Cell, right: Cell) -> Cell:
     """Return the remainder that has the sign of the dividend (Mod with fmod)."""
     if not isinstance(left, Amount) and not isinstance(right, Amount):
-        return left - math.trunc(Fraction(left) / right) * right
-    if _positive(left) and _positive(right) and is_whole(left) and is_whole(right):
+        return left - quotient(left, right) * right
+    if positive(left) and positive(right) and is_whole(left) and is_whole(right):
         return remainder(left, right)
     raise UndecidedError("fmod of sizes")
 
@@ -120,7 +115,7 @@ def floor(cell: Cell) -> Cell:
         return math.floor(cell)
     if cell.whole:
         return cell
-    if cell.fractional or not _positive(cell):
+    if cell.fractional or not positive(cell):
         raise UndecidedError("floor of a number that may be negative, or have any fraction")
     return quotient(cell * cell.denominator, cell.denominator)
 
@@ -150,7 +145,7 @@ def absolute(cell: Cell) -> Cell:
     if not isinstance(cell, Amount):
         return cell if cell >= 0 else -cell
     other = -cell
-    return cell if _positive(cell) else other if _positive(other) else symbol(f"abs({cell})", negative=False)
+    return cell if positive(cell) else other if positive(other) else symbol(f"abs({cell})", negative=False)
 
 
 def sign(cell: Cell) -> Cell:
@@ -160,14 +155,14 @@ def sign(cell: Cell) -> Cell:
 def larger(left: Cell, right: Cell) -> Cell:
     first = _is_larger(left, right)
     if first is None:
-        return symbol(f"max{_both(left, right)}", negative=not (_positive(left) or _positive(right)))
+        return symbol(f"max{_both(left, right)}", negative=not (positive(left) or positive(right)))
     return left if first else right
 
 
 def smaller(left: Cell, right: Cell) -> Cell:
     first = _is_larger(left, right)
     if first is None:
-        return symbol(f"min{_both(left, right)}", negative=not (_positive(left) and _positive(right)))
+        return symbol(f"min{_both(left, right)}", negative=not (positive(left) and positive(right)))
     return right if first else left
 
 

@@ -27,7 +27,7 @@ def _moves(*operators: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def _few(shape: Sequence[int]) -> tuple[int, ...]:
+def few(shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of a tensor that is small enough; raise UndecidedError for others."""
     if prod(shape) > MOST or any(size < 0 for size in shape):
         raise UndecidedError(f"{list(shape)} elements")
@@ -78,13 +78,13 @@ def _transpose(call: Call) -> Numbers:
 def _expand(call: Call) -> Numbers:
     data = call.operand(0)
     shape = np.broadcast_shapes(data.cells.shape, tuple(call.operand(1).ints()))
-    return data.moved(np.broadcast_to(data.cells, _few(shape)))
+    return data.moved(np.broadcast_to(data.cells, few(shape)))
 
 
 @_moves("Tile")
 def _tile(call: Call) -> Numbers:
     data, repeats = call.operand(0), call.operand(1).ints()
-    _few([size * times for size, times in zip(data.cells.shape, repeats, strict=True)])
+    few([size * times for size, times in zip(data.cells.shape, repeats, strict=True)])
     return data.moved(np.tile(data.cells, repeats))
 
 
@@ -94,7 +94,7 @@ def _tile(call: Call) -> Numbers:
 @_moves("Gather")
 def _gather(call: Call) -> Numbers:
     data, index, axis = call.operand(0), call.operand(1).array(), call.number("axis", 0)
-    _few([index.size, data.cells.size // (data.cells.shape[axis] or 1)])
+    few([index.size, data.cells.size // (data.cells.shape[axis] or 1)])
     return data.moved(np.take(data.cells, index, axis))
 
 
@@ -114,7 +114,7 @@ def _along(index: np.ndarray, axis: int) -> np.ndarray:
 @_moves("GatherND")
 def _gather_nd(call: Call) -> Numbers:
     data, index, batch = call.operand(0), call.operand(1).array(), call.number("batch_dims", 0)
-    _few((*index.shape[:-1], *data.cells.shape[batch + index.shape[-1] :]))
+    few((*index.shape[:-1], *data.cells.shape[batch + index.shape[-1] :]))
     return data.moved(gather_nd(data.cells, index, batch))
 
 
@@ -162,7 +162,7 @@ def _compress(call: Call) -> Numbers:
 @_moves("Concat")
 def _concat(call: Call) -> Numbers:
     parts = [call.operand(i) for i in range(len(call.node.input))]
-    _few([sum(part.cells.size for part in parts)])
+    few([sum(part.cells.size for part in parts)])
     return parts[0].moved(np.concatenate([part.cells for part in parts], call.number("axis", 1)))
 
 
@@ -196,19 +196,19 @@ def _pad(call: Call) -> Numbers:
     widths = [(0, 0)] * data.cells.ndim
     for i, axis in enumerate(range(data.cells.ndim) if axes is None else axes):
         widths[axis] = (pads[i], pads[i + len(pads) // 2])
-    _few([size + low + high for size, (low, high) in zip(data.cells.shape, widths, strict=True)])
+    few([size + low + high for size, (low, high) in zip(data.cells.shape, widths, strict=True)])
     if mode == "constant":
         given = fill.cells.flat[0] if fill is not None else plain(Fraction(before.f)) if before is not None else 0
         value = filled(settled(given, data.dtype), ())
         return data.moved(np.pad(data.cells, widths, constant_values=value))
-    return data.moved(np.pad(data.cells, widths, "wrap" if mode == "wrap" else "edge" if mode == "edge" else "reflect"))
+    return data.moved(np.pad(data.cells, widths, mode))  # type: ignore[call-overload]  # edge, reflect or wrap
 
 
 @_moves("OneHot")
 def _one_hot(call: Call) -> Numbers:
     index, (depth,), values = call.operand(0).array(), call.operand(1).ints(), call.operand(2)
     axis = call.number("axis", -1)
-    _few([index.size, depth])
+    few([index.size, depth])
     hot = np.moveaxis(np.arange(depth) == index.astype(np.int64)[..., None] % depth, -1, axis)
     inside = np.expand_dims((-depth <= index) & (index < depth), axis)
     off, on = values.cells

@@ -20,8 +20,8 @@ from onnx import NodeProto, numpy_helper
 
 from fc2conv.ir.arithmetic import cells
 from fc2conv.ir.arithmetic.amount import Cell, UndecidedError, of_size
-from fc2conv.ir.arithmetic.moving import MOVING, Rule
-from fc2conv.ir.arithmetic.numbers import BOOL, INT64, MOST, Call, Numbers, filled, settled
+from fc2conv.ir.arithmetic.moving import MOVING, Rule, few
+from fc2conv.ir.arithmetic.numbers import BOOL, INT64, Call, Numbers, filled, settled
 from fc2conv.ir.graph import attribute, op
 from fc2conv.layout.axes import Size, product
 
@@ -186,23 +186,19 @@ def _shape(call: Call) -> Numbers:
 
 
 def _filled(call: Call) -> Numbers:
-    shape, value = call.operand(0).ints(), attribute(call.node, "value")
-    if int(np.prod(shape, dtype=object)) > MOST:
-        raise UndecidedError("many elements")
+    shape, value = few(call.operand(0).ints()), attribute(call.node, "value")
     if value is None:
-        return Numbers(filled(0, tuple(shape)), np.dtype(np.float32))
+        return Numbers(filled(0, shape), np.dtype(np.float32))
     one = Numbers.of(numpy_helper.to_array(value.t))
     if one is None:
         raise UndecidedError("its element type")
-    return one.moved(filled(one.cells.flat[0], tuple(shape)))
+    return one.moved(filled(one.cells.flat[0], shape))
 
 
 def _range(call: Call) -> Numbers:
     ends = [call.operand(i) for i in range(3)]
     start, stop, step = (each.cells.item() for each in ends if each.known)
-    count = max(0, ceil(Fraction(stop - start) / step))
-    if count > MOST:
-        raise UndecidedError("many elements")
+    (count,) = few([max(0, ceil(Fraction(stop - start) / step))])
     dtype = ends[0].dtype
     return Numbers(filled([settled(start + i * step, dtype) for i in range(count)]), dtype)
 

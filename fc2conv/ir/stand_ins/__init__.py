@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
 from fc2conv.io.custom_ops import ROUNDING
-from fc2conv.ir.graph import ints_attribute, op
+from fc2conv.ir.graph import ints_attribute, new_node, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.ir.stand_ins import fused, learned
 from fc2conv.ir.stand_ins.draft import Draft, Rule, channels_last, features, like, same
@@ -47,8 +47,8 @@ RULES: Mapping[str, Rule] = {
             "QLinearConv": channels_last(like("Conv", 0, 3), 3),
             "QLinearAveragePool": channels_last(_POOLS["AveragePool"]),
             "QLinearGlobalAveragePool": channels_last(_POOLS["GlobalAveragePool"]),
-            "NhwcConv NhwcFusedConv": fused.nhwc_conv,
-            "NhwcMaxPool": fused.nhwc_max_pool,
+            "NhwcConv NhwcFusedConv": channels_last(fused.nhwc_conv, always=True),
+            "NhwcMaxPool": channels_last(_POOLS["MaxPool"], always=True),
             "MaxpoolWithMask": _POOLS["MaxPool"],
             "FusedConv": like("Conv", 0, 1, 2),
             "FusedMatMul TransposeMatMul": fused.fused_matmul,
@@ -115,8 +115,6 @@ def stand_in(
     for name, made in zip(node.output, results, strict=False):
         if name and made:
             kind = types.get(name, 0)
-            if kind:
-                draft.nodes.append(helper.make_node("Cast", [made], [name], to=kind))
-            else:
-                draft.nodes.append(helper.make_node("Identity", [made], [name]))
-    return draft.nodes
+            typed = new_node("Cast", [made], [name], "", to=kind) if kind else new_node("Identity", [made], [name], "")
+            draft.nodes.append(typed)
+    return draft.nodes if any(results) else None

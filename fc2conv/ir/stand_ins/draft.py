@@ -91,14 +91,14 @@ def features(size: Callable[[NodeProto], int]) -> Rule:
     return rule
 
 
-def channels_last(rule: Rule, weight: int | None = None) -> Rule:
-    """Apply a rule to maps [N, *S, C] where the attribute `channels_last` says so.
+def channels_last(rule: Rule, weight: int | None = None, *, always: bool = False) -> Rule:
+    """Apply a rule to maps [N, *S, C] where the attribute `channels_last` says so, or `always`.
 
     The rank is that of the weight or the kernel, else 4: a Transpose of another rank is refused by inference.
     """
 
     def inner(draft: Draft) -> Results:
-        if not int_attribute(draft.node, "channels_last", 0):
+        if not always and not int_attribute(draft.node, "channels_last", 0):
             return rule(draft)
         shape = draft.shape(weight) if weight is not None else None
         rank = len(shape) if shape is not None else 2 + len(ints_attribute(draft.node, "kernel_shape") or (1, 1))

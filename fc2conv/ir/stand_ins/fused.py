@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from onnx import helper
-
 from fc2conv.ir.graph import int_attribute, ints_attribute
-from fc2conv.ir.stand_ins.draft import Draft, Results, channels_last, like
-
-
-def nhwc_max_pool(draft: Draft) -> Results:
-    draft.node.attribute.append(helper.make_attribute("channels_last", 1))  # of a throwaway copy
-    return channels_last(like("MaxPool", 0))(draft)
+from fc2conv.ir.stand_ins.draft import Draft, Results, like
 
 
 def nhwc_conv(draft: Draft) -> Results:
-    """Convolve [N, *S, C] by a kernel [M, *S, C], whose size only the attribute states."""
+    """Convolve a map by a kernel [M, *S, C], whose size only the attribute states."""
     weight, kernel = draft.shape(1), ints_attribute(draft.node, "kernel_shape")
     if weight is None or not kernel:
         return []
-    rank = 2 + len(kernel)
-    turned = draft.add("Transpose", draft.operand(0), perm=[0, rank - 1, *range(1, rank - 1)])
-    made = draft.add("Conv", turned, draft.tensor(weight[0], 1, *kernel), **draft.kept("Conv"))
-    return [draft.add("Transpose", made, perm=[0, *range(2, rank), 1])]
+    return [draft.add("Conv", draft.operand(0), draft.tensor(weight[0], 1, *kernel), **draft.kept("Conv"))]
 
 
 def concat(draft: Draft) -> Results:
