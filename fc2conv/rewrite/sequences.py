@@ -13,7 +13,6 @@ This is done to a copy of the model, which is planned beside the model itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +25,7 @@ from fc2conv.options import Options
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import exchanged, pooled, swap
+from fc2conv.rewrite.swap import Replaced, exchanged
 
 _READS = frozenset(("SequenceAt", "ConcatFromSequence"))
 
@@ -35,22 +34,16 @@ def taken_apart(file: ModelFile, plans: Sequence[Plan], options: Options) -> Mod
     """Replace reads of known items in a copy of the model; return None where there are none, or none would help."""
     if not functions.hidden(plans, options) or all(_READS.isdisjoint(plan.graph.kinds) for plan in plans):
         return None
-    copy, changed = replace(file, model=functions.inlined(file.model) or deepcopy(file.model)), False
-    for graph, constants, pool in pooled(copy, freeze=options.freeze_initializers):
-        made = {i: _taken(graph, constants, pool, node) for i, node in enumerate(graph.nodes) if op(node) in _READS}
-        replaced = {i: new for i, new in made.items() if new}
-        if replaced:
-            swap(graph, exchanged(graph, replaced), pool.new)
-            changed = True
-    return copy if changed else None
+    model = functions.inlined(file.model) or file.model
+    return exchanged(replace(file, model=model), _taken, freeze=options.freeze_initializers)
 
 
-def _taken(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> list[NodeProto]:
-    """Return the nodes that read what a sequence is made of instead of it; [] where that is not known."""
-    if op(node) == "ConcatFromSequence":
-        return _joined(graph, constants, pool, node)
-    new = _item(graph, constants, pool, node)
-    return [] if new is None else [new]
+def _taken(graph: Graph, constants: Constants, pool: Pool) -> Replaced:
+    """Return the nodes that read what a sequence is made of instead of it, where that is known."""
+    rules = {"SequenceAt": _item, "ConcatFromSequence": _joined}
+    nodes = ((i, node, rules.get(op(node))) for i, node in enumerate(graph.nodes))
+    made = {i: rule(graph, constants, pool, node) for i, node, rule in nodes if rule is not None}
+    return {i: new for i, new in made.items() if new}
 
 
 def _items(graph: Graph, constants: Constants, name: str) -> list[str] | None:
@@ -91,27 +84,27 @@ def _joined(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> 
     return [*made, new_node("Concat", wide, node.output, label(node), axis=axis)]
 
 
-def _item(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> NodeProto | None:
-    """Return the node that takes an item from what a sequence is made of; None where that is not known."""
+def _item(graph: Graph, constants: Constants, pool: Pool, node: NodeProto) -> list[NodeProto]:
+    """Return the node that takes an item from what a sequence is made of; [] where that is not known."""
     sequence = graph.made_by(node.input[0])
     places = constants.ints(node.input[1]) if sequence is not None else None
     if sequence is None or places is None or len(places) != 1:
-        return None
+        return []
     (place,) = places
     items = _items(graph, constants, node.input[0])
     if items is not None:
         found = items[place : place + 1 or None]
-        return new_node("Identity", found, node.output, label(node)) if found else None
+        return [new_node("Identity", found, node.output, label(node))] if found else []
     if op(sequence) != "SplitToSequence":
-        return None
+        return []
     whole, axis = sequence.input[0], int_attribute(sequence, "axis", 0)
     if len(sequence.input) < 2:
         at = np.array(place if not int_attribute(sequence, "keepdims", 1) else [place], np.int64)
-        return new_node("Gather", [whole, pool.value(at, "place")], node.output, label(node), axis=axis)
+        return [new_node("Gather", [whole, pool.value(at, "place")], node.output, label(node), axis=axis)]
     sizes, shape = constants.ints(sequence.input[1]), constants.shape(sequence.input[1])
     if sizes is None or (place < 0 and not shape) or (shape and not -len(sizes) <= place < len(sizes)):
-        return None
+        return []
     start = sum(sizes[: place % len(sizes)]) if shape else place * sizes[0]
     ends = (start, start + sizes[place if shape else 0], axis)
     names = [pool.value(np.array([end]), name) for end, name in zip(ends, ("start", "end", "axis"), strict=True)]
-    return new_node("Slice", [whole, *names], node.output, label(node))
+    return [new_node("Slice", [whole, *names], node.output, label(node))]

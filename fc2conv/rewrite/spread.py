@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ from fc2conv.ir.graph import OWN, Graph, int_attribute, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layout.axes import size_of
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import exchanged, pooled, swap
+from fc2conv.rewrite.swap import Replaced, exchanged
 
 if TYPE_CHECKING:
     from fc2conv.layout.view import View
@@ -70,14 +69,14 @@ def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bo
     views = {plan.graph.path: plan.facts.views for plan in plans}
     if not any("Concat" in plan.graph.kinds and _chains(plan.graph, plan.constants, layers, views) for plan in plans):
         return None
-    copy = replace(file, model=deepcopy(file.model))
-    for graph, constants, pool in pooled(copy, freeze=freeze):
-        replaced: dict[int, list[NodeProto]] = {}
+
+    def parts(graph: Graph, constants: Constants, pool: Pool) -> Replaced:
+        replaced: Replaced = {}
         for chain in _chains(graph, constants, layers, views):
             replaced |= {at: [] for at in chain.nodes} | {chain.nodes[0]: _apart(graph, constants, chain, pool)}
-        if replaced:
-            swap(graph, exchanged(graph, replaced), pool.new)
-    return copy
+        return replaced
+
+    return exchanged(file, parts, freeze=freeze)
 
 
 def _chains(graph: Graph, constants: Constants, layers: Layers, views: Views) -> list[_Chain]:
