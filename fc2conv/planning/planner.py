@@ -19,10 +19,9 @@ from fc2conv.analysis.norms import of_channels
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label
-from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layout.axes import refine
-from fc2conv.layout.view import Provenance, View
+from fc2conv.layout.view import Provenance
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs
 from fc2conv.planning.placement import Labelling, Placement, Region
@@ -100,21 +99,6 @@ def depends_on_scope(plan: Plan, scope: Scope) -> bool:
         if not each.converts or (scope == "all" and not _reads_map(each.facts)):
             return True
     return False
-
-
-def inference_for(
-    graph: Graph, constants: Constants, known: Propagated, options: Options, outer: Mapping[str, View], costs: Costs
-) -> Inference:
-    """Return the inference of a scope as these options ask for it, which serves all plans in either scope."""
-    return Inference(
-        graph,
-        constants,
-        known.shapes,
-        known.numbers,
-        conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
-        norms=costs.norms,
-        outer=outer,
-    )
 
 
 def make_plan(
@@ -215,7 +199,7 @@ def _place(
     kept = {
         i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
         for i in region.layers
-        if not placement.reads_spatial_form(i) and placement.reframed(i)[1] is None
+        if not placement.reads_spatial_form(i) and placement.reframed[i][1] is None
     }
     open_layers = [i for i in region.layers if i not in kept]
     direct = wanted & set(open_layers)

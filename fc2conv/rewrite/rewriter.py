@@ -225,7 +225,7 @@ class Rewriter:
         out: list[NodeProto] = []
         read = self._names.get(layer.x, "")
         if not self.requirements.reads_spatial_form(index):
-            source, _ = self.requirements.reframed(index)
+            source, _ = self.requirements.reframed[index]
             laid_out = self.views[source].dims
             if index in self._framed:
                 laid_out, source = self.views[source].spatial_form or (), self._names[source]
