@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from onnx import NodeProto
+
 from fc2conv.analysis.context import Context, size_remedy
-from fc2conv.analysis.counts import selected
 from fc2conv.analysis.ranks import with_known_sizes
 from fc2conv.analysis.spatial import sequence_of
-from fc2conv.ir.graph import label
+from fc2conv.ir.graph import label, op
 from fc2conv.layers import FCLayer
 from fc2conv.layers.weights import kernel_of
-from fc2conv.layout.axes import Kind, Size, axes_of, same_axes, size_of
+from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.contraction import Contraction, Obstacle, contract, grouped_frame, own_frame
 from fc2conv.layout.view import Provenance, View
 from fc2conv.reasons import Code, Reason
+
+_SELECT = frozenset({"NonZero", "Compress", "NonMaxSuppression", "Unique"})
+"""Operators that select elements: their values decide the size of the result."""
 
 
 def contraction_of(ctx: Context, layer: FCLayer, view: View, k: int, refused: Reason | None) -> Contraction | Reason:
@@ -31,11 +35,11 @@ def contraction_of(ctx: Context, layer: FCLayer, view: View, k: int, refused: Re
     if isinstance(found, Reason):
         return found
     found = _shared(ctx, view, found)
-    if k and found.frame != view.spatial_form and not layer.groups and selected(ctx, found.rest):
+    if k and found.frame != view.spatial_form and not layer.groups and _selected(ctx, found.rest):
         # Rows that may be absent are items: a batch may be empty.
         rows = tuple(axis._replace(kind=Kind.BATCH) for axis in view.dims[0])
         found = own_frame((rows, *view.dims[1:]), k, ctx.rank)
-    if selector := selected(ctx, found.frame[2:]):
+    if selector := _selected(ctx, found.frame[2:]):
         return Reason(Code.NO_ELEMENTS, selector, f"input {layer.x} is empty where it selects nothing")
     if view.spatial_form is None and not layer.groups:
         _request_form(ctx, view, k, found)
@@ -115,3 +119,38 @@ def _request_form(ctx: Context, view: View, k: int, found: Contraction) -> None:
             return
     if same_axes(found.frame, origin.dims):
         ctx.requests[view.origin] = found.frame
+
+
+def _selected(ctx: Context, layout: Layout) -> str:
+    """Return the node that selects what one of these axes runs over, or "" where there is no selection."""
+    seen: set[str] = set()
+    values = _births(layout)
+    while values:
+        value = values.pop()
+        node = ctx.graph.made_by(value)
+        if node is None or value in seen:
+            continue
+        seen.add(value)
+        if op(node) in _SELECT or (op(node) == "Slice" and _leaves_nothing(ctx, node)):
+            return label(node)
+        values += [name for each in node.input if each in ctx.views for name in _births(ctx.views[each].dims)]
+    return ""
+
+
+def _leaves_nothing(ctx: Context, node: NodeProto) -> bool:
+    """Return whether a Slice leaves nothing of a batch of one item."""
+    view, starts, ends = ctx.first(node), ctx.known(node, "starts", 1), ctx.known(node, "ends", 2)
+    if view is None or starts is None or ends is None or ctx.batch is None or ctx.batch.known:
+        return False
+    axes, steps = ctx.known(node, "axes", 3) or range(len(starts)), ctx.known(node, "steps", 4) or [1] * len(starts)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=False):
+        valid = step and -len(view.dims) <= axis < len(view.dims)
+        each = size_of(view.dims[axis]).over(ctx.batch) if valid else None
+        if each is not None and each.known and not range(*slice(start, end, step).indices(each.coefficient)):
+            return True
+    return False
+
+
+def _births(layout: Layout) -> list[str]:
+    """Return the values at which the axes of unknown size were born; the axes are named after these."""
+    return [axis.root.rpartition(".")[0] for axis in axes_of(layout) if not axis.size.known]

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from fc2conv.analysis.branches import find_branches
-from fc2conv.analysis.context import Context
+from fc2conv.analysis.context import Context, of_axes, repeats_to
 from fc2conv.analysis.contractions import contraction_of
 from fc2conv.analysis.elementwise import operand, relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
@@ -193,12 +193,9 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)
-    if aligned is not None and aligned.spatial_form is not None and result.spatial_form is not None:
-        fits = len(aligned.spatial_form) == len(result.spatial_form)
-        if fits and all(not a or a == b for a, b in zip(aligned.spatial_form, result.spatial_form, strict=True)):
-            return FormOf(name)
+    if aligned is not None and repeats_to(aligned.spatial_form, result.spatial_form):
+        return FormOf(name)
     reverse = align(view, result)
     if view.spatial_form is None and reverse is not None and reverse.spatial_form is not None:
-        own = set(axes_of(view.dims))
-        ctx.requests.setdefault(view.origin, tuple(tuple(a for a in dim if a in own) for dim in reverse.spatial_form))
+        ctx.requests.setdefault(view.origin, of_axes(reverse.spatial_form, axes_of(view.dims)))
     return Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)
