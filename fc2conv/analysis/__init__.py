@@ -22,8 +22,8 @@ from fc2conv.analysis import (
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError, Wanted
 from fc2conv.analysis.facts import Drop, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_layer
-from fc2conv.analysis.lifted import IMAGE_RANK, KERNELS, as_map
 from fc2conv.analysis.reshapes import shape_on_spatial_form
+from fc2conv.analysis.spatial import IMAGE_RANK, KERNELS, as_map
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import SOURCES, Numbers, counted
 from fc2conv.ir.constants import Constants

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.analysis.branches import find_branches
 from fc2conv.analysis.context import Context, of_axes, repeats_to
-from fc2conv.analysis.contractions import contraction_of
+from fc2conv.analysis.contractions import contraction_of, find_branches
 from fc2conv.analysis.elementwise import operand, relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
 from fc2conv.analysis.ranks import rankless

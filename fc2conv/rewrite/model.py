@@ -16,9 +16,8 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
-from fc2conv.rewrite.forms import named_types, once, written_out
+from fc2conv.rewrite.forms import named_types, once, taken_apart, written_out
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
-from fc2conv.rewrite.sequences import taken_apart
 from fc2conv.rewrite.spread import spread
 from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
