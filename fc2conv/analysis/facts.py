@@ -139,6 +139,13 @@ class LayerFacts:
     addend: Operand | None = None
     branches: tuple[Branch, ...] = ()
 
+    @property
+    def contractions(self) -> list[Contraction]:
+        """The convolutions that the layer becomes: one, or one for each branch."""
+        return [each.contraction for each in self.branches] or [
+            each for each in (self.contraction,) if each is not None
+        ]
+
 
 @dataclass(frozen=True)
 class NodeFacts:

@@ -86,8 +86,7 @@ class Plan:
         return sum(decision.converts for decision in self.decisions)
 
 
-_TWO_SIZES = "a Reshape of {} has two that are not known"
-_KEPT_FORM = _TWO_SIZES.format("a value that keeps its form")
+_KEPT_FORM = "a value that keeps its form"
 _WHATEVER_THE_SCOPE = frozenset({Code.EXCLUDED, Code.WEIGHT_TYPE, Code.RUNTIME_TYPE})
 
 
@@ -188,16 +187,11 @@ def _type(constants: Constants, layer: FCLayer, options: Options) -> Reason | No
 
 
 def _place(
-    placement: Placement,
-    region: Region,
-    layers: Mapping[int, LayerFacts],
-    wanted: frozenset[int],
-    options: Options,
+    placement: Placement, region: Region, layers: Mapping[int, LayerFacts], wanted: frozenset[int], options: Options
 ) -> tuple[Labelling, dict[int, Reason]]:
     """Return the labelling of a region with the wanted layers and those that cost nothing, and why others are kept."""
-    names = placement.graph.nodes
     kept = {
-        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
+        i: _unsized(placement, i, "its input")
         for i in region.layers
         if not placement.reads_spatial_form(i) and placement.reframed[i][1] is None
     }
@@ -217,7 +211,7 @@ def _place(
         if with_it.feasible:
             kept[i] = _dear(layers[i], with_it, chosen, options.scope, norms=norms)
         else:
-            kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
+            kept[i] = _unsized(placement, i, _KEPT_FORM)
     return chosen, kept
 
 
@@ -239,8 +233,11 @@ def _affordable(labelling: Labelling, options: Options) -> bool:
     return options.scope == "all" or options.sliding is not None or labelling.dearer <= 0
 
 
-def _size_remedy(placement: Placement) -> str:
-    return size_remedy(placement.graph, placement.facts.views.get)
+def _unsized(placement: Placement, index: int, what: str) -> Reason:
+    """Return the reason for a layer that needs a Reshape of a value of two open sizes."""
+    remedy = size_remedy(placement.graph, placement.facts.views.get)
+    detail = f"a Reshape of {what} has two that are not known"
+    return Reason(Code.UNKNOWN_SIZE, label(placement.graph.nodes[index]), detail, remedy)
 
 
 def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope, *, norms: bool) -> Reason:
@@ -286,8 +283,7 @@ def _one_by_one(
         if attempt.feasible:
             forced, labelling = forced | {i}, attempt
         else:
-            node = label(placement.graph.nodes[i])
-            kept[i] = Reason(Code.UNKNOWN_SIZE, node, _KEPT_FORM, _size_remedy(placement))
+            kept[i] = _unsized(placement, i, _KEPT_FORM)
     return labelling, kept
 
 
