@@ -148,7 +148,7 @@ def lifted(ctx: Context, node: NodeProto, view: View | None) -> Remap | None:
     kind = op(node)
     if kind in GLOBAL and _over_cells(view):
         return Remap((FormOf(node.input[0]),))
-    if not rises(ctx, kind) or view is None or len(view.dims) != 3 or kind not in (*KERNELS, *POOLS):
+    if not rises(ctx, kind) or view is None or len(view.dims) != 3 or not _reads_map(node):
         return None
     if kind in _POWERS and (int_attribute(node, "p", 2) not in _POWERS[kind] or int_attribute(node, "ceil_mode", 0)):
         return None
@@ -212,12 +212,8 @@ def rises(ctx: Context, kind: str) -> bool:
 
 def _over_cells(view: View | None) -> bool:
     """Return whether a 1-D map has a spatial form with its cells, in any order, as a global pool needs no order."""
-    return (
-        view is not None
-        and len(view.dims) == 3
-        and view.spatial_form is not None
-        and view.spatial_form[:2] == view.dims[:2]
-    )
+    form = view.spatial_form if view is not None and len(view.dims) == 3 else None
+    return view is not None and form is not None and form[:2] == view.dims[:2]
 
 
 def _attributes(node: NodeProto, at: int) -> dict[str, object]:

@@ -55,12 +55,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Head:
-    """Converted layers (positions in the graph) that were placed together, and the layout nodes about them."""
+    """Converted layers (positions in the graph) that were placed together."""
 
     layers: tuple[int, ...]
-    layout_before: int
-    layout_after: int
-    dearer: int
+    labelling: Labelling
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Plan:
     @property
     def dearer(self) -> int:
         """What the layout nodes weigh more than they do now; less than 0 where the plan removes some."""
-        return sum(head.dearer for head in self.heads)
+        return sum(head.labelling.dearer for head in self.heads)
 
     @property
     def converted(self) -> int:
@@ -138,7 +136,7 @@ def _planned(inference: Inference, wanted: Wanted, options: Options, costs: Cost
         kept |= reasons
         converted = tuple(i for i in region.layers if i in labelling.spatial_forms)
         if converted:
-            heads.append(Head(converted, labelling.layout_before, labelling.layout_after, labelling.dearer))
+            heads.append(Head(converted, labelling))
     decisions = []
     for i, found in sorted(inference.found.items()):
         if isinstance(found, Reason):

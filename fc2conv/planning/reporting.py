@@ -78,8 +78,8 @@ def head_report(each: Plan, head: Head) -> HeadReport:
     """Report one head and its layout nodes."""
     return HeadReport(
         sites=[label(each.graph.nodes[i]) for i in head.layers],
-        layout_before=head.layout_before,
-        layout_after=head.layout_after,
+        layout_before=head.labelling.layout_before,
+        layout_after=head.labelling.layout_after,
         scope=each.graph.path,
     )
 
