@@ -178,9 +178,8 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     places: list[int] = []
     for axis in axes:
         at = position(result, axis)
-        cut = recut(node.output[0], result, axis, shape[axis])
         places.append(-1 if at is None else at)
-        result = cut
+        result = recut(node.output[0], result, axis, shape[axis])
     data, move = FormOf(node.input[0]), None
     found = along(view, axes[0]) if len(axes) == 1 else None
     if found is not None:
@@ -261,10 +260,7 @@ def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("GatherND")
 def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Pick along the first dimensions by indices: the picks are new axes, and the dimensions after them stay.
-
-    What is picked of cells are cells: a pooling that adapts to a size is written so.
-    """
+    """Pick along the first dimensions by indices: the picks are new axes, and of cells new cells."""
     view, indices = ctx.data(node), ctx.shape(node.input[1])
     if not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
         return None
@@ -275,13 +271,10 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
     return ctx.opaque(node, (*new, *view.dims[picked:]))
 
 
-@handles(
-    "Attention",
-    *(
-        f"com.microsoft::{name}"
-        for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
-    ),
-)
+_FUSED = "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
+
+
+@handles("Attention", *(f"com.microsoft::{name}" for name in _FUSED))
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
     """Lay out the first result with the operand's leading dimensions, and with new features as the last."""
     view, shape = ctx.data(node), ctx.shapes.get(node.output[0])

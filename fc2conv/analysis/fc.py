@@ -45,9 +45,8 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     refused = refused or _misfit(ctx, layer, view)
     branches = find_branches(ctx, layer, together, k) if refused is None else ()
     if branches:
-        view = replace(
-            view, provenance=Provenance.MAP, blocked_by=""
-        )  # one of them is a map, and what is beside it hides nothing
+        # One of them is a map, and what is beside it hides nothing.
+        view = replace(view, provenance=Provenance.MAP, blocked_by="")
         result = _result(ctx, layer, view, branches[0].contraction)
         return result, LayerFacts(layer, branches[0].contraction, None, view, branches=branches)
     found = contraction_of(ctx, layer, together, k, refused)

@@ -177,18 +177,13 @@ def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
 def _each(
     ctx: Context, node: NodeProto, places: Mapping[int, int], count: int, rank: int
 ) -> tuple[Operand, ...] | None:
-    """Return the operands after the first for a spatial form's dimensions: how often, the scales, or the sizes.
-
-    In the node there is one for each of `count` dimensions.
-    """
+    """Return how often, the scales, or the sizes for a spatial form's dimensions; the node has `count` of them."""
     last = len(node.input) - 1
     numbers = ctx.number(node.input[last]) if last > 0 else None
     others = any(node.input[1:last]) or any(each.name in _OF_SOME_AXES for each in node.attribute)
-    if numbers is None or not numbers.known or others:
+    if numbers is None or not numbers.known or numbers.cells.shape != (count,) or others:
         return None
     array = numbers.array()
-    if array.shape != (count,):
-        return None
     moved = np.array([array[places[i]] if i in places else 1 for i in range(rank)], array.dtype)
     return (*(AsIs("") for _ in node.input[1:last]), new_list(moved))
 

@@ -219,10 +219,7 @@ _RULES: Mapping[str, Callable[[_Writer, NodeProto], Replaced | None]] = {
 
 
 def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, Layers]:
-    """Write quantized layers between DequantizeLinear and QuantizeLinear; return the model and which layers these are.
-
-    Leave the layers in `left` as they are, and all where the operator set has no DequantizeLinear.
-    """
+    """Write quantized layers as QDQ, but for those in `left` and for old operator sets; return the model and which."""
     written: set[tuple[str, str]] = set()
 
     def layers(graph: Graph, constants: Constants, pool: Pool) -> Replaced:

@@ -52,18 +52,12 @@ def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[Model
 
 
 def _of_layer(layer: FCLayer, constants: Constants, pool: Pool) -> tuple[NodeProto, float] | None:
-    """Quantize the weight of a layer for each output; return None where its outputs or its values do not allow it."""
-    axis = _outputs(layer)
-    values = constants.array(layer.weight) if axis is not None else None
-    return None if axis is None or values is None else _quantized(values, axis, layer.weight, pool)
-
-
-def _outputs(layer: FCLayer) -> int | None:
-    """Return the one dimension of a weight that has a layer's outputs; None where there are several."""
+    """Quantize a weight for each output; return None where several dimensions have outputs or its values forbid it."""
     rank = len(layer.shape)
     if len(layer.matrix.outputs) != 1 or layer.matrix.side_by_side(rank):
         return None
-    return layer.matrix.outputs[0] % rank
+    values = constants.array(layer.weight)
+    return None if values is None else _quantized(values, layer.matrix.outputs[0] % rank, layer.weight, pool)
 
 
 def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float] | None:

@@ -107,21 +107,20 @@ class Tensors(Pool):
 
     def bias(self, layer: FCLayer) -> str:
         """Write the bias of a layer as [M]: fl(beta * bias), one value per output."""
-        name = layer.bias
+        name, count, groups = layer.bias, layer.outputs, layer.matrices
         assert name is not None
-        count, groups = layer.outputs, layer.matrices
-        key = ("bias", self._same(name), groups, count, layer.beta)
-        return self.once(key, lambda: self._bias(name, groups, count, layer.beta))
-
-    def _bias(self, name: str, groups: int, count: int, beta: float) -> str:
         stored = self._stored(name)
-        initializer = self.constants.initializer(name)
-        if initializer and beta == 1.0 and stored.shape == (count,) and groups == 1:
-            return initializer
-        values = self._values(name)
-        scaled = values if beta == 1.0 else (values.astype(np.float64) * beta).astype(values.dtype)
-        flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
-        return self._array(flat, stored.type, self._named(name))
+
+        def make() -> str:
+            initializer = self.constants.initializer(name)
+            if initializer and layer.beta == 1.0 and stored.shape == (count,) and groups == 1:
+                return initializer
+            values = self._values(name)
+            scaled = values if layer.beta == 1.0 else (values.astype(np.float64) * layer.beta).astype(values.dtype)
+            flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
+            return self._array(flat, stored.type, self._named(name))
+
+        return self.once(("bias", self._same(name), groups, count, layer.beta), make)
 
     def _same(self, name: str) -> int:
         """Return a key that is one for all names that an Identity gives a constant."""
