@@ -22,13 +22,14 @@ from fc2conv.analysis import (
 from fc2conv.analysis.context import HANDLERS, Context, Inferred, Shapes, UnknownError, Wanted
 from fc2conv.analysis.facts import Drop, Facts, NodeFacts
 from fc2conv.analysis.fc import infer_layer
-from fc2conv.analysis.lifted import IMAGE_RANK, KERNELS, as_map
 from fc2conv.analysis.reshapes import shape_on_spatial_form
+from fc2conv.analysis.spatial import IMAGE_RANK, KERNELS, as_map
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import SOURCES, Numbers, counted
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
+from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes
 from fc2conv.layout.view import Provenance, View, fresh, with_sizes
@@ -51,16 +52,15 @@ class Inference:
     second pass can make it there. A pass infers again only what has changed since an earlier one (see memory.py).
     """
 
-    graph: Graph
     constants: Constants
-    shapes: Shapes
-    numbers: Mapping[str, Numbers]
+    known: Propagated
     conv_rank: int | None = None
     norms: bool = False
     outer: Mapping[str, View] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        graph, constants, shapes = self.graph, self.constants, self.shapes
+        constants, graph, shapes = self.constants, self.constants.graph, self.known.shapes
+        self.graph, self.shapes, self.numbers = graph, shapes, self.known.numbers
         self.rank = self.conv_rank or own_rank(graph, constants)
         self.lifts = self.conv_rank == 2
         self.batch = _batch(graph, constants, shapes)

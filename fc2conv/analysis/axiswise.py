@@ -23,13 +23,13 @@ from fc2conv.analysis.context import (
 from fc2conv.analysis.facts import AsIs, FormOf, NewInts, Operand, Relaid, Remap
 from fc2conv.analysis.reductions import summed_up
 from fc2conv.analysis.reshapes import same_elements
-from fc2conv.analysis.tokens import along, joined_tokens, moved
+from fc2conv.analysis.tokens import along, joined_axis, joined_tokens, moved, provenance_beside
 from fc2conv.ir.counting import counts_up
 from fc2conv.ir.element_types import element_type
-from fc2conv.ir.graph import int_attribute, label
+from fc2conv.ir.graph import int_attribute
 from fc2conv.ir.stored import base_layout
 from fc2conv.layout.axes import Axis, Dim, Kind, Size, kind_of, put, regroup, size_of
-from fc2conv.layout.view import Provenance, View, align, position, without
+from fc2conv.layout.view import View, align, position, without
 
 
 @handles("Softmax", "LogSoftmax", "Hardmax")
@@ -67,12 +67,10 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
     rank = len(known[0].dims)
     axis = dimension_of(node, rank, 1)
     if len(known) != len(names):
-        return joined_tokens(ctx, node, names, axis) or _concat_with_constants(ctx, node, names)
+        return joined_tokens(ctx, node, names, axis) or _concat_with_constants(ctx, node, known[0], axis)
     if any(len(view.dims) != rank for view in known):
         return None
-    provenance, blocked_by = ctx.provenance(node)
-    if provenance is Provenance.MAP and any(view.provenance is not Provenance.MAP for view in known):
-        provenance, blocked_by = Provenance.OPAQUE, label(node)  # features of a map beside others
+    provenance, blocked_by = provenance_beside(ctx, node, known)
     joined = [_joined(view, axis) for view in known]
     at = joined[0][0]
     rest = [without(view, axes) for view, (_, axes) in zip(known, joined, strict=True)]
@@ -90,13 +88,17 @@ def side_by_side(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferre
             return tokens
         if at is not None:
             _ask(ctx, known, rest[0], axis, at)
-        whole = _axis(node, _sum([size_of(view.dims[axis]) for view in known], node), [v.dims[axis] for v in known])
+        whole = _joined_axis(node, [view.dims[axis] for view in known])
         return Inferred((View(put(known[0].dims, axis, whole), None, provenance, node.output[0], blocked_by),))
-    new = _axis(node, _sum([size_of(axes) for _, axes in joined], node), [axes for _, axes in joined])
+    new = _joined_axis(node, [axes for _, axes in joined])
     assert rest[0].spatial_form is not None
     dims = put(rest[0].dims, axis, (*new, *rest[0].dims[axis]))
     result = View(dims, put(rest[0].spatial_form, at, new), provenance, node.output[0], blocked_by)
     return Inferred((result,), Remap(tuple(FormOf(name) for name in names), {"axis": at}))
+
+
+def _joined_axis(node: NodeProto, parts: Sequence[Dim]) -> Dim:
+    return joined_axis(node, parts, list(map(size_of, parts)), Size(1, (f"?{node.output[0]}.concat",)))
 
 
 def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) -> None:
@@ -105,11 +107,9 @@ def _ask(ctx: Context, parts: Sequence[View], lead: View, axis: int, at: int) ->
         if part.spatial_form is not None or ctx.graph.concat(part.origin, axis, len(part.dims)) is not None:
             continue  # a layer reads a Concat part by part
         beside = align(replace(without(part, part.dims[axis]), spatial_form=None), replace(lead, spatial_form=None))
-        both = (
-            align(replace(without(part, part.dims[axis]), spatial_form=lead.spatial_form), lead)
-            if beside is not None
-            else None
-        )
+        if beside is None:
+            continue
+        both = align(replace(without(part, part.dims[axis]), spatial_form=lead.spatial_form), lead)
         if both is not None and both.spatial_form is not None:
             ctx.ask(part, put(both.spatial_form, at, part.dims[axis]))
 
@@ -125,26 +125,12 @@ def _joined(view: View, axis: int) -> tuple[int | None, Dim]:
     return None, ()
 
 
-def _axis(node: NodeProto, size: Size, parts: Sequence[Dim]) -> Dim:
-    kinds = {kind_of(part) for part in parts}
-    return (Axis(f"{node.output[0]}.joined", size, kind=kinds.pop() if len(kinds) == 1 else Kind.OTHER),)
-
-
-def _concat_with_constants(ctx: Context, node: NodeProto, names: Sequence[str]) -> Inferred | None:
+def _concat_with_constants(ctx: Context, node: NodeProto, view: View, axis: int) -> Inferred | None:
     """Lay out a Concat with a constant among its parts (a class token): its dimension is new, and the others stay."""
-    view = next((view for name in names if (view := ctx.view(name)) is not None), None)
     shape = ctx.shapes.get(node.output[0])
-    if view is None or shape is None or len(shape) != len(view.dims):
+    if shape is None or len(shape) != len(view.dims):
         return None
-    axis = dimension_of(node, len(shape), 1)
-    new = (Axis(f"{node.output[0]}.{axis}", shape[axis]),)
-    return ctx.opaque(node, put(view.dims, axis, new))
-
-
-def _sum(sizes: list[Size], node: NodeProto) -> Size:
-    if all(size.known for size in sizes):
-        return Size(sum(size.coefficient for size in sizes))
-    return Size(1, (f"?{node.output[0]}.concat",))
+    return ctx.opaque(node, put(view.dims, axis, (Axis(f"{node.output[0]}.{axis}", shape[axis]),)))
 
 
 @handles("Split")
@@ -192,9 +178,8 @@ def _slice(ctx: Context, node: NodeProto) -> Inferred | None:
     places: list[int] = []
     for axis in axes:
         at = position(result, axis)
-        cut = recut(node.output[0], result, axis, shape[axis])
         places.append(-1 if at is None else at)
-        result = cut
+        result = recut(node.output[0], result, axis, shape[axis])
     data, move = FormOf(node.input[0]), None
     found = along(view, axes[0]) if len(axes) == 1 else None
     if found is not None:
@@ -275,10 +260,7 @@ def _whole_dimension(ctx: Context, node: NodeProto) -> Inferred | None:
 
 @handles("GatherND")
 def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
-    """Pick along the first dimensions by indices: the picks are new axes, and the dimensions after them stay.
-
-    What is picked of cells are cells: a pooling that adapts to a size is written so.
-    """
+    """Pick along the first dimensions by indices: the picks are new axes, and of cells new cells."""
     view, indices = ctx.data(node), ctx.shape(node.input[1])
     if not indices or not indices[-1].known or int_attribute(node, "batch_dims", 0):
         return None
@@ -289,13 +271,10 @@ def _gather_nd(ctx: Context, node: NodeProto) -> Inferred | None:
     return ctx.opaque(node, (*new, *view.dims[picked:]))
 
 
-@handles(
-    "Attention",
-    *(
-        f"com.microsoft::{name}"
-        for name in "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
-    ),
-)
+_FUSED = "MatMulNBits MatMulBnb4 Attention QAttention MultiHeadAttention GroupQueryAttention".split()
+
+
+@handles("Attention", *(f"com.microsoft::{name}" for name in _FUSED))
 def _features(ctx: Context, node: NodeProto) -> Inferred | None:
     """Lay out the first result with the operand's leading dimensions, and with new features as the last."""
     view, shape = ctx.data(node), ctx.shapes.get(node.output[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 from typing import TypeVar
@@ -15,7 +15,7 @@ from fc2conv.dataclass import dataclass
 from fc2conv.ir.arithmetic import Numbers
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, int_attribute, ints_attribute, label, reads
-from fc2conv.layout.axes import Kind, Layout, Size, axes_of, same_axes, size_of
+from fc2conv.layout.axes import Axis, Kind, Layout, Size, axes_of, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, fresh, provenance_of
 from fc2conv.reasons import Reason
 
@@ -241,6 +241,23 @@ def same_operator(node: NodeProto, view: View, beside: Sequence[str] = (), **cha
     """
     operands: tuple[Operand, ...] = (FormOf(node.input[0]), *map(AsIs, beside))
     return Inferred((view,), Remap(operands, changed) if view.spatial_form is not None else None)
+
+
+def of_rank(dims: Layout, rank: int) -> Layout:
+    """Return dimensions with as many of size 1 before them as a rank asks for."""
+    return (*((),) * (rank - len(dims)), *dims)
+
+
+def repeats_to(form: Layout | None, whole: Layout | None) -> bool:
+    """Return whether a layout broadcasts to another one of its rank, as it is."""
+    if form is None or whole is None or len(form) != len(whole):
+        return False
+    return all(not own or own == dim for own, dim in zip(form, whole, strict=True))
+
+
+def of_axes(layout: Layout, axes: Collection[Axis]) -> Layout:
+    """Return a layout without all axes but these."""
+    return tuple(tuple(axis for axis in dim if axis in axes) for dim in layout)
 
 
 def unknown(name: str, rank: int) -> tuple[Size, ...]:

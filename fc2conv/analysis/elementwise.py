@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 from onnx import NodeProto
 
-from fc2conv.analysis.context import Context, Inferred, handles, same_operator, unknown
+from fc2conv.analysis.context import Context, Inferred, handles, of_axes, of_rank, repeats_to, same_operator, unknown
 from fc2conv.analysis.facts import AsIs, Expand, FormOf, Operand, Relaid, Remap, Step
 from fc2conv.io.custom_ops import FAKE_QUANTIZERS
 from fc2conv.ir.graph import int_attribute, label, op
 from fc2conv.layers.weights import can_move, can_relay
-from fc2conv.layout.axes import ONE, Axis, Dim, Kind, Layout, Size, axes_of, cached, refine, same_axes, size_of
+from fc2conv.layout.axes import ONE, Axis, Kind, Layout, Size, axes_of, cached, refine, same_axes, size_of
 from fc2conv.layout.view import Provenance, View, align, broadcast_layouts, fresh, joined, repeated
 
 UNARY = (
@@ -182,10 +182,7 @@ def _wider(ctx: Context, node: NodeProto, names: Sequence[str], plain: View, liv
 def _to_wider(name: str, view: View, wanted: Layout) -> Operand | None:
     if not any(view.dims):
         return AsIs(name)  # one number
-    form = view.spatial_form
-    pairs = zip(form or (), wanted, strict=False)
-    fits = form is not None and len(form) == len(wanted) and all(not own or own == dim for own, dim in pairs)
-    return FormOf(name) if fits else None
+    return FormOf(name) if repeats_to(view.spatial_form, wanted) else None
 
 
 def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tuple[Layout | None, list[Moved]]:
@@ -208,7 +205,7 @@ def _common_form(live: Sequence[View], dims: Layout, first: Layout | None) -> tu
         return None, []
     moved: list[Moved] = []
     for form in forms:
-        fits = len(form) == len(wanted) and all(not a or a == b for a, b in zip(form, wanted, strict=True))
+        fits = repeats_to(form, wanted)
         if not fits and not same_axes(form, wanted):
             return None, []
         moved.append(None if fits else (form, wanted))
@@ -233,7 +230,7 @@ def _once_each(spatial_form: Layout, dims: Layout) -> bool:
 def _widened(node: NodeProto, dims: Layout, shapes: Sequence[tuple[int, ...]]) -> Layout:
     """Return the result's dimensions where constants are larger than what they are combined with, or may be."""
     rank = max([len(dims), *map(len, shapes)])
-    out: list[Dim] = [*((),) * (rank - len(dims)), *dims]
+    out = list(of_rank(dims, rank))
     for shape in shapes:
         for i, size in enumerate(shape, start=rank - len(shape)):
             if size == 1 or (out[i] and not size_of(out[i]).symbols):
@@ -258,7 +255,7 @@ def _request(ctx: Context, names: Sequence[str]) -> None:
             both = refine(view.dims, wanted.spatial_form)
             own = set(axes_of(both[0])) if both is not None else set()
             if both is not None and own <= set(axes_of(both[1])):
-                ctx.requests[view.origin] = tuple(tuple(a for a in dim if a in own) for dim in both[1])
+                ctx.requests[view.origin] = of_axes(both[1], own)
 
 
 def operand(ctx: Context, name: str, result: View, move: Moved = None) -> Operand | None:

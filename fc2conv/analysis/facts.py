@@ -6,14 +6,14 @@ Nothing here decides or changes anything: a `Recipe` is a fact about a node ("ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
 
 from fc2conv.dataclass import dataclass
 from fc2conv.layers import FCLayer
-from fc2conv.layout.axes import Layout
+from fc2conv.layout.axes import Layout, Size
 from fc2conv.layout.contraction import Contraction
 from fc2conv.layout.view import View
 from fc2conv.reasons import Reason
@@ -48,6 +48,11 @@ class NewInts:
     """An operand: a one-dimensional int64 constant."""
 
     values: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sizes: Sequence[Size]) -> NewInts | None:
+        """Return sizes as such a constant; None where one is not known."""
+        return cls(tuple(size.coefficient for size in sizes)) if all(size.known for size in sizes) else None
 
 
 Operand = FormOf | AsIs | Relaid | NewInts
@@ -133,6 +138,13 @@ class LayerFacts:
     reads: View | None
     addend: Operand | None = None
     branches: tuple[Branch, ...] = ()
+
+    @property
+    def contractions(self) -> list[Contraction]:
+        """The convolutions that the layer becomes: one, or one for each branch."""
+        return [each.contraction for each in self.branches] or [
+            each for each in (self.contraction,) if each is not None
+        ]
 
 
 @dataclass(frozen=True)

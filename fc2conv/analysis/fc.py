@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from fc2conv.analysis.branches import find_branches
-from fc2conv.analysis.context import Context
-from fc2conv.analysis.contractions import contraction_of
+from fc2conv.analysis.context import Context, of_axes, repeats_to
+from fc2conv.analysis.contractions import contraction_of, find_branches
 from fc2conv.analysis.elementwise import operand, relaid
 from fc2conv.analysis.facts import AsIs, FormOf, LayerFacts, Operand
 from fc2conv.analysis.ranks import rankless
@@ -46,9 +45,8 @@ def infer_layer(ctx: Context, layer: FCLayer, refused: Reason | None) -> tuple[V
     refused = refused or _misfit(ctx, layer, view)
     branches = find_branches(ctx, layer, together, k) if refused is None else ()
     if branches:
-        view = replace(
-            view, provenance=Provenance.MAP, blocked_by=""
-        )  # one of them is a map, and what is beside it hides nothing
+        # One of them is a map, and what is beside it hides nothing.
+        view = replace(view, provenance=Provenance.MAP, blocked_by="")
         result = _result(ctx, layer, view, branches[0].contraction)
         return result, LayerFacts(layer, branches[0].contraction, None, view, branches=branches)
     found = contraction_of(ctx, layer, together, k, refused)
@@ -193,12 +191,9 @@ def _addend(ctx: Context, layer: FCLayer, result: View) -> Operand | Reason | No
     if not any(view.dims):
         return AsIs(name)
     aligned = align(result, view)
-    if aligned is not None and aligned.spatial_form is not None and result.spatial_form is not None:
-        fits = len(aligned.spatial_form) == len(result.spatial_form)
-        if fits and all(not a or a == b for a, b in zip(aligned.spatial_form, result.spatial_form, strict=True)):
-            return FormOf(name)
+    if aligned is not None and repeats_to(aligned.spatial_form, result.spatial_form):
+        return FormOf(name)
     reverse = align(view, result)
     if view.spatial_form is None and reverse is not None and reverse.spatial_form is not None:
-        own = set(axes_of(view.dims))
-        ctx.requests.setdefault(view.origin, tuple(tuple(a for a in dim if a in own) for dim in reverse.spatial_form))
+        ctx.requests.setdefault(view.origin, of_axes(reverse.spatial_form, axes_of(view.dims)))
     return Reason(Code.VIEW_LOST, node, f"addend {name}", _ADD_IT)

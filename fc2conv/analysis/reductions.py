@@ -40,13 +40,8 @@ def _reduce(ctx: Context, node: NodeProto) -> Inferred | None:
     if places is None:
         return _of_parts(ctx, node, view, dims, summed)
     result = _behind_channels(node, replace(result, spatial_form=view.spatial_form), places)
-    return Inferred((result,), _runs(ctx, node, FormOf(node.input[0]), places, keep=1))
-
-
-def _runs(ctx: Context, node: NodeProto, data: FormOf, places: tuple[int, ...], *, keep: int) -> Remap:
-    if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(op(node), 18):
-        return Remap((data, NewInts(places)), {"keepdims": keep})
-    return Remap((data,), {"keepdims": keep, "axes": list(places)})
+    operands, attributes = _over(ctx, op(node), places, keep=1)
+    return Inferred((result,), Remap((FormOf(node.input[0]), *operands), attributes))
 
 
 def summed_up(ctx: Context, name: str) -> bool:
@@ -61,9 +56,15 @@ def channel_mean(ctx: Context, data: Operand | int) -> Step:
 
 
 def _step(ctx: Context, kind: str, data: Operand | int, places: tuple[int, ...]) -> Step:
+    operands, attributes = _over(ctx, kind, places, keep=1)
+    return Step(kind, (data, *operands), attributes)
+
+
+def _over(ctx: Context, kind: str, places: tuple[int, ...], keep: int) -> tuple[tuple[Operand, ...], dict[str, object]]:
+    """Return the dimensions of a reduction as an operand, or as an attribute of older operator sets."""
     if ctx.graph.opset >= AXES_ARE_OPERANDS_FROM.get(kind, 18):
-        return Step(kind, (data, NewInts(places)), {"keepdims": 1})
-    return Step(kind, (data,), {"keepdims": 1, "axes": list(places)})
+        return (NewInts(places),), {"keepdims": keep}
+    return (), {"keepdims": keep, "axes": list(places)}
 
 
 def of_tokens(ctx: Context, node: NodeProto, view: View) -> Inferred | None:
@@ -111,7 +112,8 @@ def _of_parts(ctx: Context, node: NodeProto, view: View, dims: Layout, summed: s
         return inferred
     ctx.remember(made)
     data = FormOf(node.input[0], (view.spatial_form, tuple(apart)))
-    return Inferred((replace(inferred.first, spatial_form=made),), _runs(ctx, node, data, places, keep=0))
+    operands, attributes = _over(ctx, op(node), places, keep=0)
+    return Inferred((replace(inferred.first, spatial_form=made),), Remap((data, *operands), attributes))
 
 
 def _places(view: View, summed: set[Axis]) -> tuple[int, ...] | None:

@@ -16,7 +16,7 @@ from fc2conv.analysis.recurrent import directly_behind
 from fc2conv.ir.graph import int_attribute, ints_attribute, permutation
 from fc2conv.layout.axes import Kind, Layout, Size, axes_of, kind_of, product, refine, regroup, size_of
 from fc2conv.layout.squares import arranged
-from fc2conv.layout.view import Provenance, View, settled
+from fc2conv.layout.view import Provenance, View, settled, without
 
 
 def same_elements(ctx: Context, node: NodeProto, view: View, dims: Layout | None) -> Inferred | None:
@@ -118,9 +118,8 @@ def shape_on_spatial_form(ctx: Context, node: NodeProto) -> Expand | None:
         return None
     sizes = [size_of(dim) for dim in view.dims]
     rest = sizes if sizes and sizes[0].known else sizes[1:]
-    if not all(size.known for size in rest):
+    if (known := NewInts.of(rest)) is None:
         return None
-    known = NewInts(tuple(size.coefficient for size in rest))
     if rest is sizes:
         return Expand((Step("Identity", (known,)),))
     if view.dims[0] != view.spatial_form[0]:
@@ -150,12 +149,7 @@ def _squeeze(ctx: Context, node: NodeProto) -> Inferred | None:
         return same_elements(ctx, node, view, tuple(dim for dim in view.dims if dim))
     gone = {dimension(axis, len(view.dims)) for axis in axes}
     # The node requires that what it removes has size 1: an axis of unknown size is one of size 1 from here on.
-    ones = {axis for i in gone for axis in view.dims[i]}
-    if ones:
-        spatial_form = view.spatial_form and tuple(tuple(a for a in dim if a not in ones) for dim in view.spatial_form)
-        view = replace(
-            view, dims=tuple(tuple(a for a in dim if a not in ones) for dim in view.dims), spatial_form=spatial_form
-        )
+    view = without(view, tuple(axis for i in gone for axis in view.dims[i]))
     return same_elements(ctx, node, view, tuple(dim for i, dim in enumerate(view.dims) if i not in gone))
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from onnx import NodeProto
 
 from fc2conv.analysis.axiswise import new_list, recut
-from fc2conv.analysis.context import Context, Inferred, handles, unknown
+from fc2conv.analysis.context import Context, Inferred, handles, of_rank, repeats_to, unknown
 from fc2conv.analysis.facts import AsIs, Elide, Expand, FormOf, NewInts, Operand, Relaid, Remap, Step
 from fc2conv.ir.graph import op
 from fc2conv.layers.weights import can_relay
-from fc2conv.layout.axes import ONE, Axis, Layout, Size, kind_of, same_axes, size_of
+from fc2conv.layout.axes import ONE, Axis, Layout, kind_of, same_axes, size_of
 from fc2conv.layout.view import View, position
 
 _PADS_ARE_OPERANDS = 11
@@ -29,15 +29,17 @@ def _expand(ctx: Context, node: NodeProto) -> Inferred | None:
     if (found := _unrepeated(ctx, node) or _of_constant(ctx, node) or _expanded_as(ctx, node)) is not None:
         return found
     found, view, wanted = _resized(ctx, node), ctx.data(node), ctx.requested.get(node.output[0])
-    if found is None or wanted is None or view.spatial_form is None or len(view.spatial_form) != len(wanted):
+    if found is None or wanted is None or view.spatial_form is None or not repeats_to(view.spatial_form, wanted):
         return found
-    pairs = list(zip(view.spatial_form, wanted, strict=True))
-    sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
-    apart = not same_axes(found.first.dims, wanted) or any(old and old != new for old, new in pairs)
-    if apart or not all(size.known for size in sizes):
+    counts = _counts(view.spatial_form, wanted)
+    if counts is None or not same_axes(found.first.dims, wanted):
         return found
-    shape = NewInts(tuple(size.coefficient for size in sizes))
-    return Inferred((replace(found.first, spatial_form=wanted),), Remap((FormOf(node.input[0]), shape)))
+    return Inferred((replace(found.first, spatial_form=wanted),), Remap((FormOf(node.input[0]), counts)))
+
+
+def _counts(form: Layout, wanted: Layout) -> NewInts | None:
+    """Return the operand with which Expand repeats one spatial form to another; None where a size is not known."""
+    return NewInts.of([ONE if old == new else size_of(new) for old, new in zip(form, wanted, strict=True)])
 
 
 def _unrepeated(ctx: Context, node: NodeProto) -> Inferred | None:
@@ -45,7 +47,7 @@ def _unrepeated(ctx: Context, node: NodeProto) -> Inferred | None:
     view, asked = ctx.first(node), ctx.integers(node.input[1])
     if view is None or view.spatial_form is None or asked is None:
         return None
-    dims: Layout = (*((),) * (len(asked) - len(view.dims)), *view.dims)
+    dims = of_rank(view.dims, len(asked))
     counts = (*(ONE,) * (len(dims) - len(asked)), *asked)
     if any(count not in (ONE, size_of(dim)) for count, dim in zip(counts, dims, strict=True)):
         return None
@@ -74,9 +76,8 @@ def _of_constant(ctx: Context, node: NodeProto) -> Inferred | None:
         return None
     data, result = Relaid(node.input[0], source, target), replace(view, spatial_form=wanted)
     # Expand takes 1 for a dimension that the constant has itself.
-    sizes = [size_of(dim) if dim in repeated else Size(1) for dim in wanted]
-    if all(size.known for size in sizes):
-        return Inferred((result,), Remap((data, NewInts(tuple(size.coefficient for size in sizes)))))
+    if (sizes := NewInts.of([size_of(dim) if dim in repeated else ONE for dim in wanted])) is not None:
+        return Inferred((result,), Remap((data, sizes)))
     one, first = length[0].coefficient, len(view.dims) - length[0].coefficient
     places = tuple(view.dims.index(dim) - first if dim in repeated else one for dim in wanted)
     steps = (
@@ -97,22 +98,18 @@ def _expanded_as(ctx: Context, node: NodeProto) -> Inferred | None:
         other = ctx.view(name)
         if other is None or other.spatial_form is None or len(other.dims) != len(shape):
             continue
-        dims: Layout = (*((),) * (len(shape) - len(view.dims)), *view.dims)
+        dims = of_rank(view.dims, len(shape))
         # An open size that is 1 is repeated as often as is asked for.
         if not measured and any(
             size != size_of(new) if size.known else not old or old != new or count not in (ONE, size_of(old))
             for old, new, size, count in zip(dims, other.dims, shape, counts, strict=True)
         ):
             continue
-        pairs = list(zip(view.spatial_form, other.spatial_form, strict=False))
-        apart = any(old and old != new for old, new in (*zip(dims, other.dims, strict=True), *pairs))
-        if apart or len(view.spatial_form) != len(other.spatial_form):
+        if not repeats_to(dims, other.dims) or not repeats_to(view.spatial_form, other.spatial_form):
             continue
         result = replace(view, dims=other.dims, spatial_form=other.spatial_form, origin=node.output[0])
-        sizes = [Size(1) if old == new else size_of(new) for old, new in pairs]
-        if all(size.known for size in sizes):
-            target = NewInts(tuple(size.coefficient for size in sizes))
-            return Inferred((result,), Remap((FormOf(node.input[0]), target)))
+        if (sizes := _counts(view.spatial_form, other.spatial_form)) is not None:
+            return Inferred((result,), Remap((FormOf(node.input[0]), sizes)))
         steps = (Step("Shape", (FormOf(name),)), Step("Expand", (FormOf(node.input[0]), -1)))
         return Inferred((result,), Expand(steps))
     return None
@@ -180,18 +177,13 @@ def _repeated(ctx: Context, node: NodeProto) -> Inferred | None:
 def _each(
     ctx: Context, node: NodeProto, places: Mapping[int, int], count: int, rank: int
 ) -> tuple[Operand, ...] | None:
-    """Return the operands after the first for a spatial form's dimensions: how often, the scales, or the sizes.
-
-    In the node there is one for each of `count` dimensions.
-    """
+    """Return how often, the scales, or the sizes for a spatial form's dimensions; the node has `count` of them."""
     last = len(node.input) - 1
     numbers = ctx.number(node.input[last]) if last > 0 else None
     others = any(node.input[1:last]) or any(each.name in _OF_SOME_AXES for each in node.attribute)
-    if numbers is None or not numbers.known or others:
+    if numbers is None or not numbers.known or numbers.cells.shape != (count,) or others:
         return None
     array = numbers.array()
-    if array.shape != (count,):
-        return None
     moved = np.array([array[places[i]] if i in places else 1 for i in range(rank)], array.dtype)
     return (*(AsIs("") for _ in node.input[1:last]), new_list(moved))
 
@@ -201,12 +193,10 @@ def _resized(ctx: Context, node: NodeProto) -> Inferred | None:
     view, shape = ctx.data(node), ctx.shapes.get(node.output[0])
     if shape is None or len(shape) < len(view.dims):
         return None
-    pad = len(shape) - len(view.dims)
-    old: Layout = (*((),) * pad, *view.dims)
     dims = tuple(
         dim if size_of(dim) == size and size.known else (Axis(f"{node.output[0]}.{i}", size, kind=kind_of(dim)),)
-        for i, (dim, size) in enumerate(zip(old, shape, strict=True))
+        for i, (dim, size) in enumerate(zip(of_rank(view.dims, len(shape)), shape, strict=True))
     )
-    if view.free and pad == 0 and len(dims) > 2:
+    if view.free and len(shape) == len(view.dims) and len(dims) > 2:
         return Inferred((View(dims, dims, view.provenance, node.output[0], view.blocked_by),))
     return ctx.opaque(node, dims)

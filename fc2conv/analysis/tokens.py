@@ -81,15 +81,13 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
             return None
         else:
             operands.append(_part(ctx, name, view, axis, lead))
-    kinds = {kind_of(view.dims[axis]) for view in views if view is not None}
-    kind = kinds.pop() if len(kinds) == 1 and None not in views else Kind.OTHER
-    tokens: Dim = (Axis(f"{node.output[0]}.joined", _whole(ctx, names, axis, shape[axis]), kind=kind),)
+    sizes = [None if known is None else known[axis] for known in map(ctx.shape, names)]
+    parts = [() if view is None else view.dims[axis] for view in views]
+    tokens = joined_axis(node, parts, sizes, shape[axis])
     made = _flat(lead.spatial_form, tokens)
-    spatial_form = made if kind is Kind.SPACE else (*made[:2], *arranged((tokens,), len(made) - 2))
+    spatial_form = made if kind_of(tokens) is Kind.SPACE else (*made[:2], *arranged((tokens,), len(made) - 2))
     dims = put(lead.dims, axis, tokens)
-    provenance, blocked_by = ctx.provenance(node)
-    if provenance is Provenance.MAP and any(view is None or view.provenance is not Provenance.MAP for view in views):
-        provenance, blocked_by = Provenance.OPAQUE, label(node)
+    provenance, blocked_by = provenance_beside(ctx, node, views)
     ready = [each for each in operands if each is not None]
     if len(ready) < len(operands):
         return Inferred((View(dims, None, provenance, node.output[0], blocked_by),))
@@ -97,11 +95,20 @@ def joined_tokens(ctx: Context, node: NodeProto, names: Sequence[str], axis: int
     return Inferred((View(dims, spatial_form, provenance, node.output[0], blocked_by),), recipe)
 
 
-def _whole(ctx: Context, names: Sequence[str], axis: int, inferred: Size) -> Size:
-    sizes = [shape[axis] for name in names if (shape := ctx.shape(name)) is not None]
-    if len(sizes) == len(names) and all(size.known for size in sizes):
-        return Size(sum(size.coefficient for size in sizes))
-    return inferred
+def joined_axis(node: NodeProto, parts: Sequence[Dim], sizes: Sequence[Size | None], otherwise: Size) -> Dim:
+    """Return the new axis of a Concat along these parts, of their kind; it has another size where one is not known."""
+    known = [size.coefficient for size in sizes if size is not None and size.known]
+    kinds = {kind_of(part) for part in parts}
+    size = Size(sum(known)) if len(known) == len(sizes) else otherwise
+    return (Axis(f"{node.output[0]}.joined", size, kind=kinds.pop() if len(kinds) == 1 else Kind.OTHER),)
+
+
+def provenance_beside(ctx: Context, node: NodeProto, views: Sequence[View | None]) -> tuple[Provenance, str]:
+    """Return the provenance of what is joined of several values; features of a map beside others hide its layout."""
+    provenance, blocked_by = ctx.provenance(node)
+    if provenance is Provenance.MAP and any(view is None or view.provenance is not Provenance.MAP for view in views):
+        return Provenance.OPAQUE, label(node)
+    return provenance, blocked_by
 
 
 def _tokens(view: View, axis: int) -> bool:

@@ -6,7 +6,7 @@ family FC6xx for which it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from onnx import TensorProto
 
@@ -57,12 +57,14 @@ def fitted(
 
 
 def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tuple[Fit, ...] | Reason:
+    whole = not facts.branches
     found = [
-        fit(_convolution(plan, facts, contraction), profile, _means(plan, facts, contraction, rows, cells))
-        for contraction, rows in _contractions(facts)
+        fit(_convolution(plan, facts, each), profile, _means(plan, facts, each, whole, cells))
+        for each in facts.contractions
     ]
     refused = next((each for each in found if isinstance(each, Reason)), None)
-    as_it_is = _layer(plan, facts)
+    shape = None if facts.reads is None else [size_of(dim) for dim in facts.reads.dims]
+    as_it_is = layer(facts.layer, plan.constants, shape)
     form = profile.keeps(as_it_is.op_type, as_it_is.rank)
     if form is not None and not reasons(as_it_is, profile, opened=False):
         detail = f"{profile.name}: {form.note or 'it runs the layer as it is'} ({profile.said(form.source)})"
@@ -70,41 +72,23 @@ def _decide(plan: Plan, facts: LayerFacts, profile: Profile, cells: bool) -> tup
     return refused or tuple(each for each in found if isinstance(each, Fit))
 
 
-def _contractions(facts: LayerFacts) -> Iterator[tuple[Contraction, bool]]:
-    """Yield the convolutions of a layer, and whether each has only some of the weight's rows."""
-    if facts.branches:
-        yield from ((branch.contraction, True) for branch in facts.branches)
-    elif facts.contraction is not None:
-        yield facts.contraction, False
-
-
 def _convolution(plan: Plan, facts: LayerFacts, found: Contraction) -> Geometry:
     """Return the geometry of a layer's convolution, as a target sees it."""
     layer = facts.layer
     operators = {Floating: "Conv", QLinear: "QLinearConv", Integer: "ConvInteger"}
-    groups = _known(found.groups) or 1
-    form = None if facts.branches else kernel_of(plan.constants, layer, found)
-    count = layer.outputs if form is None else form.shape[0]
-    spatial = tuple(map(_known, found.frame[2:]))
     return Geometry(
         node=label(layer.node),
         op_type=operators[type(layer.arithmetic)],
         kind="conv",
         kernel=tuple(_known(dim) or 1 for dim in found.kernel[1:]),
         inputs=_known(found.kernel[0]),
-        outputs=count,
-        groups=groups,
+        outputs=layer.matrices * layer.outputs,
+        groups=_known(found.groups) or 1,
         rank=len(found.frame),
-        spatial=spatial,
+        spatial=tuple(map(_known, found.frame[2:])),
         batch=_known(found.frame[0]),
         type=element_type(plan.constants, layer.weight),
     )
-
-
-def _layer(plan: Plan, facts: LayerFacts) -> Geometry:
-    """Return the geometry of a layer as it is, as a target sees it."""
-    shape = None if facts.reads is None else [size_of(dim) for dim in facts.reads.dims]
-    return layer(facts.layer, plan.constants, shape)
 
 
 def _known(dim: Dim) -> int | None:
@@ -112,7 +96,7 @@ def _known(dim: Dim) -> int | None:
     return size.coefficient if size.known else None
 
 
-def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells: bool) -> Means:
+def _means(plan: Plan, facts: LayerFacts, found: Contraction, whole: bool, cells: bool) -> Means:
     """Decide what may be done to a layer's convolution without a change of what it computes.
 
     A quantized result is rounded once, which a sum of parts is not. Zeros pad where a stored 0 is the number 0. A
@@ -125,7 +109,7 @@ def _means(plan: Plan, facts: LayerFacts, found: Contraction, rows: bool, cells:
     floats = not isinstance(arithmetic, Integer) or bool(arithmetic.w_scale) or _cast_alone(plan, layer.output)
     if isinstance(arithmetic, Integer) and shifted and uniform(plan.constants, arithmetic.w_zero_point) is None:
         return Means(cells=False, sums=False, pads=False, cuts=False, floats=floats)
-    form = None if rows else kernel_of(plan.constants, layer, found)
+    form = kernel_of(plan.constants, layer, found) if whole else None
     axes = form.axes if form is not None else ()
     return Means(
         cells=cells and all(axis in (None, 0) for axis in axes),

@@ -75,13 +75,10 @@ class Placement(Requirements):
         return self._conversions[key]
 
     def _free(self, name: str) -> bool:
-        view = self.facts.views.get(name)
+        view, maker = self.facts.views.get(name), self.graph.producer.get(name)
         if view is None:
-            return name not in self.graph.producer or not isinstance(self._recipe_of(name), Drop)
+            return maker is None or not isinstance(self.facts.nodes[maker].recipe, Drop)
         return view.free
-
-    def _recipe_of(self, name: str) -> object:
-        return self.facts.nodes[self.graph.producer[name]].recipe
 
     # ------------------------------------------------------------------ regions
 
@@ -130,7 +127,7 @@ class Placement(Requirements):
 
     def label(self, region: Region, forced: frozenset[int], offered: frozenset[int]) -> Labelling:
         """Return the cheapest labelling in which the forced layers run on spatial forms and the offered ones may."""
-        before = sum(map(self.own_price, region.members))
+        before = sum(self.own_prices[index] for index in region.members)
         fed = self._fed(region, forced | offered)
         if self._all_of(region, forced | offered, fed):
             return Labelling(frozenset(region.members), nodes(before), 0, -weight(before), feasible=True)
@@ -170,13 +167,15 @@ class Placement(Requirements):
             return False
         if self._moves(index) or self.operands_moved(index):
             return False
-        return index in fed or (self.own_price(index) > CHANGED and not self._read_past(index))
+        return index in fed or (self.own_prices[index] > CHANGED and not self._read_past(index))
 
     def _network(self, region: Region) -> tuple[dict[int, int], Network]:
         """Return the vertices of the members, and a network of what the values between them cost."""
         network = Network()
         vertex = {index: network.vertex() for index in region.members}
-        originals = {name for i in region.members for name in self.reads[i].originals if not self._framed(i, name)}
+        originals = {
+            name for i in region.members for name in self.reads[i].originals if i not in self.frames.get(name, ())
+        }
         for name in self._values(region):
             self._value(network, vertex, name, originals)
         self._relaid(network, vertex)
@@ -198,7 +197,7 @@ class Placement(Requirements):
     ) -> None:
         facts = self.facts.nodes[index]
         if not self._read_past(index):
-            network.edge(at, SINK, self.own_price(index))
+            network.edge(at, SINK, self.own_prices[index])
         if facts.layer is not None:
             if index in forced:
                 network.edge(at, SINK, INFINITE)
@@ -217,10 +216,6 @@ class Placement(Requirements):
             network.edge(SOURCE, at, WRITTEN_NORM)
         network.edge(SOURCE, at, sum(self.costs.price(conversion(*move)) for move in self._moves(index)))
 
-    def _framed(self, index: int, name: str) -> bool:
-        """Return whether the frame of a layer is made of this value."""
-        return index in self.frames.get(name, [])
-
     def _value(self, network: Network, vertex: Mapping[int, int], name: str, originals: set[str]) -> None:
         view, maker = self.facts.views.get(name), self.graph.producer.get(name)
         if view is not None and view.free and name not in self.frames:
@@ -234,13 +229,8 @@ class Placement(Requirements):
         on_spatial_forms = [i for i in dict.fromkeys(inside + above) if name in self.reads[i].spatial_forms]
         always = name in self.graph.leaving or len(inside) < len(readers) or name in originals
         if on_spatial_forms and not (self._free(name) and made is None):
-            self._any(
-                network,
-                made,
-                [vertex[i] for i in on_spatial_forms],
-                self.converting(name, to_spatial_form=True),
-                spatial_forms=True,
-            )
+            cost = self.converting(name, to_spatial_form=True)
+            self._any(network, made, [vertex[i] for i in on_spatial_forms], cost, spatial_forms=True)
         frames = {i: self.frame_prices(i) for i in self.frames.get(name, []) if i in vertex}
         for i, (of_original, of_spatial_form) in frames.items():
             self._any(network, made, [vertex[i]], max(of_original - of_spatial_form, 0), spatial_forms=True)
@@ -253,7 +243,7 @@ class Placement(Requirements):
                 more = min(sum(max(prices[1] - prices[0], 0) for prices in frames.values()), cost)
                 network.edge(SOURCE, made, more)
                 cost -= more
-                own = min(self.own_price(maker), cost) if maker is not None and self._read_past(maker) else 0
+                own = min(self.own_prices[maker], cost) if maker is not None and self._read_past(maker) else 0
                 self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
 
     def _read_past(self, index: int) -> bool:
@@ -261,7 +251,7 @@ class Placement(Requirements):
 
         Then readers that do not run on them pay for it, whether it stays for them or its spatial form is brought back.
         """
-        if not self.own_price(index):
+        if not self.own_prices[index]:
             return False
         (name,) = self.results[index]
         readers = {self.units[i] for i in self.graph.uses.get(name, [])}

@@ -19,10 +19,9 @@ from fc2conv.analysis.norms import of_channels
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, label
-from fc2conv.ir.propagation import Propagated
 from fc2conv.layers import FCLayer, Floating
 from fc2conv.layout.axes import refine
-from fc2conv.layout.view import Provenance, View
+from fc2conv.layout.view import Provenance
 from fc2conv.options import Options, Scope
 from fc2conv.planning.costs import Costs
 from fc2conv.planning.placement import Labelling, Placement, Region
@@ -56,12 +55,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Head:
-    """Converted layers (positions in the graph) that were placed together, and the layout nodes about them."""
+    """Converted layers (positions in the graph) that were placed together."""
 
     layers: tuple[int, ...]
-    layout_before: int
-    layout_after: int
-    dearer: int
+    labelling: Labelling
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Plan:
     @property
     def dearer(self) -> int:
         """What the layout nodes weigh more than they do now; less than 0 where the plan removes some."""
-        return sum(head.dearer for head in self.heads)
+        return sum(head.labelling.dearer for head in self.heads)
 
     @property
     def converted(self) -> int:
@@ -87,8 +84,7 @@ class Plan:
         return sum(decision.converts for decision in self.decisions)
 
 
-_TWO_SIZES = "a Reshape of {} has two that are not known"
-_KEPT_FORM = _TWO_SIZES.format("a value that keeps its form")
+_KEPT_FORM = "a value that keeps its form"
 _WHATEVER_THE_SCOPE = frozenset({Code.EXCLUDED, Code.WEIGHT_TYPE, Code.RUNTIME_TYPE})
 
 
@@ -100,21 +96,6 @@ def depends_on_scope(plan: Plan, scope: Scope) -> bool:
         if not each.converts or (scope == "all" and not _reads_map(each.facts)):
             return True
     return False
-
-
-def inference_for(
-    graph: Graph, constants: Constants, known: Propagated, options: Options, outer: Mapping[str, View], costs: Costs
-) -> Inference:
-    """Return the inference of a scope as these options ask for it, which serves all plans in either scope."""
-    return Inference(
-        graph,
-        constants,
-        known.shapes,
-        known.numbers,
-        conv_rank={"1d": 1, "2d": 2}.get(options.conv_rank),
-        norms=costs.norms,
-        outer=outer,
-    )
 
 
 def make_plan(
@@ -155,7 +136,7 @@ def _planned(inference: Inference, wanted: Wanted, options: Options, costs: Cost
         kept |= reasons
         converted = tuple(i for i in region.layers if i in labelling.spatial_forms)
         if converted:
-            heads.append(Head(converted, labelling.layout_before, labelling.layout_after, labelling.dearer))
+            heads.append(Head(converted, labelling))
     decisions = []
     for i, found in sorted(inference.found.items()):
         if isinstance(found, Reason):
@@ -204,18 +185,13 @@ def _type(constants: Constants, layer: FCLayer, options: Options) -> Reason | No
 
 
 def _place(
-    placement: Placement,
-    region: Region,
-    layers: Mapping[int, LayerFacts],
-    wanted: frozenset[int],
-    options: Options,
+    placement: Placement, region: Region, layers: Mapping[int, LayerFacts], wanted: frozenset[int], options: Options
 ) -> tuple[Labelling, dict[int, Reason]]:
     """Return the labelling of a region with the wanted layers and those that cost nothing, and why others are kept."""
-    names = placement.graph.nodes
     kept = {
-        i: Reason(Code.UNKNOWN_SIZE, label(names[i]), _TWO_SIZES.format("its input"), _size_remedy(placement))
+        i: _unsized(placement, i, "its input")
         for i in region.layers
-        if not placement.reads_spatial_form(i) and placement.reframed(i)[1] is None
+        if not placement.reads_spatial_form(i) and placement.reframed[i][1] is None
     }
     open_layers = [i for i in region.layers if i not in kept]
     direct = wanted & set(open_layers)
@@ -233,7 +209,7 @@ def _place(
         if with_it.feasible:
             kept[i] = _dear(layers[i], with_it, chosen, options.scope, norms=norms)
         else:
-            kept[i] = Reason(Code.UNKNOWN_SIZE, label(names[i]), _KEPT_FORM, _size_remedy(placement))
+            kept[i] = _unsized(placement, i, _KEPT_FORM)
     return chosen, kept
 
 
@@ -255,8 +231,11 @@ def _affordable(labelling: Labelling, options: Options) -> bool:
     return options.scope == "all" or options.sliding is not None or labelling.dearer <= 0
 
 
-def _size_remedy(placement: Placement) -> str:
-    return size_remedy(placement.graph, placement.facts.views.get)
+def _unsized(placement: Placement, index: int, what: str) -> Reason:
+    """Return the reason for a layer that needs a Reshape of a value of two open sizes."""
+    remedy = size_remedy(placement.graph, placement.facts.views.get)
+    detail = f"a Reshape of {what} has two that are not known"
+    return Reason(Code.UNKNOWN_SIZE, label(placement.graph.nodes[index]), detail, remedy)
 
 
 def _dear(facts: LayerFacts, with_it: Labelling, without: Labelling, scope: Scope, *, norms: bool) -> Reason:
@@ -302,8 +281,7 @@ def _one_by_one(
         if attempt.feasible:
             forced, labelling = forced | {i}, attempt
         else:
-            node = label(placement.graph.nodes[i])
-            kept[i] = Reason(Code.UNKNOWN_SIZE, node, _KEPT_FORM, _size_remedy(placement))
+            kept[i] = _unsized(placement, i, _KEPT_FORM)
     return labelling, kept
 
 

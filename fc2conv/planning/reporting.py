@@ -12,7 +12,6 @@ from onnx import GraphProto, ModelProto
 from fc2conv.analysis.facts import LayerFacts
 from fc2conv.ir.graph import label, op, walk
 from fc2conv.layout.axes import Layout, size_of
-from fc2conv.layout.contraction import Contraction
 from fc2conv.options import Scope
 from fc2conv.planning.planner import Decision, Head, Plan
 from fc2conv.planning.requirements import LAYOUT_OPS
@@ -37,7 +36,7 @@ def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
     kernels = [list(shape) for each in cut for shape in each.shapes()]
     form = "keep"
     if facts is not None and facts.contraction is not None and decision.converts:
-        whole = _kernels(facts, facts.contraction)
+        whole = _kernels(facts)
         form = _form(whole, facts.contraction.frame, cut)
         kernels = kernels or whole
     one = kernels[0] if len(kernels) == 1 else None
@@ -56,11 +55,10 @@ def site_report(plan: Plan, decision: Decision, fits: Fits) -> SiteReport:
     )
 
 
-def _kernels(facts: LayerFacts, contraction: Contraction) -> list[list[int]]:
+def _kernels(facts: LayerFacts) -> list[list[int]]:
     """Return the shapes [M, C, *S] of the kernels that a layer becomes before they are cut."""
     outputs = facts.layer.matrices * facts.layer.outputs
-    contractions = [branch.contraction for branch in facts.branches] or [contraction]
-    return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in contractions]
+    return [[outputs, *(size_of(dim).coefficient for dim in found.kernel)] for found in facts.contractions]
 
 
 def _form(kernels: Sequence[Sequence[int]], frame: Layout, cut: Sequence[Fit]) -> str:
@@ -80,8 +78,8 @@ def head_report(each: Plan, head: Head) -> HeadReport:
     """Report one head and its layout nodes."""
     return HeadReport(
         sites=[label(each.graph.nodes[i]) for i in head.layers],
-        layout_before=head.layout_before,
-        layout_after=head.layout_after,
+        layout_before=head.labelling.layout_before,
+        layout_after=head.labelling.layout_after,
         scope=each.graph.path,
     )
 

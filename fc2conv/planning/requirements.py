@@ -16,6 +16,10 @@ DEFAULT = Costs()
 LAYOUT_OPS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"])
 
 
+Framed = tuple[str, tuple[LayoutStep, ...] | None]
+"""The value of which a frame is made, and the conversion; None where that cannot be written."""
+
+
 @dataclass(frozen=True)
 class Requirement:
     """What a node reads when it runs on spatial forms: spatial forms of values, and values in their original form."""
@@ -41,28 +45,32 @@ class Requirements:
         self.costs = costs
         self.units = [index if each.part_of is None else each.part_of for index, each in enumerate(facts.nodes)]
         """The unit of each node: the layer that absorbs it, or the node itself."""
-        self.results = [self._made(index) for index in range(len(facts.nodes))]
+        self.results = [
+            (each.layer.layer.output,) if each.layer is not None else tuple(filter(None, made))
+            for each, made in zip(facts.nodes, graph.results, strict=True)
+        ]
         """The values that each unit makes."""
-        self._prices = [self._own_price(index) for index in range(len(facts.nodes))]
-        self._reframed: dict[int, tuple[str, tuple[LayoutStep, ...] | None]] = {}
-        # Layers that read, when they are converted, values that are not their operands: further up, or branches.
+        self.own_prices = [
+            costs.node(moves=kind == "Transpose") if kind in LAYOUT_OPS and each.layer is None else 0
+            for each, kind in zip(facts.nodes, graph.kinds, strict=True)
+        ]
+        """The price of each layout node, if it stays; 0 of every other node."""
+        self.reframed: dict[int, Framed] = {}
+        """For each layer whose frame is not its input's spatial form what `framed` says of it."""
         self.from_above: dict[str, list[int]] = {}
-        # Layers whose frames are made of a value that is not their input's spatial form.
+        """Layers that read, when they are converted, values that are not their operands: further up, or branches."""
         self.frames: dict[str, list[int]] = {}
+        """Layers whose frames are made of a value that is not their input's spatial form."""
         for index, each in enumerate(facts.nodes):
             layer = each.layer
-            if layer is not None and layer.contraction is not None and not self._convolves_as_it_is(layer):
-                self._reframed[index] = self.framed(layer.layer.x, layer.contraction.frame)
-                self.frames.setdefault(self.reframed(index)[0], []).append(index)
+            if layer is not None and layer.contraction is not None and not _convolves_as_it_is(layer):
+                self.reframed[index] = source, _ = self.framed(layer.layer.x, layer.contraction.frame)
+                self.frames.setdefault(source, []).append(index)
         self.reads = [self._requirement(index) for index in range(len(facts.nodes))]
         """What each node reads on spatial forms; nothing where it cannot run on them."""
         for index in filter(self.may_convert, range(len(facts.nodes))):
             for name in set(self.reads[index].names).difference(graph.operands[index]):
                 self.from_above.setdefault(name, []).append(index)
-
-    def _made(self, index: int) -> tuple[str, ...]:
-        layer = self.facts.nodes[index].layer
-        return (layer.layer.output,) if layer is not None else tuple(filter(None, self.graph.results[index]))
 
     def may_run_on_spatial_form(self, index: int) -> bool:
         """Return whether the node has a recipe, or is a layer that can be converted."""
@@ -73,16 +81,12 @@ class Requirements:
         layer = self.facts.nodes[index].layer
         return layer is not None and layer.contraction is not None
 
-    def reframed(self, index: int) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """Return the value from which a layer takes a frame that is not its input's spatial form, and the conversion.
+    def framed(self, value: str, frame: Layout) -> Framed:
+        """Return the value of which the frame of a layer that reads `value` is made, and the conversion.
 
-        That value is its input or one that only layout nodes part from it, whichever is the shortest way; of equals it
-        is the one further up, so that those nodes are removed. The conversion is None where it cannot be written.
+        That is the value or one that only layout nodes part from it, whichever is the shortest way; of equals it is the
+        one further up, so that those nodes are removed. The conversion is None where it cannot be written.
         """
-        return self._reframed[index]
-
-    def framed(self, value: str, frame: Layout) -> tuple[str, tuple[LayoutStep, ...] | None]:
-        """Return the same as `reframed`, for any value and frame."""
         best, shortest = value, conversion(self.facts.views[value].dims, frame)
         name = best
         while shortest != () and (maker := self.graph.producer.get(name)) is not None:
@@ -97,7 +101,7 @@ class Requirements:
 
     def frame_prices(self, index: int) -> tuple[int, int]:
         """Return the prices of a layer's frame, made of a value and made of that value's spatial form."""
-        source, steps = self.reframed(index)
+        source, steps = self.reframed[index]
         spatial_form, own = self.facts.views[source].spatial_form, self.costs.price(steps)
         layer = self.facts.nodes[index].layer
         if spatial_form is None or source not in self.graph.producer or layer is None or layer.contraction is None:
@@ -115,7 +119,7 @@ class Requirements:
             if unit not in on_spatial_forms:
                 wanted.update(operands)
             elif unit == index:
-                source = {self.reframed(index)[0]} if index in framed else set()
+                source = {self.reframed[index][0]} if index in framed else set()
                 wanted.update(set(self.reads[index].originals) - source)
         return wanted
 
@@ -138,16 +142,8 @@ class Requirements:
         return out
 
     def reads_spatial_form(self, index: int) -> bool:
-        """Return whether a layer convolves the spatial form of its input as it is."""
-        return self.may_convert(index) and index not in self._reframed
-
-    def _convolves_as_it_is(self, layer: LayerFacts) -> bool:
-        """Return the same as `reads_spatial_form`, for a layer that can be converted."""
-        spatial_form = layer.reads.spatial_form if layer.reads is not None else None
-        if layer.branches or spatial_form is None or layer.contraction is None:
-            return bool(layer.branches)
-        frame = layer.contraction.frame
-        return conversion(spatial_form, frame) == () and len(spatial_form) == len(frame)
+        """Return whether a layer convolves the spatial forms of what it reads as they are."""
+        return self.may_convert(index) and index not in self.reframed
 
     def _requirement(self, index: int) -> Requirement:
         if not self.may_run_on_spatial_form(index):
@@ -161,7 +157,7 @@ class Requirements:
             elif self.reads_spatial_form(index):
                 spatial_forms.append(facts.layer.layer.x)
             else:
-                originals.append(self.reframed(index)[0])
+                originals.append(self.reframed[index][0])
             operands: Sequence[object] = (facts.layer.addend, *(AsIs(name) for name in facts.layer.layer.scalars))
         elif isinstance(facts.recipe, Elide):
             return Requirement((facts.recipe.value,), ())
@@ -199,12 +195,10 @@ class Requirements:
                 total += self.costs.price(conversion(*each.spatial_form.move))
         return total
 
-    def own_price(self, index: int) -> int:
-        """Return the price of a layout node that stays; 0 for every other node."""
-        return self._prices[index]
 
-    def _own_price(self, index: int) -> int:
-        kind = self.graph.kinds[index]
-        if kind not in LAYOUT_OPS or self.facts.nodes[index].layer is not None:
-            return 0
-        return self.costs.node(moves=kind == "Transpose")
+def _convolves_as_it_is(layer: LayerFacts) -> bool:
+    """Return whether a layer that can be converted convolves the spatial forms of what it reads."""
+    form = layer.reads.spatial_form if layer.reads is not None else None
+    if layer.branches or form is None or layer.contraction is None:
+        return bool(layer.branches)
+    return len(form) == len(layer.contraction.frame) and conversion(form, layer.contraction.frame) == ()

@@ -15,10 +15,8 @@ from onnx import NodeProto
 
 from fc2conv.dataclass import dataclass
 from fc2conv.ir.graph import changed, label, new_node
-from fc2conv.layers import FCLayer
-from fc2conv.layout.contraction import Contraction
 from fc2conv.rewrite.convolutions import plus
-from fc2conv.rewrite.parts import Part, padded
+from fc2conv.rewrite.parts import Part, Weight, padded
 from fc2conv.rewrite.pool import TO_THE_END
 from fc2conv.rewrite.tensors import Tensors
 
@@ -36,15 +34,6 @@ class _Operands:
 
 
 _OPERANDS = {"Conv": _Operands(1, 2), "QLinearConv": _Operands(3, 8, (4, 5)), "ConvInteger": _Operands(1, 4)}
-
-
-@dataclass(frozen=True)
-class Weight:
-    """The weight of a convolution: its layer, what it contracts, and which of the weight's rows are meant."""
-
-    layer: FCLayer
-    found: Contraction
-    rows: tuple[int, int] | None = None
 
 
 class Fitter:
@@ -113,8 +102,8 @@ class _Cutter:
         outputs, _, *kernel = spans
         sides = tuple(side[-1].stop for side in self._fit.kernel)
         part = Part(tuple((span.start, span.stop, span.size) for span in spans), sides, self._fit.point)
-        inputs, weight = [read, *node.input[1:]], self._weight
-        inputs[operands.kernel] = self._tensors.kernel_part(weight.layer, weight.found, weight.rows, part)
+        inputs = [read, *node.input[1:]]
+        inputs[operands.kernel], _ = self._tensors.kernel(self._weight, part)
         for i in (*operands.each, operands.bias):
             if i < len(inputs) and inputs[i]:
                 inputs[i] = self._vector(inputs[i], outputs)

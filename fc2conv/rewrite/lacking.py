@@ -13,11 +13,13 @@ from onnx import NodeProto
 from fc2conv.io.choices import of_open_inputs
 from fc2conv.io.forms import declared_shapes
 from fc2conv.io.reader import ModelFile
-from fc2conv.ir.graph import label, op, walk
+from fc2conv.ir.constants import Constants
+from fc2conv.ir.graph import Graph, label, op, walk
 from fc2conv.ir.shapes import inferred
 from fc2conv.layout.axes import Size
 from fc2conv.layout.relayout import reshape_target
-from fc2conv.rewrite.swap import exchanged, pooled, swap
+from fc2conv.rewrite.pool import Pool
+from fc2conv.rewrite.swap import Replaced, exchange
 
 _REGROUPING = frozenset(["Flatten", "Squeeze", "Unsqueeze"])
 
@@ -29,23 +31,19 @@ def without(file: ModelFile, lacks: Collection[str], input_shapes: Mapping[str, 
         return False
     given = of_open_inputs(input_shapes, declared_shapes(file.model))
     inferences = [inferred(file.model, {}), *([inferred(file.model, given)] if given else [])]
-    changed = False
-    for graph, _, pool in pooled(file, freeze=True):
+
+    def reshapes(graph: Graph, _: Constants, pool: Pool) -> Replaced:
         scopes = [ChainMap(*(shapes.get(each.path, {}) for each in graph.around)) for shapes in inferences]
-        replaced: dict[int, list[NodeProto]] = {}
+        replaced: Replaced = {}
         for i, node in enumerate(graph.nodes):
-            if op(node) not in gone:
-                continue
-            target = _target(scopes, node)
+            target = _target(scopes, node) if op(node) in gone else None
             if target is not None:
-                new = pool.node(
-                    "Reshape", node.input[:1], node.output[0], node.name, graph.opset, wanted=label(node), shape=target
-                )
+                result, wanted = node.output[0], label(node)
+                new = pool.node("Reshape", node.input[:1], result, node.name, graph.opset, wanted=wanted, shape=target)
                 replaced[i] = [new]
-        if replaced:
-            swap(graph, exchanged(graph, replaced), pool.new)
-            changed = True
-    return changed
+        return replaced
+
+    return exchange(file, reshapes, {}, freeze=True)
 
 
 def _target(scopes: Sequence[Mapping[str, Sequence[Size]]], node: NodeProto) -> tuple[int, ...] | None:

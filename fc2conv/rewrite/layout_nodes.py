@@ -34,6 +34,15 @@ class LayoutNodes:
         ways = [(name, conversion(layout, target)) for layout, name in forms]
         return min(ways, key=lambda way: self._costs.price(way[1]))
 
+    def bring(self, form: Form, target: Layout, wanted: str, base: str, out: list[NodeProto]) -> str:
+        """Return the tensor that holds a value in a layout; add the nodes that make it to `out` where none does."""
+        nearest, steps = self.nearest(form, target)
+        if steps == ():
+            return nearest
+        made = self._tensors.unique(wanted)
+        out += self.write(form[0], target, form[1], made, base)
+        return made
+
     def write(self, source: Layout, target: Layout, read: str, made: str, base: str) -> list[NodeProto]:
         """Write the layout nodes from one form to another; an Identity where only the name differs."""
         read, steps = self.nearest((source, read), target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,17 +16,17 @@ from fc2conv.planning.reporting import layout_nodes, scope_report
 from fc2conv.reasons import Code, Reason
 from fc2conv.report.types import ScopeReport
 from fc2conv.rewrite import functions
-from fc2conv.rewrite.casts import named_types
-from fc2conv.rewrite.dense import written_out
-from fc2conv.rewrite.repeated import once
+from fc2conv.rewrite.forms import named_types, once, taken_apart, written_out
 from fc2conv.rewrite.scopes import Rewritten, rewrite_scopes
-from fc2conv.rewrite.sequences import taken_apart
 from fc2conv.rewrite.spread import spread
 from fc2conv.rewrite.taken import settled
 from fc2conv.targets.chosen import preferences
 
 if TYPE_CHECKING:
     from fc2conv.rewrite.qdq import Layers
+
+Name = tuple[str, str]
+"""The path of a layer's scope, and the layer's name."""
 
 _PER_OUTPUT = "Quantize the weight per tensor or per output."
 _SYMMETRIC = "Quantize the weight symmetrically (zero point 0)."
@@ -53,7 +53,7 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
     """
     plans, made = _as_requested(file, options)
     base, last, seen = file, file, plans
-    for form in (written_out, functions.opened, taken_apart, settled, named_types, once, _spread):
+    for form in (written_out, functions.opened, taken_apart, settled, named_types, once, spread):
         other = form(last, seen, options)
         if other is None:
             continue
@@ -65,29 +65,25 @@ def _rewritten(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten
         if new is not None and (more or cheaper or plainer):
             plans, made, base = seen, new, other
     if seen is not plans:
-        plans = _beside(plans, _reasons(seen))
+        known = _reasons(seen)
+        plans = _explained(plans, lambda name, _: known.get(name))
     if made is None or base is file:
         return plans, made
     if made.unchanged is not None:
         return plans, replace(made, unchanged=file)
-    return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+    return plans, _made_of(file, made)
 
 
-def _beside(plans: Sequence[Plan], reasons: Mapping[tuple[str, str], Reason]) -> list[Plan]:
-    """Replace the reasons of layers that are kept by those that are given for them."""
-    return [
-        replace(plan, decisions=tuple(
-            each if each.reason is None else replace(each, reason=reasons.get(_name(plan, each), each.reason))
+def _explained(plans: Sequence[Plan], other: Callable[[Name, Reason], Reason | None]) -> list[Plan]:
+    """Replace the reasons of layers that are kept by others, where there are any."""
+    out = []
+    for plan in plans:
+        decisions = (
+            each if each.reason is None else replace(each, reason=other(_name(plan, each), each.reason) or each.reason)
             for each in plan.decisions
-        ))
-        for plan in plans
-    ]  # fmt: skip
-
-
-def _spread(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
-    """Move functions before a Concat in a copy of the model, where a layer after them is no sum of its parts."""
-    layers = _named(plans, lambda each: each.facts is not None and not each.facts.branches)
-    return spread(file, layers, plans, freeze=options.freeze_initializers)
+        )
+        out.append(replace(plan, decisions=tuple(decisions)))
+    return out
 
 
 def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -101,8 +97,14 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
         return plans, made
     from fc2conv.rewrite.requantize import requantized
 
+    kept: dict[Name, Reason] = {}
+
+    def without_requantize(name: Name, reason: Reason) -> Reason | None:
+        """Return another reason than one whose remedy is --requantize, which was asked for."""
+        quantized = reason.code is Code.QUANTIZED_AXIS
+        return kept.get(name) or replace(reason, remedy=_PER_OUTPUT) if quantized else None
+
     layers = _named(plans, lambda each: each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS)
-    kept: dict[tuple[str, str], Reason] = {}
     while layers:
         base, changes = requantized(file, layers, freeze=options.freeze_initializers)
         if not changes:
@@ -110,24 +112,10 @@ def _as_requested(file: ModelFile, options: Options) -> tuple[list[Plan], Rewrit
         others, new = _with_qdq(base, options)
         converted = _named(others, lambda each: each.converts)
         if new is not None and changes.keys() <= converted:
-            return _beside_requantized(others, kept), replace(new, requantized=changes, unchanged=file)
+            return _explained(others, without_requantize), replace(new, requantized=changes, unchanged=file)
         kept |= {name: why for name, why in _reasons(others).items() if name in changes}
         layers = frozenset(changes) & converted
-    return _beside_requantized(plans, kept), made
-
-
-def _beside_requantized(plans: Sequence[Plan], kept: Mapping[tuple[str, str], Reason]) -> list[Plan]:
-    """Replace reasons whose remedy is --requantize, which was asked for; `kept` has those of requantized layers."""
-    out = []
-    for plan in plans:
-        decisions = [
-            replace(each, reason=kept.get(_name(plan, each)) or replace(each.reason, remedy=_PER_OUTPUT))
-            if each.reason is not None and each.reason.code is Code.QUANTIZED_AXIS
-            else each
-            for each in plan.decisions
-        ]
-        out.append(replace(plan, decisions=tuple(decisions)))
-    return out
+    return _explained(plans, without_requantize), made
 
 
 def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -135,7 +123,7 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
         return rewrite_scopes(file, options)
     from fc2conv.rewrite import qdq
 
-    kept: dict[tuple[str, str], Reason | None] = {}
+    kept: dict[Name, Reason | None] = {}
     while True:
         base, layers = qdq.as_qdq(file, frozenset(kept), freeze=options.freeze_initializers)
         plans, made = rewrite_scopes(base, options)
@@ -144,26 +132,24 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
         if not new:
             break
         kept |= {name: why.get(name) for name in new}
-    plans = [_beside_qdq(plan, kept) for plan in plans]
-    if made is None or base is file:
-        return plans, made
-    return plans, replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
+
+    def without_qdq(name: Name, reason: Reason) -> Reason | None:
+        """Return another reason than one whose remedy is --qdq, which was asked for."""
+        if "--qdq" not in (reason.remedy or reason.code.remedy):
+            return None
+        other = _SYMMETRIC if reason.code is Code.ZERO_POINTS_DIFFER else ""
+        remedy = reason.remedy if reason.remedy in BESIDE_QDQ else other
+        return kept.get(name) or replace(reason, remedy=remedy)
+
+    return _explained(plans, without_qdq), made if made is None or base is file else _made_of(file, made)
 
 
-def _beside_qdq(plan: Plan, kept: Mapping[tuple[str, str], Reason | None]) -> Plan:
-    """Replace reasons whose remedy is --qdq, which was asked for; `kept` has those of layers that were QDQ then."""
-    decisions = []
-    for each in plan.decisions:
-        reason = each.reason
-        if reason is not None and "--qdq" in (reason.remedy or reason.code.remedy):
-            other = _SYMMETRIC if reason.code is Code.ZERO_POINTS_DIFFER else ""
-            remedy = reason.remedy if reason.remedy in BESIDE_QDQ else other
-            reason = kept.get(_name(plan, each)) or replace(reason, remedy=remedy)
-        decisions.append(replace(each, reason=reason))
-    return replace(plan, decisions=tuple(decisions))
+def _made_of(file: ModelFile, made: Rewritten) -> Rewritten:
+    """Return what was made of a form of a model as made of the model itself, whose functions are inlined alike."""
+    return replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
 
 
-def _reasons(plans: Sequence[Plan]) -> dict[tuple[str, str], Reason]:
+def _reasons(plans: Sequence[Plan]) -> dict[Name, Reason]:
     """Return the reason why each kept layer is kept, by scope and name."""
     decisions = ((plan, each) for plan in plans for each in plan.decisions)
     return {_name(plan, each): each.reason for plan, each in decisions if each.reason is not None}
@@ -182,8 +168,7 @@ def _named(plans: Sequence[Plan], which: Callable[[Decision], bool]) -> Layers:
     return frozenset(_name(plan, each) for plan in plans for each in plan.decisions if which(each))
 
 
-def _name(plan: Plan, decision: Decision) -> tuple[str, str]:
-    """Return the path of a layer's scope, and its name."""
+def _name(plan: Plan, decision: Decision) -> Name:
     return plan.graph.path, label(plan.graph.nodes[decision.index])
 
 

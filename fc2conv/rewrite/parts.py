@@ -1,10 +1,21 @@
-"""Parts of kernels: which elements of the whole, and how they are padded."""
+"""What a kernel is made of: the weight of a layer, or rows of it; and a part of the kernel, padded."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fc2conv.dataclass import dataclass
+from fc2conv.layers import FCLayer
+from fc2conv.layout.contraction import Contraction
+
+
+@dataclass(frozen=True)
+class Weight:
+    """The weight of a convolution: its layer, what it contracts, and which of the weight's rows are meant."""
+
+    layer: FCLayer
+    found: Contraction
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ This is done to the model before it is planned, so that no other part knows of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
-from copy import deepcopy
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from math import prod
 
 import numpy as np
@@ -25,7 +23,7 @@ from fc2conv.io.reader import ModelFile
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import Graph, float_attribute, int_attribute, label, new_node, op
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import exchanged, pooled, swap
+from fc2conv.rewrite.swap import Replaced, exchanged
 
 Layers = frozenset[tuple[str, str]]
 """Layers by the path of their scope and their name."""
@@ -49,25 +47,12 @@ class _Quantized:
 
 
 class _Writer:
-    """Writes the layers of one scope, and keeps the nodes and constants that this takes."""
+    """What the layers of one scope are written with."""
 
     def __init__(self, graph: Graph, constants: Constants, pool: Pool) -> None:
         self.graph = graph
         self.constants = constants
         self.pool = pool
-        self.replaced: dict[int, list[NodeProto]] = {}
-        self.layers: set[str] = set()
-
-    def write(self, left: Set[str]) -> None:
-        """Write every layer that is not in `left`, where the operator set has DequantizeLinear."""
-        if self.graph.opset < _LINEAR:
-            return
-        for index, node in enumerate(self.graph.nodes):
-            rule = _RULES.get(op(node))
-            if rule is not None and label(node) not in left and (written := rule(self, node)) is not None:
-                self.layers.add(label(node))
-                for at, nodes in written.items():
-                    self.replaced[index if at < 0 else at] = nodes
 
     def weight(self, name: str, scale: str, zero_point: str, axis: int) -> _Quantized | None:
         """Return a constant with one scale, or one for each index of an axis; else None. A scale "" is 1."""
@@ -115,11 +100,7 @@ class _Writer:
         return self.pool.once(shape, lambda: self.pool.value(np.ones(shape, np.float32), "one"))
 
 
-Written = dict[int, list[NodeProto]]
-"""The nodes that replace others, by position; -1 is the layer's own."""
-
-
-def _qlinear_matmul(at: _Writer, node: NodeProto) -> Written | None:
+def _qlinear_matmul(at: _Writer, node: NodeProto) -> Replaced | None:
     a, sa, za, b, sb, zb, sy, zy = node.input
     weight = at.weight(b, sb, zb, 1)
     if weight is None or not at.is_one(sa):
@@ -127,7 +108,7 @@ def _qlinear_matmul(at: _Writer, node: NodeProto) -> Written | None:
     return {-1: _product(at, node, _Quantized(a, sa, za), weight, (sy, zy))}
 
 
-def _qgemm(at: _Writer, node: NodeProto) -> Written | None:
+def _qgemm(at: _Writer, node: NodeProto) -> Replaced | None:
     a, sa, za, b, sb, zb, c, sy, zy = (*node.input, "", "", "")[:9]
     weight = at.weight(b, sb, zb, 0 if int_attribute(node, "transB", 0) else 1)
     scales = [at.constants.array(name) if at.constants.is_constant(name) else None for name in (sa, sb)]
@@ -144,7 +125,7 @@ def _qgemm(at: _Writer, node: NodeProto) -> Written | None:
     return {-1: _product(at, node, _Quantized(a, sa, za), weight, (sy, zy), bias)}
 
 
-def _to_float(at: _Writer, node: NodeProto) -> Written | None:
+def _to_float(at: _Writer, node: NodeProto) -> Replaced | None:
     a, b, sa, sb, za, zb, bias = (*node.input, "", "", "")[:7]
     weight = at.weight(b, sb, zb, 1)
     if weight is None or not at.is_one(sa):
@@ -152,7 +133,7 @@ def _to_float(at: _Writer, node: NodeProto) -> Written | None:
     return {-1: _sum(at, node, _product(at, node, _Quantized(a, sa, za), weight), bias)}
 
 
-def _dynamic(at: _Writer, node: NodeProto) -> Written | None:
+def _dynamic(at: _Writer, node: NodeProto) -> Replaced | None:
     a, b, sb, zb, bias = (*node.input, "", "")[:5]
     weight = at.weight(b, sb, zb, 1)
     if weight is None or at.graph.opset < _DYNAMIC:
@@ -163,7 +144,7 @@ def _dynamic(at: _Writer, node: NodeProto) -> Written | None:
     return {-1: [first, *_sum(at, node, _product(at, node, _Quantized(value, scale, zero_point), weight), bias)]}
 
 
-def _integer(at: _Writer, node: NodeProto) -> Written | None:
+def _integer(at: _Writer, node: NodeProto) -> Replaced | None:
     """Write a MatMulInteger that a Cast takes to floating point, with the Mul after it where that has the scales."""
     a, b, za, zb = (*node.input, "", "")[:4]
     cast = at.graph.only_reader(node.output[0])
@@ -178,7 +159,7 @@ def _integer(at: _Writer, node: NodeProto) -> Written | None:
     return {-1: [], cast: _product(at, node, real, weight, made=at.graph.nodes[cast].output[0])}
 
 
-def _scaled(at: _Writer, node: NodeProto, cast: int) -> Written | None:
+def _scaled(at: _Writer, node: NodeProto, cast: int) -> Replaced | None:
     """Write a product that a Mul multiplies by the product of its operands' scales."""
     a, b, za, zb = (*node.input, "", "")[:4]
     scaling = at.graph.only_reader(at.graph.nodes[cast].output[0])
@@ -227,25 +208,29 @@ def _sum(at: _Writer, node: NodeProto, nodes: list[NodeProto], bias: str) -> lis
     return [*nodes, new_node("Add", [nodes[-1].output[0], bias], [made], at.pool.unique(f"{label(node)}_add"))]
 
 
-_RULES: Mapping[str, Callable[[_Writer, NodeProto], Written | None]] = {
+_RULES: Mapping[str, Callable[[_Writer, NodeProto], Replaced | None]] = {
     "QLinearMatMul": _qlinear_matmul,
     "com.microsoft::QGemm": _qgemm,
     "com.microsoft::MatMulIntegerToFloat": _to_float,
     "com.microsoft::DynamicQuantizeMatMul": _dynamic,
     "MatMulInteger": _integer,
 }
+"""What replaces a layer and nodes beside it; -1 is the layer's own position."""
 
 
 def as_qdq(file: ModelFile, left: Layers, *, freeze: bool) -> tuple[ModelFile, Layers]:
-    """Write quantized layers between DequantizeLinear and QuantizeLinear; return the model and which layers these are.
+    """Write quantized layers as QDQ, but for those in `left` and for old operator sets; return the model and which."""
+    written: set[tuple[str, str]] = set()
 
-    Leave the layers in `left` as they are.
-    """
-    copy, written = replace(file, model=deepcopy(file.model)), set[tuple[str, str]]()
-    for graph, constants, pool in pooled(copy, freeze=freeze):
-        writer = _Writer(graph, constants, pool)
-        writer.write({name for path, name in left if path == graph.path})
-        if writer.layers:
-            swap(graph, exchanged(graph, writer.replaced), writer.pool.new)
-            written |= {(graph.path, name) for name in writer.layers}
-    return (copy, frozenset(written)) if written else (file, frozenset())
+    def layers(graph: Graph, constants: Constants, pool: Pool) -> Replaced:
+        replaced: Replaced = {}
+        at = _Writer(graph, constants, pool)
+        for index, node in enumerate(graph.nodes if graph.opset >= _LINEAR else ()):
+            rule, layer = _RULES.get(op(node)), (graph.path, label(node))
+            if rule is not None and layer not in left and (nodes := rule(at, node)) is not None:
+                written.add(layer)
+                replaced |= {index if place < 0 else place: each for place, each in nodes.items()}
+        return replaced
+
+    copy = exchanged(file, layers, freeze=freeze)
+    return copy or file, frozenset(written)

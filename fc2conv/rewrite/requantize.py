@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -23,7 +22,7 @@ from fc2conv.ir.graph import Graph, label, new_node
 from fc2conv.layers import FCLayer, find_layer
 from fc2conv.rewrite.pool import Pool
 from fc2conv.rewrite.qdq import Layers
-from fc2conv.rewrite.swap import pooled, swap
+from fc2conv.rewrite.swap import Replaced, exchanged
 
 Changes = Mapping[tuple[str, str], float]
 """By scope and name of a layer how far a weight moved, relative to the layer's largest one."""
@@ -33,44 +32,32 @@ _LARGEST = 127
 
 def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[ModelFile, Changes]:
     """Quantize the weights of some layers per output in a copy; return the model, and how far the weights moved."""
-    payloads, changes = dict(file.payloads), dict[tuple[str, str], float]()
-    copy = replace(file, model=deepcopy(file.model), payloads=payloads)
-    for graph, constants, pool in pooled(copy, payloads, freeze=freeze):
-        names = {name for path, name in layers if path == graph.path}
-        changes |= {(graph.path, name): moved for name, moved in _scope(graph, constants, names, pool)}
-    return (copy, changes) if changes else (file, {})
+    changes: dict[tuple[str, str], float] = {}
 
+    def quantized(graph: Graph, constants: Constants, pool: Pool) -> Replaced:
+        replaced: Replaced = {}
+        for i, node in enumerate(graph.nodes):
+            name = graph.path, label(node)
+            layer = find_layer(graph, constants, i, lambda _: None) if name in layers else None
+            found = _of_layer(layer, constants, pool) if isinstance(layer, FCLayer) else None
+            if isinstance(layer, FCLayer) and found is not None:
+                before, changes[name] = found
+                new = deepcopy(node)
+                new.input[list(new.input).index(layer.weight)] = before.output[0]
+                replaced[i] = [before, new]
+        return replaced
 
-def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> list[tuple[str, float]]:
-    nodes, out = list[NodeProto](), list[tuple[str, float]]()
-    for i, node in enumerate(graph.nodes):
-        layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
-        found = _of_layer(layer, constants, pool) if isinstance(layer, FCLayer) else None
-        if isinstance(layer, FCLayer) and found is not None:
-            before, moved = found
-            nodes.append(before)
-            out.append((label(node), moved))
-            node = deepcopy(node)
-            node.input[list(node.input).index(layer.weight)] = before.output[0]
-        nodes.append(node)
-    if out:
-        swap(graph, nodes, pool.new)
-    return out
+    copy = exchanged(file, quantized, freeze=freeze)
+    return copy or file, changes
 
 
 def _of_layer(layer: FCLayer, constants: Constants, pool: Pool) -> tuple[NodeProto, float] | None:
-    """Quantize the weight of a layer for each output; return None where its outputs or its values do not allow it."""
-    axis = _outputs(layer)
-    values = constants.array(layer.weight) if axis is not None else None
-    return None if axis is None or values is None else _quantized(values, axis, layer.weight, pool)
-
-
-def _outputs(layer: FCLayer) -> int | None:
-    """Return the one dimension of a weight that has a layer's outputs; None where there are several."""
+    """Quantize a weight for each output; return None where several dimensions have outputs or its values forbid it."""
     rank = len(layer.shape)
     if len(layer.matrix.outputs) != 1 or layer.matrix.side_by_side(rank):
         return None
-    return layer.matrix.outputs[0] % rank
+    values = constants.array(layer.weight)
+    return None if values is None else _quantized(values, layer.matrix.outputs[0] % rank, layer.weight, pool)
 
 
 def _quantized(values: np.ndarray, axis: int, name: str, pool: Pool) -> tuple[NodeProto, float] | None:

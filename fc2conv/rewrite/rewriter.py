@@ -15,13 +15,13 @@ from onnx import NodeProto
 
 from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
 from fc2conv.ir.graph import changed, label, named, new_node, op
-from fc2conv.layout.axes import Layout, size_of
-from fc2conv.layout.relayout import conversion
+from fc2conv.layout.axes import size_of
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.biases import with_biases
 from fc2conv.rewrite.convolutions import Place, convolution, plus, without_sign
-from fc2conv.rewrite.fitting import Fitter, Weight
+from fc2conv.rewrite.fitting import Fitter
 from fc2conv.rewrite.layout_nodes import LayoutNodes
+from fc2conv.rewrite.parts import Weight
 from fc2conv.rewrite.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -198,11 +198,7 @@ class Rewriter:
         if not isinstance(operand, FormOf) or operand.move is None:
             return name
         source, target = operand.move
-        nearest, steps = self._layout_nodes.nearest((source, name), target)
-        if steps == ():
-            return nearest
-        moved = self.tensors.unique(f"{operand.value}_like")
-        before += self._layout_nodes.write(source, target, name, moved, operand.value)
+        moved = self._layout_nodes.bring((source, name), target, f"{operand.value}_like", operand.value, before)
         self._layout_nodes.remember((source, name), (target, moved))
         return moved
 
@@ -225,19 +221,18 @@ class Rewriter:
         out: list[NodeProto] = []
         read = self._names.get(layer.x, "")
         if not self.requirements.reads_spatial_form(index):
-            source, _ = self.requirements.reframed(index)
-            laid_out = self.views[source].dims
-            if index in self._framed:
-                laid_out, source = self.views[source].spatial_form or (), self._names[source]
-            read = self.tensors.unique(f"{layer.x}_frame") if conversion(laid_out, found.frame) else source
-            out += self._layout_nodes.write(laid_out, found.frame, source, read, layer.x)
+            source, _ = self.requirements.reframed[index]
+            view, framed = self.views[source], index in self._framed
+            form = (view.spatial_form or (), self._names[source]) if framed else (view.dims, source)
+            read = self._layout_nodes.bring(form, found.frame, f"{layer.x}_frame", layer.x, out)
         may = self.unsigned and index not in self.fits
         unsigned = may and without_sign(layer, self.plan.constants, found.rest)
-        kernel, shape = self.tensors.kernel(layer, found, unsigned=unsigned)
+        weight = Weight(layer, found)
+        kernel, shape = self.tensors.kernel(weight, unsigned=unsigned)
         result = self._names[layer.output]
         made = result if facts.addend is None else self.tensors.unique(f"{layer.output}_conv")
         place = Place(read, made, kernel, shape, size_of(found.groups).coefficient, unsigned)
-        out += self._convolution(index, 0, place, Weight(layer, found))
+        out += self._convolution(index, 0, place, weight)
         if facts.addend is not None:
             return [*out, *self._added(facts, made, result)]
         if op(out[-1]) == "Conv" and len(out[-1].input) == 2:
@@ -256,14 +251,13 @@ class Rewriter:
         out: list[NodeProto] = []
         total = ""
         for i, branch in enumerate(facts.branches):
-            rows = branch.start, branch.stop
-            kernel, shape = self.tensors.kernel(layer, branch.contraction, rows)
+            weight = Weight(layer, branch.contraction, (branch.start, branch.stop))
+            kernel, shape = self.tensors.kernel(weight)
             made = self.tensors.unique(f"{layer.output}_part")
             part = replace(layer, node=named(layer.node, self.tensors.unique(f"{name}_part")))
             part = replace(part, bias=None) if total else part
-            read, before = self._branch_read(branch)
-            place = Place(read, made, kernel, shape)
-            out += [*before, *self._convolution(index, i, place, Weight(part, branch.contraction, rows))]
+            place = Place(self._branch_read(branch, out), made, kernel, shape)
+            out += self._convolution(index, i, place, replace(weight, layer=part))
             if total:
                 last = branch is facts.branches[-1]
                 partial = self._names[layer.output] if last else self.tensors.unique(f"{layer.output}_sum")
@@ -273,21 +267,17 @@ class Rewriter:
             total = made
         return out
 
-    def _branch_read(self, branch: Branch) -> tuple[str, list[NodeProto]]:
-        """Return what the convolution of a branch reads, and the nodes that make it."""
-        if isinstance(branch.spatial_form, Relaid):
-            return self._operand(branch.spatial_form), []
-        if branch.spatial_form is None:
-            source, steps = self.requirements.framed(branch.value, branch.contraction.frame)
-            move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)
-            read = source
+    def _branch_read(self, branch: Branch, before: list[NodeProto]) -> str:
+        """Return what the convolution of a branch reads, and add the nodes that make it to `before`."""
+        operand, frame, wanted = branch.spatial_form, branch.contraction.frame, f"{branch.value}_frame"
+        if operand is None:
+            source, _ = self.requirements.framed(branch.value, frame)
+            form = self.views[source].dims, source
+        elif isinstance(operand, Relaid) or operand.move is None:
+            return self._operand(operand)
         else:
-            read, move = self._names[branch.value], branch.spatial_form.move
-            steps = () if move is None else conversion(*move)
-        if move is None or not steps:
-            return read, []
-        made = self.tensors.unique(f"{branch.value}_frame")
-        return made, self._layout_nodes.write(*move, read, made, branch.value)
+            form = operand.move[0], self._names[branch.value]
+        return self._layout_nodes.bring(form, frame, wanted, branch.value, before)
 
     def _added(self, facts: LayerFacts, made: str, result: str) -> list[NodeProto]:
         layer = facts.layer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import field, replace
 from functools import partial
@@ -24,7 +24,7 @@ from fc2conv.ir.subgraph_shapes import Shapes
 from fc2conv.layout.view import View
 from fc2conv.options import Options
 from fc2conv.planning.costs import Costs, costs_of
-from fc2conv.planning.planner import Decision, Plan, inference_for, make_plan
+from fc2conv.planning.planner import Decision, Plan, make_plan
 from fc2conv.reasons import Code, Reason
 from fc2conv.rewrite import functions
 from fc2conv.rewrite.pool import State
@@ -69,10 +69,13 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
     """
     profile, costs = profile_of(options), costs_of(preferences(options))
     options = replace(options, conv_rank=conv_rank(options, profile))
-    opened = _opened(file, options, costs)
+    graph = Graph.of(file.model, freeze=options.freeze_initializers)
+    shapes = inferred(file.model, options.input_shapes, graph)
+    constants = Constants(graph, file, expand=options.expand_block_quantized)
+    planned = partial(_plans, _inference(constants, shapes, NOTHING, {}, options, costs), shapes, costs)
     refused: dict[tuple[str, int], Reason] = {}
     while True:
-        plans = _in_scope(opened, options, refused, costs)
+        plans = _best_plans(planned, options, refused)
         if profile is None:
             return plans, {}
         from fc2conv.planning.fitting import fitted
@@ -83,60 +86,40 @@ def fit_model(file: ModelFile, options: Options) -> tuple[list[Plan], Fits]:
         refused |= left
 
 
-@dataclass(frozen=True)
-class _Scope:
-    """A scope as its plans see it: what is known of its values, and the inference that they share.
-
-    `shapes` are those of all scopes.
-    """
-
-    constants: Constants
-    known: Propagated
-    inference: Inference
-    shapes: Mapping[str, Shapes]
-
-
-def _opened(file: ModelFile, options: Options, costs: Costs) -> _Scope:
-    """Open the outermost scope of a model."""
-    graph = Graph.of(file.model, freeze=options.freeze_initializers)
-    shapes = inferred(file.model, options.input_shapes, graph)
-    constants = Constants(graph, file, expand=options.expand_block_quantized)
-    return _scope(constants, shapes, NOTHING, {}, options, costs)
-
-
-def _scope(
+def _inference(
     constants: Constants,
     shapes: Mapping[str, Shapes],
     around: Propagated,
     outer: Mapping[str, View],
     options: Options,
     costs: Costs,
-) -> _Scope:
-    graph = constants.graph
-    known = propagate(graph, constants, shapes.get(graph.path, {}), around)
+) -> Inference:
+    """Return the inference of a scope, which serves all of its plans; `shapes` are those of all scopes."""
+    known = propagate(constants.graph, constants, shapes.get(constants.graph.path, {}), around)
     constants.cut(known.numbers)
-    return _Scope(constants, known, inference_for(graph, constants, known, options, outer, costs), shapes)
+    rank = {"1d": 1, "2d": 2}.get(options.conv_rank)
+    return Inference(constants, known, conv_rank=rank, norms=costs.norms, outer=outer)
 
 
-def _in_scope(model: _Scope, options: Options, given: Refused, costs: Costs) -> list[Plan]:
-    """Plan a scope and those within it, without the layers that are refused.
+def _best_plans(planned: Callable[..., Iterator[Plan]], options: Options, given: Refused) -> list[Plan]:
+    """Return the plans of all scopes, without the layers that are refused.
 
     Keep a layer after an opaque node (FC301) only where the whole model would have more layout nodes with it: take the
     plan that converts all of these layers where it has no more than the model, or than the plan without them. Make the
     tokens of a map of two open sizes, which cannot be written as that map, a dimension of their own where this helps.
     """
-    plans, planned = list(_plans(model, options, given, costs)), partial(_plans, model)
+    plans = list(planned(options, given))
     if opened := _opened_sizes(plans):
-        rows = list(_plans(model, options, given, costs, tokens=True))
+        rows = list(planned(options, given, tokens=True))
         if (_converting(rows), -_opened_sizes(rows)) > (_converting(plans), -opened):
-            plans, planned = rows, partial(_plans, model, tokens=True)
+            plans, planned = rows, partial(planned, tokens=True)
     if options.scope == "all" or options.max_added_transposes is not None:
         return plans
     reasons = {(plan.graph.path, each.index): each.reason for plan in plans for each in plan.decisions}
     refused = {key: why for key, why in reasons.items() if why is not None and why.code is not Code.ADDS_LAYOUT}
     if len(refused) == sum(why is not None for why in reasons.values()):
         return plans
-    wide = list(planned(replace(options, scope="all"), refused, costs))
+    wide = list(planned(replace(options, scope="all"), refused))
     fits = sum(plan.dearer for plan in wide) <= max(0, sum(plan.dearer for plan in plans))
     return wide if fits and _converting(wide) == len(reasons) - len(refused) else plans
 
@@ -148,25 +131,26 @@ def _opened_sizes(plans: Sequence[Plan]) -> int:
 
 
 def _plans(
-    scope: _Scope,
+    inference: Inference,
+    shapes: Mapping[str, Shapes],
+    costs: Costs,
     options: Options,
     refused: Refused,
-    costs: Costs,
     outer: Mapping[str, View] | None = None,
     *,
     tokens: bool = False,
 ) -> Iterator[Plan]:
     """Yield the plan of a scope, and those of the scopes within; `outer` are the views of values around it."""
-    constants, graph = scope.constants, scope.constants.graph
+    constants, graph = inference.constants, inference.graph
     here = {index: reason for (path, index), reason in refused.items() if path == graph.path}
-    plan = make_plan(scope.inference, options, here, costs, tokens=tokens)
+    plan = make_plan(inference, options, here, costs, tokens=tokens)
     yield plan
     for i, name, proto in graph.bodies:
         within = graph.within(graph.nodes[i], name, proto)
         inner = Constants(within, constants.file, constants, expand=constants.expand)
         visible = {**(outer or {}), **plan.facts.views}
-        body = _scope(inner, scope.shapes, scope.known, visible, options, costs)
-        yield from _plans(body, options, refused, costs, visible, tokens=tokens)
+        body = _inference(inner, shapes, inference.known, visible, options, costs)
+        yield from _plans(body, shapes, costs, options, refused, visible, tokens=tokens)
 
 
 def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten | None]:
@@ -201,7 +185,7 @@ def rewrite_scopes(file: ModelFile, options: Options) -> tuple[list[Plan], Rewri
     for plan in reversed(plans):
         if _changes(plan):
             own = {index: fit for (path, index), fit in fits.items() if path == plan.graph.path}
-            tensors = _tensors(plan, payloads, taken)
+            tensors = Tensors(plan.constants, taken, payloads, partial(_retired, plan))
             rewriter = Rewriter(plan, tensors, own, unsigned=profile is None or profile.convolves("uint8"))
             _swap(plan.graph, rewriter)
             forms = forms if plan.graph.path else rewriter.forms
@@ -257,33 +241,16 @@ def _converting(plans: Sequence[Plan]) -> int:
     return sum(plan.converted for plan in plans)
 
 
-def _tensors(plan: Plan, payloads: dict[str, Payload], taken: set[str]) -> Tensors:
-    graph = plan.graph
-
-    def retired(name: str) -> bool:
-        """Return whether a constant is read as the weight of converted layers alone, or as the bias of one."""
-        uses = graph.uses.get(name, [])
-        if name in graph.leaving:
-            return False
-        if all(_reads_as_weight(plan, i, name) for i in uses):
-            return True
-        return len(uses) == 1 and _reads_as_bias(plan, uses[0], name)
-
-    return Tensors(plan.constants, taken, payloads, retired)
-
-
-def _reads_as_weight(plan: Plan, index: int, name: str) -> bool:
-    layer = plan.facts.nodes[index].layer
-    return (
-        index in plan.on_spatial_forms and layer is not None and layer.layer.weight == name and name != layer.layer.bias
-    )
-
-
-def _reads_as_bias(plan: Plan, index: int, name: str) -> bool:
-    facts = plan.facts.nodes[index]
-    unit = index if facts.part_of is None else facts.part_of
-    layer = plan.facts.nodes[unit].layer
-    return unit in plan.on_spatial_forms and layer is not None and layer.layer.bias == name
+def _retired(plan: Plan, name: str) -> bool:
+    """Return whether a constant is read as the weight of converted layers alone, or as the bias of one."""
+    if name in plan.graph.leaving:
+        return False
+    units = [plan.requirements.units[i] for i in plan.graph.uses.get(name, ())]
+    found = [plan.facts.nodes[unit].layer if unit in plan.on_spatial_forms else None for unit in units]
+    layers = [None if each is None else each.layer for each in found]
+    if all(layer is not None and layer.weight == name != layer.bias for layer in layers):
+        return True
+    return len(layers) == 1 and layers[0] is not None and layers[0].bias == name
 
 
 def _swap(graph: Graph, rewriter: Rewriter) -> None:

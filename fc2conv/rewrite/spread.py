@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,9 @@ from fc2conv.ir.constants import Constants
 from fc2conv.ir.graph import OWN, Graph, int_attribute, label, op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS
 from fc2conv.layout.axes import size_of
+from fc2conv.options import Options
 from fc2conv.rewrite.pool import Pool
-from fc2conv.rewrite.swap import exchanged, pooled, swap
+from fc2conv.rewrite.swap import Replaced, exchanged
 
 if TYPE_CHECKING:
     from fc2conv.layout.view import View
@@ -65,19 +65,22 @@ class _Chain:
     parts: tuple[str, ...]
 
 
-def spread(file: ModelFile, layers: Layers, plans: Sequence[Plan], *, freeze: bool) -> ModelFile | None:
-    """Move functions before a Concat that these layers read; return None where there is nothing to move."""
+def spread(file: ModelFile, plans: Sequence[Plan], options: Options) -> ModelFile | None:
+    """Move functions before a Concat where a layer behind them is no sum of its parts; return None without any."""
     views = {plan.graph.path: plan.facts.views for plan in plans}
+    decisions = ((plan.graph, each) for plan in plans for each in plan.decisions)
+    apart = ((graph, each.index) for graph, each in decisions if each.facts is not None and not each.facts.branches)
+    layers = frozenset((graph.path, label(graph.nodes[i])) for graph, i in apart)
     if not any("Concat" in plan.graph.kinds and _chains(plan.graph, plan.constants, layers, views) for plan in plans):
         return None
-    copy = replace(file, model=deepcopy(file.model))
-    for graph, constants, pool in pooled(copy, freeze=freeze):
-        replaced: dict[int, list[NodeProto]] = {}
+
+    def parts(graph: Graph, constants: Constants, pool: Pool) -> Replaced:
+        replaced: Replaced = {}
         for chain in _chains(graph, constants, layers, views):
             replaced |= {at: [] for at in chain.nodes} | {chain.nodes[0]: _apart(graph, constants, chain, pool)}
-        if replaced:
-            swap(graph, exchanged(graph, replaced), pool.new)
-    return copy
+        return replaced
+
+    return exchanged(file, parts, freeze=options.freeze_initializers)
 
 
 def _chains(graph: Graph, constants: Constants, layers: Layers, views: Views) -> list[_Chain]:

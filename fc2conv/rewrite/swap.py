@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 
 from onnx import NodeProto, TensorProto
 
@@ -13,18 +15,31 @@ from fc2conv.ir.graph import OWN_INITIALIZERS, Graph, new_node, reads, subgraphs
 from fc2conv.ir.shapes import as_input
 from fc2conv.rewrite.pool import Pool, unused
 
+Replaced = dict[int, list[NodeProto]]
+"""The nodes of a scope that are replaced, by position, each with those in its place."""
+Rule = Callable[[Graph, Constants, Pool], Replaced]
+"""What says which nodes of a scope are replaced; the pool takes new constants, and its names are new in all scopes."""
 
-def pooled(
-    file: ModelFile, payloads: dict[str, Payload] | None = None, *, freeze: bool
-) -> Iterator[tuple[Graph, Constants, Pool]]:
-    """Yield the scopes of a model that may change, an inner one before those around it, with pools for new constants.
 
-    A name that is new in one is new in all of them.
-    """
+def exchange(file: ModelFile, rule: Rule, payloads: dict[str, Payload], *, freeze: bool) -> bool:
+    """Replace nodes in the scopes of a model, an inner one before those around it; return whether any is replaced."""
     found = list(scopes(file, freeze=freeze))
-    taken = {name for graph, _ in found for name in graph.names}
+    taken, changed = {name for graph, _ in found for name in graph.names}, False
     for graph, constants in reversed(found):
-        yield graph, constants, Pool((), taken, {} if payloads is None else payloads)
+        pool = Pool((), taken, payloads)
+        replaced = rule(graph, constants, pool)
+        if replaced:
+            nodes = [node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old])]
+            swap(graph, nodes, pool.new)
+            changed = True
+    return changed
+
+
+def exchanged(file: ModelFile, rule: Rule, *, freeze: bool) -> ModelFile | None:
+    """Replace nodes in a copy of a model; return None where there is nothing to replace."""
+    payloads = dict(file.payloads)
+    copy = replace(file, model=deepcopy(file.model), payloads=payloads)
+    return copy if exchange(copy, rule, payloads, freeze=freeze) else None
 
 
 def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
@@ -39,11 +54,6 @@ def renamed(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
             renamed(inner.node, rest)
             for value in inner.output:
                 value.name = rest.get(value.name, value.name)
-
-
-def exchanged(graph: Graph, replaced: Mapping[int, list[NodeProto]]) -> list[NodeProto]:
-    """Return the nodes of a scope, some of them replaced by others, by position."""
-    return [node for i, old in enumerate(graph.nodes) for node in replaced.get(i, [old])]
 
 
 def alive(

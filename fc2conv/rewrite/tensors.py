@@ -18,8 +18,7 @@ from fc2conv.ir.graph import changed, op
 from fc2conv.ir.stored import Replay, Stored, stored_values
 from fc2conv.layers import FCLayer, weights
 from fc2conv.layout.axes import Axis, Layout, Size, normal
-from fc2conv.layout.contraction import Contraction
-from fc2conv.rewrite.parts import Part, padded
+from fc2conv.rewrite.parts import Part, Weight, padded
 from fc2conv.rewrite.pool import Pool, State
 
 _BROADCASTS = ROUNDING - BLOCKED
@@ -85,28 +84,21 @@ class Tensors(Pool):
         return self.once(key, lambda: self._replayed(form, self.unique(f"{constant}_s")))
 
     def kernel(
-        self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None, *, unsigned: bool = False
+        self, weight: Weight, part: Part | None = None, *, unsigned: bool = False
     ) -> tuple[str, tuple[int, ...]]:
-        """Write the kernel of a layer (or of some rows), plus 128 if `unsigned`; return name and shape [M, C, *S]."""
-        form = self.form(layer, found, rows)
+        """Write a kernel or a part of it, plus 128 if `unsigned`; return its name and the kernel's shape [M, C, *S]."""
+        layer, rows = weight.layer, weight.rows
+        form = self._form(weights.kernel_of(self.constants, layer, weight.found, rows))
         form = replace(form, unsigned=True) if unsigned else form
-        key = ("kernel", self._same(layer.weight), rows, form.move, layer.alpha, unsigned)
+        key = ("kernel", self._same(layer.weight), rows, form.move, layer.alpha, unsigned, part)
 
         def make() -> str:
+            if part is not None:
+                return self._replayed(form, self.unique(f"{layer.weight}_part"), part)
             name = self._named(layer.weight) if rows is None else self.unique(f"{layer.weight}_{rows[0]}")
             return self._replayed(form, name)
 
         return self.once(key, make), form.shape
-
-    def form(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None = None) -> weights.Form:
-        """Return the weight of a layer (or some of its rows) as a kernel."""
-        return self._form(weights.kernel_of(self.constants, layer, found, rows))
-
-    def kernel_part(self, layer: FCLayer, found: Contraction, rows: tuple[int, int] | None, part: Part) -> str:
-        """Write a part of a layer's kernel, and return its name."""
-        form = self.form(layer, found, rows)
-        key = ("part", self._same(layer.weight), rows, form.move, layer.alpha, part)
-        return self.once(key, lambda: self._replayed(form, self.unique(f"{layer.weight}_part"), part))
 
     def values(self, name: str) -> np.ndarray:
         """Return the values of a constant, whoever has made it."""
@@ -115,21 +107,20 @@ class Tensors(Pool):
 
     def bias(self, layer: FCLayer) -> str:
         """Write the bias of a layer as [M]: fl(beta * bias), one value per output."""
-        name = layer.bias
+        name, count, groups = layer.bias, layer.outputs, layer.matrices
         assert name is not None
-        count, groups = layer.outputs, layer.matrices
-        key = ("bias", self._same(name), groups, count, layer.beta)
-        return self.once(key, lambda: self._bias(name, groups, count, layer.beta))
-
-    def _bias(self, name: str, groups: int, count: int, beta: float) -> str:
         stored = self._stored(name)
-        initializer = self.constants.initializer(name)
-        if initializer and beta == 1.0 and stored.shape == (count,) and groups == 1:
-            return initializer
-        values = self._values(name)
-        scaled = values if beta == 1.0 else (values.astype(np.float64) * beta).astype(values.dtype)
-        flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
-        return self._array(flat, stored.type, self._named(name))
+
+        def make() -> str:
+            initializer = self.constants.initializer(name)
+            if initializer and layer.beta == 1.0 and stored.shape == (count,) and groups == 1:
+                return initializer
+            values = self._values(name)
+            scaled = values if layer.beta == 1.0 else (values.astype(np.float64) * layer.beta).astype(values.dtype)
+            flat = np.ascontiguousarray(np.broadcast_to(scaled.reshape(-1), (groups, count)).reshape(-1))
+            return self._array(flat, stored.type, self._named(name))
+
+        return self.once(("bias", self._same(name), groups, count, layer.beta), make)
 
     def _same(self, name: str) -> int:
         """Return a key that is one for all names that an Identity gives a constant."""
