@@ -1,12 +1,14 @@
-"""Other forms of a skeleton: whole in memory, ready for onnxruntime, and ready for the checker."""
+"""Other forms of a skeleton and its tensors: whole in memory, ready for onnxruntime, ready for the checker, dense."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from copy import deepcopy
+from math import prod
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from fc2conv import system
@@ -21,6 +23,9 @@ NO_FILE = "#"
 
 _UNREACHABLE = "onnxruntime opens so large a model only by a name in UTF-8, and with a /proc"
 
+_MOST_DENSE = 1 << 28
+"""Elements of a sparse tensor that is written out."""
+
 
 def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
     """Return a copy of a skeleton with every payload in it as raw_data.
@@ -28,16 +33,14 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
     Raise OutputError for more bytes than protobuf takes in one message, KeyError for a token without a payload, and
     OSError if a file cannot be read.
     """
-    keys = [key for tensor, _ in tensors(model) if (key := payload_key(tensor)) is not None]
-    nbytes = model.ByteSize() + sum(payloads[key].nbytes for key in keys)  # a token takes no less than its field will
+    whole = deepcopy(model)
+    tokens = [(tensor, key) for tensor, _ in tensors(whole) if (key := payload_key(tensor)) is not None]
+    nbytes = model.ByteSize() + sum(payloads[key].nbytes for _, key in tokens)  # a token takes no less than its field
     if nbytes > MAX_INLINE:
         what = f"the model in memory would have {nbytes} bytes, and protobuf takes no more than {MAX_INLINE}"
         raise OutputError(what, "give the path of an output file")
-    whole = deepcopy(model)
-    for tensor, _ in tensors(whole):
-        key = payload_key(tensor)
-        if key is not None:
-            set_raw(tensor, b"".join(payloads[key].blocks()))
+    for tensor, key in tokens:
+        set_raw(tensor, b"".join(payloads[key].blocks()))
     return whole
 
 
@@ -120,3 +123,20 @@ def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = deepcopy(model)
     open_sizes(copy)
     return copy
+
+
+def dense(file: ModelFile, sparse: onnx.SparseTensorProto) -> np.ndarray | None:
+    """Return the elements of a sparse tensor of a skeleton; None where it is large, or its indices fit no shape."""
+    shape, values, indices = tuple(sparse.dims), file.array(sparse.values), file.array(sparse.indices)
+    if prod(shape) > _MOST_DENSE or min(shape, default=0) <= 0 or indices.dtype != np.int64 or values.ndim != 1:
+        return None
+    if indices.shape == (len(values), len(shape)):
+        inside = ((indices >= 0) & (indices < shape)).all()
+        flat = np.ravel_multi_index(tuple(indices.T), shape) if inside else None
+    else:
+        flat = indices if indices.shape == values.shape and ((indices >= 0) & (indices < prod(shape))).all() else None
+    if flat is None:
+        return None
+    out = np.zeros(prod(shape), values.dtype)
+    out[flat] = values
+    return out.reshape(shape)

@@ -120,10 +120,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def external_locations(path: Path) -> list[str]:
-    """Return the location of each data file that a model file names, once and unchecked.
-
-    Raise InputError as `read_model` does; the data files need not exist.
-    """
+    """Return the locations, unchecked, of the data files of a model file; raise InputError as `read_model` does."""
     model, _, nonce, _ = _skeleton(path)
     named = (each for tensor, _ in tensors(model) for each in tensor.external_data if each.key == "location")
     return list(dict.fromkeys(each.value for each in named if nonce not in each.value))
@@ -275,7 +272,13 @@ def model_file_from_proto(model: onnx.ModelProto | bytes) -> ModelFile:
 
     Raise InputError as `read_model` does.
     """
-    serialized, payloads, nonce = _collapsed_proto(model)
+    if isinstance(model, bytes):
+        refuse_other_formats(model[:512], "the model")
+    try:
+        view = memoryview(model if isinstance(model, bytes) else model.SerializeToString())
+    except EncodeError:
+        raise too_large() from None
+    serialized, payloads, nonce = collapse(view, lambda begin, end: Buffer(view[begin:end]), "the model", lambda: None)
     skeleton = parsed(serialized, "the model")
     settled, external = settle(skeleton, payloads, nonce)
     nbytes = len(serialized) + sum(payload.nbytes for payload in payloads.values())
@@ -286,13 +289,3 @@ def too_large() -> InputError:
     """Return the error for a model in memory that protobuf cannot write."""
     what = f"the model in memory is larger than the {MAX_INLINE} bytes that protobuf takes"
     return InputError(what, "save it with external data, and give the path of the file")
-
-
-def _collapsed_proto(model: onnx.ModelProto | bytes) -> tuple[bytes, dict[str, Payload], str]:
-    if isinstance(model, bytes):
-        refuse_other_formats(model[:512], "the model")
-    try:
-        view = memoryview(model if isinstance(model, bytes) else model.SerializeToString())
-    except EncodeError:
-        raise too_large() from None
-    return collapse(view, lambda begin, end: Buffer(view[begin:end]), "the model", lambda: None)

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
+from fc2conv.io.forms import dense
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sparse import dense
 from fc2conv.io.tensors import tensors
 from fc2conv.ir.graph import attribute, op, walk
 from fc2conv.options import Options
