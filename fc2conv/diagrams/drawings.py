@@ -12,12 +12,12 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal
 
-from onnx import AttributeProto, NodeProto
+from onnx import NodeProto
 
 from fc2conv.diagrams.scope import Scope
-from fc2conv.ir.graph import label, op
+from fc2conv.ir.graph import ints_attribute, label, op
 from fc2conv.layout.axes import Size, nameless
-from fc2conv.report.types import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
+from fc2conv.report.parts import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
 
 MAX_SITES = 4
 """Layers of a head that are drawn."""
@@ -192,8 +192,8 @@ class _Drawing:
 
 
 def _perm(node: NodeProto) -> str:
-    found = next((a for a in node.attribute if a.name == "perm" and a.type == AttributeProto.INTS), None)
-    return f"perm {' '.join(map(str, found.ints))}" if found is not None else ""
+    perm = ints_attribute(node, "perm")
+    return "" if perm is None else f"perm {' '.join(map(str, perm))}"
 
 
 def _sizes(shape: Sequence[Size]) -> str:
