@@ -183,17 +183,13 @@ class _Drawing:
 
     def _node(self, i: int, link: int | None) -> DrawnNode:
         node = self.side.nodes[i]
-        detail = self.side.weights(node) or _perm(node)
+        perm = ints_attribute(node, "perm")
+        detail = self.side.weights(node) or ("" if perm is None else f"perm {' '.join(map(str, perm))}")
         return DrawnNode(name=label(node), op_type=op(node), change=self.changes[i], detail=detail, counterpart=link)
 
     def _edge(self, source: int, target: int, value: str) -> DrawnEdge:
         shape = self.side.scope.shape(value)
         return DrawnEdge(source=source, target=target, value=value, shape="" if shape is None else _sizes(shape))
-
-
-def _perm(node: NodeProto) -> str:
-    perm = ints_attribute(node, "perm")
-    return "" if perm is None else f"perm {' '.join(map(str, perm))}"
 
 
 def _sizes(shape: Sequence[Size]) -> str:

@@ -86,19 +86,18 @@ def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
 
 
 def _location(payload: Payload, folder: Path | None) -> str | None:
-    """Return the path of a span's file relative to the folder, or None if it is not in it or is not found there."""
+    """Return the path of a span's file relative to the folder, or None if it is not in it or is not found there.
+
+    onnxruntime takes UTF-8, and asks /proc on Linux what it opened.
+    """
     if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):
         return None
-    return os.fspath(payload.path.relative_to(folder)) if _found(payload.path) else None
-
-
-def _found(path: Path) -> bool:
-    """Return whether onnxruntime finds a file by its path: it takes UTF-8, and asks /proc on Linux what it opened."""
     try:
-        os.fspath(path).encode()
+        os.fspath(payload.path).encode()
     except UnicodeEncodeError:
-        return False
-    return not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")
+        return None
+    by_name = not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")
+    return os.fspath(payload.path.relative_to(folder)) if by_name else None
 
 
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,7 +14,6 @@ from fc2conv.system.offers import (
     NAMES_BY_PROC,
     NO_LINK,
     NO_WAIT,
-    POLLS,
     PRIVATE,
     STOPS,
     kernel_copy,
@@ -33,7 +32,6 @@ from fc2conv.system.processes import (
     kill_all,
     let_come,
     pump,
-    ready,
     seat_standard_streams,
     threads,
 )
