@@ -15,7 +15,7 @@ from fc2conv import system
 from fc2conv.errors import InputError, OutputError
 from fc2conv.io.payload import Payload, Span
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sizes import declared_size, open_sizes
+from fc2conv.io.sizes import declared_size, with_open_sizes
 from fc2conv.io.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
 
 NO_FILE = "#"
@@ -53,7 +53,7 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
     payload that is no range of a file that it finds there becomes raw_data, and so does a sparse one. Raise InputError
     where that is more than protobuf takes in one message, and OSError if a file cannot be read.
     """
-    model = _opened(file.model)
+    model = with_open_sizes(file.model)
     mapped, inline_nbytes = False, 0
     for tensor, sparse in tensors(model):
         key = payload_key(tensor)
@@ -106,7 +106,7 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     Names, shapes and types are those of the skeleton, with sizes of 0 or less open. Its large tensors have no values,
     and its sparse tensors have no elements, for the checker would read their indices.
     """
-    copy = _opened(model)
+    copy = with_open_sizes(model)
     for tensor, sparse in tensors(copy):
         key = payload_key(tensor)
         if sparse:
@@ -115,12 +115,6 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
             tensor.raw_data = b""
         elif key is not None:
             tensor.external_data[0].value = NO_FILE + key
-    return copy
-
-
-def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = deepcopy(model)
-    open_sizes(copy)
     return copy
 
 

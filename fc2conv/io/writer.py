@@ -55,8 +55,8 @@ def stage(
         _write(path, chunks.parts, place.mode)
         source.check_unchanged()
         moves = [data[0]] if data else []
-        written = sum(each.source.stat().st_size for each in moves if each.source)
-        return Staged(place, workspace, path, moves, chunks.nbytes + written)
+        written = sum(each.source.stat().st_size for each in moves)
+        return Staged(place, workspace, path, [each.final for each in moves], chunks.nbytes + written, moves)
 
 
 def stage_copy(source: ModelFile, target: Path) -> Staged:
@@ -69,19 +69,19 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
         raise ValueError("a model that was not read from a file cannot be copied")
     place = check_target(target, source)
     data = [path for path in source.stamps if path != source.path]
-    moves = [Move(None, place.folder / each.relative_to(source.path.parent)) for each in data]
+    finals = [place.folder / each.relative_to(source.path.parent) for each in data]
     with as_output_error(target):
         if same_file(place.path, source.path):
-            return Staged(place, None, place.path, moves, source.nbytes)
+            return Staged(place, None, place.path, finals, source.nbytes)
         if data:
             _check_beside(target, place)
         with building(place.folder) as workspace:
-            if data and not place.folder.samefile(source.path.parent):
-                moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in data]
+            elsewhere = data if data and not place.folder.samefile(source.path.parent) else []
+            moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in elsewhere]
             path = workspace.path / place.path.name
             _write(path, [_whole(source.path)], place.mode)
             source.check_unchanged()
-            return Staged(place, workspace, path, moves, source.nbytes)
+            return Staged(place, workspace, path, finals, source.nbytes, moves)
 
 
 def check_target(target: Path, source: ModelFile) -> Target:

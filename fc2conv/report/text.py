@@ -43,26 +43,15 @@ if TYPE_CHECKING:
     from fc2conv.report.sliding import SlidingReport
 
 _DECISIONS = {"convert": "green", "keep": "yellow"}
-_STYLES = {
-    Verdict.PROVED: "green",
-    Verdict.AGREES: "green",
-    Verdict.DIFFERS: "bold red",
-    Verdict.INCONCLUSIVE: "yellow",
+_SAID: dict[Verdict, tuple[str, str, str]] = {
+    Verdict.PROVED: ("green", "proved", "the two models are proved to be the same function"),
+    Verdict.AGREES: ("green", "agrees", "the two models agree"),
+    Verdict.DIFFERS: ("bold red", "the result differs", "the two models differ"),
+    Verdict.INCONCLUSIVE: ("yellow", "inconclusive", "the comparison is inconclusive"),
+    Verdict.SKIPPED: ("", "not verified", "nothing was compared"),
 }
+"""The style of each verdict, what it says of a conversion, and of a comparison."""
 _MARKS = {"-": "red", "+": "green"}
-_VERIFIED = {
-    Verdict.PROVED: "proved",
-    Verdict.AGREES: "agrees",
-    Verdict.DIFFERS: "the result differs",
-    Verdict.INCONCLUSIVE: "inconclusive",
-}
-_COMPARED: dict[Verdict, str] = {
-    Verdict.PROVED: "the two models are proved to be the same function",
-    Verdict.AGREES: "the two models agree",
-    Verdict.DIFFERS: "the two models differ",
-    Verdict.INCONCLUSIVE: "the comparison is inconclusive",
-    Verdict.SKIPPED: "nothing was compared",
-}
 
 
 def to_text(document: Shown, look: Look) -> str:
@@ -145,7 +134,7 @@ def headline(report: Report) -> str:
 def sentence(document: Report | Comparison) -> str:
     """Return the outcome of a model, or of a comparison, in one line without names."""
     if isinstance(document, Comparison):
-        return _COMPARED[document.verification.verdict]
+        return _SAID[document.verification.verdict][2]
     planned = document.outcome == "planned"
     said = "no fully connected layers"
     if document.layers:
@@ -159,7 +148,7 @@ def sentence(document: Report | Comparison) -> str:
         return f"{said}, the model is unchanged"
     verdict = document.verification.verdict if document.verification else Verdict.SKIPPED
     written = ", nothing was written" if document.outcome in ("differs", "inconclusive") else ""
-    return f"{said}, {_VERIFIED.get(verdict, 'not verified')}{written}"
+    return f"{said}, {_SAID[verdict][1]}{written}"
 
 
 def _freed(sliding: SlidingReport, *, planned: bool) -> str:
@@ -279,7 +268,7 @@ def number(value: float | None) -> str:
 
 
 def _verdict(verdict: Verdict) -> Line:
-    return Line(verdict, _STYLES.get(verdict, ""))
+    return Line(verdict, _SAID[verdict][0])
 
 
 def _run(report: Report) -> list[Table]:
