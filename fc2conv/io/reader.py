@@ -112,8 +112,8 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     """
     path = Path(path)
     model, payloads, nonce, status = _skeleton(path)
-    folder = ExternalFolder(path.parent, path)
-    settled, external = settle(model, payloads, nonce, folder, path)
+    folder = ExternalFolder(path)
+    settled, external = settle(model, payloads, nonce, folder)
     data = {each: stamp(each.stat()) for each in folder.sizes}
     nbytes = status.st_size + sum(folder.sizes.values())
     return ModelFile(path, model, settled, external, nbytes, path.parent, {path: stamp(status), **data})
@@ -235,11 +235,7 @@ def parsed(serialized: bytes, name: str) -> onnx.ModelProto:
 
 
 def settle(
-    model: onnx.ModelProto,
-    payloads: Mapping[str, Payload],
-    nonce: str,
-    folder: ExternalFolder | None = None,
-    path: Path | None = None,
+    model: onnx.ModelProto, payloads: Mapping[str, Payload], nonce: str, folder: ExternalFolder | None = None
 ) -> tuple[dict[str, Payload], bool]:
     """Check every tensor of a fresh skeleton and number its tokens; return the payloads by their final keys.
 
@@ -247,7 +243,7 @@ def settle(
     """
     settled: dict[str, Payload] = {}
     external = False
-    where = path if path is not None else "the model"
+    where = folder.model if folder is not None else "the model"
     for tensor, _ in tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL and not tensor.external_data:
             check_tensor(tensor, None, where)
