@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -19,7 +19,6 @@ from click.core import ParameterSource
 from fc2conv import cli
 from fc2conv.cli.config import CONFIG
 from fc2conv.cli.console import complain, log, stdout
-from fc2conv.cli.parameters import DEBUG, GITHUB
 from fc2conv.errors import ExitCode, Fc2convError, Stopped, UsageError
 from fc2conv.sandbox import START, rarely_collect
 from fc2conv.sandbox.shortage import shortage
@@ -58,8 +57,7 @@ def _run(argv: list[str]) -> int:
             return int(cli.main.invoke(context))
     except (Exception, KeyboardInterrupt) as stop:  # noqa: BLE001 (the last line of defence: every stop gets its code)
         _deafen()
-        meta = context.meta if context is not None else {}
-        return _exit_code(stop, debug=bool(meta.get(DEBUG)), github=bool(meta.get(GITHUB)))
+        return _exit_code(stop, context.meta if context is not None else {})
 
 
 def _complete(instruction: str) -> int:
@@ -101,7 +99,7 @@ def _deafen() -> None:
             signal.signal(each, signal.SIG_IGN)
 
 
-def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
+def _exit_code(stop: BaseException, meta: Mapping[str, Any]) -> int:
     """Tell the user what stopped the run, in one line, and return the code that says so."""
     match stop:
         case click.exceptions.Exit():
@@ -121,7 +119,7 @@ def _exit_code(stop: BaseException, *, debug: bool, github: bool) -> int:
                 f"{type(stop).__name__}: {stop}", "this is a fault of fc2conv, please report it; --debug shows where"
             )
     error.__cause__ = stop if error is not stop else error.__cause__
-    complain(error, debug=debug, github=github)
+    complain(error, meta)
     return error.exit_code
 
 

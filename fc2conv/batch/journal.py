@@ -7,7 +7,6 @@ leaves at most one incomplete line, the last, which the next run cuts off.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 from fc2conv import system
-from fc2conv.batch.tasks import Known
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError, OutputError
 from fc2conv.report.json import line, of_line
@@ -25,8 +23,6 @@ from fc2conv.report.types import BatchRow
 NAME, LOCK = "journal.jsonl", "lock"
 _PATIENCE = 1.0
 """Seconds for which a shard waits for another one that is starting as well."""
-
-_SHARD = re.compile(r"shard-([0-9]+)-of-([0-9]+)", re.ASCII)
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,28 +153,24 @@ def _check(path: Path) -> None:
             raise OutputError(f"{path} {what}", "remove it, or name another DST")
 
 
-def known_of(folder: Path) -> dict[str, Known]:
-    """Return the last entry of each model in the journals below a run folder."""
-    found: dict[str, Known] = {}
+def known_of(folder: Path) -> dict[str, BatchRow]:
+    """Return the last row of each model in the journals below a run folder, without its report."""
+    found: dict[str, BatchRow] = {}
     for path in journals(folder):
         for entry, _ in entries(path):
             if (row := entry.row) is not None:
-                found[row.name] = Known(key=row.key, outcome=row.outcome, outputs=row.outputs, message=row.message)
+                found[row.name] = msgspec.structs.replace(row, report=None, stderr="")
     return found
 
 
 def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
-    """Return the last run of a run folder, all of its shards together, and its rows by name.
-
-    Raise InputError for a folder without a run.
-    """
+    """Return the last run of a run folder, with all its shards, and its rows by name; raise InputError for no run."""
     headers: dict[str, Header] = {}
     rows: dict[str, bytes] = {}
     there: dict[str, set[str]] = {}
-    whole = journals(folder)
     newest = ""
-    for path in whole:
-        part = path.parent.name
+    for path in journals(folder):
+        part = "" if path.parent == folder else path.parent.name
         for entry, text in entries(path):
             if entry.run is not None:  # a run that has just begun has no line yet
                 headers[part], there[part], newest = entry.run, set(), part
@@ -188,12 +180,12 @@ def last_run(folder: Path) -> tuple[Header, list[BatchRow]]:
                     rows[name] = text
     if not headers:
         raise InputError(f"{folder} holds no journal of a batch", "give the DST of a batch, or its --run folder")
-    header = headers[newest]
-    parts = [part for part in headers if _count(part) == _count(newest)]
+    count = newest.rpartition("-of-")[2]
+    parts = [part for part in headers if part.rpartition("-of-")[2] == count]
     names = sorted(set().union(*(there[part] for part in parts)) & set(rows))
     total = sum(headers[part].models for part in parts)
     found = [of_line(rows[name], Entry).row for name in names]
-    return msgspec.structs.replace(header, models=total), [row for row in found if row is not None]
+    return msgspec.structs.replace(headers[newest], models=total), [row for row in found if row is not None]
 
 
 def journals(folder: Path) -> list[Path]:
@@ -217,8 +209,3 @@ def entries(path: Path) -> Iterator[tuple[Entry, bytes]]:
     except ValueError as error:
         what = f"{path} is damaged at line {number} ({error})"
         raise InputError(what, "remove it: the models are then converted again") from error
-
-
-def _count(part: str) -> str:
-    found = _SHARD.fullmatch(part)
-    return found[2] if found else ""

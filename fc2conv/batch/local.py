@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -33,7 +32,7 @@ from fc2conv.sandbox import MEMORY_SHARE, interpreter
 from fc2conv.sandbox.shortage import death, starting
 
 try:
-    import psutil  # type: ignore[import-untyped]
+    import psutil  # type: ignore[import-untyped]  # noqa: F401 (that `system` needs)
 except ImportError as error:
     raise UsageError("a batch needs psutil", "pip install 'fc2conv[batch]'") from error
 
@@ -114,12 +113,9 @@ class _Process:
         for each in self.readers:
             each.join(max(0.0, end - time.monotonic()))
 
-    def kill(self) -> None:
-        system.kill_all(self.popen)
-
     def end(self) -> int:
         """Kill the process and all that it started, remove its files, return its exit code (negative: the signal)."""
-        self.kill()
+        system.kill_all(self.popen)
         code = self.popen.wait()
         self.listen()
         assert self.popen.stdin is not None
@@ -184,7 +180,7 @@ class LocalEngine:
     def kill(self) -> None:
         """End the work in progress, from another thread: whoever waits for it gets an answer at once."""
         for each in list(self._processes):
-            each.kill()
+            system.kill_all(each.popen)
 
     def close(self) -> None:
         with system.deferred_stops():
@@ -224,7 +220,7 @@ class LocalEngine:
         if limits.timeout is not None and time.monotonic() - process.since > limits.timeout + _GRACE:
             message = f"not done in {limits.timeout:g} s: raise --timeout"
             return self._ended(process, "timeout", message)
-        if limits.memory_limit is not None and _private(process.popen.pid) > limits.memory_limit + _SPARE:
+        if limits.memory_limit is not None and system.private(process.popen.pid) > limits.memory_limit + _SPARE:
             message = f"it took more than {limits.memory_limit >> 20} MiB of memory: raise --memory-limit"
             return self._ended(process, "out-of-memory", message)
         return None
@@ -268,15 +264,3 @@ def oom_kills() -> int:
             if text.startswith("oom_kill "):
                 return int(text.split()[1])
     return 0
-
-
-def _private(pid: int) -> int:
-    """Return the resident bytes of a process and its children that no file backs: maps of model files do no harm."""
-    total = 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        whole = psutil.Process(pid)
-        for each in [whole, *whole.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                usage: Any = each.memory_info()
-                total += int(getattr(usage, "private", usage.rss - getattr(usage, "shared", 0)))
-    return total

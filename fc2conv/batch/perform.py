@@ -15,7 +15,7 @@ import msgspec
 from fc2conv.api import convert
 from fc2conv.batch.remote import place
 from fc2conv.batch.staging import staged
-from fc2conv.batch.stores import Destination, destination, sha256, still_there
+from fc2conv.batch.stores import Destination, destination, digest, sha256, still_there
 from fc2conv.batch.tasks import STOPPED, TAIL, Answer, Task
 from fc2conv.errors import ExitCode, Fc2convError, InputError, LimitError, OutputError, UsageError
 from fc2conv.io.files import same_file
@@ -34,39 +34,32 @@ _OUTCOMES: dict[ExitCode, Outcome] = {
 }
 
 
-class _Key:
-    """The key, as soon as it is known: an error that stops the conversion afterwards is reported with it."""
-
-    value = ""
-
-
 def perform(task: Task) -> Answer:
     """Convert one model; return any error that stops this as a row.
 
     An unchanged model is copied. Where the journal's entry is still valid (same key, same outputs), do nothing.
     """
-    begin, key, name = time.perf_counter(), _Key(), task.item.name
+    begin, key, name, known = time.perf_counter(), "", task.item.name, task.known
+    where = destination(task.destination)
     try:
-        row = _converted(task, key)
+        with staged(task.item) as model:
+            key = content_key(model, task.options)
+            if known is not None and key == known.key and still_there(where, known.outputs):
+                return Answer(name=name, row=None)
+            row = _converted(task, where, model)
     except Exception as error:  # noqa: BLE001 (reported in the row, with the traceback: one model never stops the others)
         row = _stopped(name, error)
-    if row is None:
-        return Answer(name=name, row=None)
     run = Run(seconds={"total": round(time.perf_counter() - begin, 4)})
-    return Answer(name=name, row=msgspec.structs.replace(row, key=key.value, run=run))
+    return Answer(name=name, row=msgspec.structs.replace(row, key=key, run=run))
 
 
-def _converted(task: Task, key: _Key) -> BatchRow | None:
-    where, item = destination(task.destination), task.item
-    with staged(item) as model:
-        key.value = content_key(model, task.options)
-        if task.known is not None and key.value == task.known.key and still_there(where, task.known.outputs):
-            return None
-        if item.kind != "zip" and same_file(place(where.place(item.name)), place(item.location)):
-            raise UsageError(f"{where.place(item.name)} is the model itself", "name a DST apart from SRC")
-        with where.writing(item.name) as output:
-            report = convert(model, output, task.options).report
-            outputs = _outputs(where, item.name, output)
+def _converted(task: Task, where: Destination, model: Path) -> BatchRow:
+    item = task.item
+    if item.kind != "zip" and same_file(place(where.place(item.name)), place(item.location)):
+        raise UsageError(f"{where.place(item.name)} is the model itself", "name a DST apart from SRC")
+    with where.writing(item.name) as output:
+        report = convert(model, output, task.options).report
+        outputs = _outputs(where, item.name, output)
     assert report.output is not None
     report = msgspec.structs.replace(
         report,
@@ -84,7 +77,7 @@ def content_key(model: Path, options: Options) -> str:
     try:
         file = read_model(model)
     except InputError as error:
-        files = {"": error.message.replace(str(model.parent), ""), model.name: _if_readable(model)}
+        files = {"": error.message.replace(str(model.parent), ""), model.name: digest(model)}
     else:
         files = {each.relative_to(model.parent).as_posix(): sha256(each) for each in file.stamps}
         file.check_unchanged()
@@ -94,17 +87,10 @@ def content_key(model: Path, options: Options) -> str:
     given["target"] = None if options.target is None else source(options.target)
     for name in ("limits", "command", "reports", "save_failing_inputs"):
         proof.pop(name)
-    loaded = [(name, _if_readable(Path(path))) for name, path in map(input_file, proof.pop("load_inputs"))]
-    read = [*loaded, *(("", _if_readable(Path(path))) for path in proof.pop("custom_op_libraries"))]
+    loaded = [(name, digest(Path(path))) for name, path in map(input_file, proof.pop("load_inputs"))]
+    read = [*loaded, *(("", digest(Path(path))) for path in proof.pop("custom_op_libraries"))]
     plain = {"files": files, "read": read, "options": given, "versions": versions()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _if_readable(model: Path) -> str:
-    try:
-        return sha256(model)
-    except OSError:
-        return ""
 
 
 def _outputs(where: Destination, name: str, output: Path) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote
 
 from fc2conv.errors import Fc2convError, InputError, UsageError
@@ -49,7 +50,7 @@ def place(where: str) -> Path:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[IO[bytes]]:
+def opened(url: str) -> Iterator[BufferedReader]:
     """Open a file of a store for reading; raise OSError where it does not exist or cannot be reached."""
     files, path = store(url)
     with as_os_error(), files.open(path, "rb") as stream:
@@ -68,10 +69,7 @@ def as_os_error() -> Iterator[None]:
 
 
 def listed(url: str) -> list[tuple[str, str]]:
-    """Return the models that a URL means, as (name below it, URL): one, those that match, or all below.
-
-    Raise InputError where the store says that it cannot be listed.
-    """
+    """Return the models that a URL means, as (name below it, URL); raise InputError where it cannot be listed."""
     files, path = store(url)
     try:
         with as_os_error():

@@ -15,14 +15,14 @@ from fc2conv.batch.journal import Entry, Header, Journal, Shard, known_of
 from fc2conv.batch.remote import is_url, store
 from fc2conv.batch.results import check
 from fc2conv.batch.stores import RUN_FOLDER
-from fc2conv.batch.tasks import SCRATCH, Answer, Engine, Item, Known, Task
+from fc2conv.batch.tasks import SCRATCH, Answer, Engine, Item, Task
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io import choices
 from fc2conv.io.files import resolved
 from fc2conv.io.workspace import sweep
 from fc2conv.options import Options
-from fc2conv.report.types import WRITTEN, BatchReport, Outcome
+from fc2conv.report.types import WRITTEN, BatchReport, BatchRow, Outcome
 from fc2conv.system import deferred_stops
 from fc2conv.version import versions
 
@@ -168,7 +168,7 @@ def unmatched(batch: Batch, report: BatchReport) -> list[UsageError]:
     ]
 
 
-def _tasks(batch: Batch, known: Mapping[str, Known]) -> Iterator[Task]:
+def _tasks(batch: Batch, known: Mapping[str, BatchRow]) -> Iterator[Task]:
     """Yield the tasks, the largest files first: a long one at the end would leave all workers but one idle."""
     again = set(_REFUSALS) if batch.retry else set()
     for item in sorted(batch.items, key=_nbytes, reverse=True):

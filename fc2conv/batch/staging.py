@@ -66,10 +66,7 @@ def archive_of(path: str) -> zipfile.ZipFile:
 
 
 def _fetched(item: Item, member: str, source: _Open, folder: Path, limit: int) -> Path:
-    """Copy a model and then each file that it names as external data; skip names that leave the folder.
-
-    Those are refused where the model is read, with a better message.
-    """
+    """Copy a model and the data files that it names; skip names that leave the folder, which its reader refuses."""
     from fc2conv.io.reader import external_locations  # with numpy, which the driver of a batch does not need
 
     base, _, name = member.rpartition("/")
@@ -107,10 +104,7 @@ def _copied(item: Item, source: _Open, name: str, target: Path, limit: int) -> i
 
 
 def made(prefix: str, folder: Path | None = None) -> Workspace:
-    """Make a private folder below `folder`, or in TMPDIR, and remove those that killed processes have left there.
-
-    Raise OutputError where the system refuses.
-    """
+    """Make a private folder below `folder` or in TMPDIR, and sweep those of killed processes; raise OutputError."""
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

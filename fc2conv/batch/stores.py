@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from fc2conv.batch.remote import as_os_error, is_url, store
+from fc2conv.batch import remote
 from fc2conv.batch.staging import temporary
 from fc2conv.dataclass import dataclass
 from fc2conv.errors import OutputError
@@ -29,13 +29,6 @@ class Folder:
     def place(self, name: str) -> str:
         """Return the name of an output in a report."""
         return os.fspath(self.root / name)
-
-    def digest(self, name: str) -> str | None:
-        """Compute the SHA-256 of the file of this name; None where it is missing or cannot be read."""
-        try:
-            return sha256(self.root / name)
-        except OSError:
-            return None
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -59,14 +52,6 @@ class Remote:
     def place(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def digest(self, name: str) -> str | None:
-        files, path = store(self.place(name))
-        try:
-            with as_os_error(), files.open(path, "rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError:
-            return None
-
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         with temporary("fc2conv-output-") as folder:
@@ -77,18 +62,18 @@ class Remote:
             yield path
             data = [each for each in sorted(root.rglob("*")) if each.is_file() and each != path]
             names = {each: each.relative_to(root).as_posix() for each in [*data, path]}
-            there = {each: self.digest(names[each]) for each in data}
-            for each, digest in there.items():
-                if digest not in (None, sha256(each)):
+            there = {each: digest(self.place(names[each])) for each in data}
+            for each, found in there.items():
+                if found not in ("", sha256(each)):
                     raise taken(self.place(names[each]))
             for each, inner in names.items():
-                if there.get(each) is None:
+                if not there.get(each):
                     self._put(each, inner)
 
     def _put(self, file: Path, name: str) -> None:
-        files, path = store(self.place(name))
+        files, path = remote.store(self.place(name))
         try:
-            with as_os_error():
+            with remote.as_os_error():
                 files.makedirs(path.rpartition("/")[0], exist_ok=True)
                 files.put_file(os.fspath(file), path)
         except OSError as error:
@@ -101,14 +86,22 @@ Destination: TypeAlias = Folder | Remote
 
 def destination(where: str) -> Destination:
     """Return DST as a folder, or as a store for a URL of fsspec."""
-    return Remote(where.rstrip("/")) if is_url(where) else Folder(Path(where))
+    return Remote(where.rstrip("/")) if remote.is_url(where) else Folder(Path(where))
 
 
-def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file, as `sha256sum` prints it; raise OSError."""
-    with opened(path) as stream:
+def sha256(file: Path | str) -> str:
+    """Compute the SHA-256 of a file or of what a URL names, as `sha256sum` prints it; raise OSError."""
+    with remote.opened(file) if isinstance(file, str) and remote.is_url(file) else opened(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def digest(file: Path | str) -> str:
+    """Compute the SHA-256 as `sha256` does; "" where the file is missing or cannot be read."""
+    try:
+        return sha256(file)
+    except OSError:
+        return ""
+
+
 def still_there(where: Destination, outputs: Mapping[str, str]) -> bool:
-    return all(where.digest(name) == recorded for name, recorded in outputs.items())
+    return all(digest(where.place(name)) == recorded for name, recorded in outputs.items())

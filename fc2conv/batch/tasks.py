@@ -40,25 +40,16 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.location}!{self.member}" if self.member else self.location
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """The journal's entry of a model: the key, the outcome, and the SHA-256 of each file below DST."""
-
-    key: str
-    outcome: Outcome
-    outputs: dict[str, str] = {}
-    message: str = ""
-
-
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One model to convert into `destination`, a folder or a URL.
 
-    Where `known` is still valid, there is nothing to do.
+    `known` is its row in the journal, without the report; where that is still valid, there is nothing to do.
     """
 
     item: Item
     destination: str
     options: Options
-    known: Known | None = None
+    known: BatchRow | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fc2conv.cli.console import exit_codes, log, stdout
-from fc2conv.cli.values import files
+from fc2conv.cli.option import files
 from fc2conv.errors import ExitCode
 from fc2conv.options.checked import close
 from fc2conv.version import __version__

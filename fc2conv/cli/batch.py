@@ -1,24 +1,25 @@
-"""`fc2conv batch SRC DST`: many models, each in a process of its own."""
+"""`fc2conv batch SRC DST`: many models, each in a process of its own, and the options of a manifest's entries."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fc2conv import system
-from fc2conv.cli import parameters
-from fc2conv.cli.console import annotate, command, configuration, log, show, target_file
-from fc2conv.cli.manifests import entry_options
-from fc2conv.cli.option import choice_of, count, flag, group, option, path
+from fc2conv.cli import groups, parameters
+from fc2conv.cli.console import command, complain, deliver, log, named_files
+from fc2conv.cli.option import Option, choice_of, count, files, flag, group, option, path
 from fc2conv.cli.progress import Progress
-from fc2conv.cli.values import files
 from fc2conv.errors import ExitCode, UsageError
 from fc2conv.io.apart import check_apart, inputs, reads
 from fc2conv.io.files import check_folder
+from fc2conv.options import Options
 
 if TYPE_CHECKING:
     from fc2conv.batch.journal import Shard
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
     from fc2conv.batch.tasks import Engine
 
 
-def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def _shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
+    from fc2conv.batch.journal import Shard
+
     if value is None:
         return None
     found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", value, re.ASCII)
     if not found or int(found[1]) > int(found[2]):
         raise click.BadParameter(f"'{value}' is not I/N such as 1/4, counted from 1")
-    return int(found[1]), int(found[2])
+    return Shard(int(found[1]), int(found[2]))
 
 
 @command(
@@ -80,7 +83,7 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
 
     made = _batch(source, destination, given)
     proof = made.options.verification
-    read = [("the source", source), *configuration(), *target_file(), *reads(proof), *inputs(proof)]
+    read = [("the source", source), *named_files(), *reads(proof), *inputs(proof)]
     check_apart(results.made_in(made.folder), read)
     engine = _engine(made, given)
     try:
@@ -91,17 +94,15 @@ def batch(source: str, destination: str, **given: Any) -> ExitCode:
         log(f"fc2conv: stopped; the same command continues, and `fc2conv report {made.folder}` shows what is done")
         raise
     found = results.write_all(made.folder)
-    show(found, given)
-    annotate([found], given)
+    deliver(found, given)
     for error in unmatched(made, found):
-        parameters.complain(error)
+        complain(error, click.get_current_context().meta)
         code = max(code, error.exit_code)
     return code
 
 
 def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
     from fc2conv.batch.discover import discover, of_shard
-    from fc2conv.batch.journal import Shard
     from fc2conv.batch.manifest import is_manifest, read_manifest, refuse_replacing
     from fc2conv.batch.run import Batch
 
@@ -119,15 +120,14 @@ def _batch(source: str, destination: str, given: dict[str, Any]) -> Batch:
         }
     else:
         items = discover(source, destination)
-    shard: Shard | None = Shard(*given["shard"]) if given["shard"] else None
     return Batch(
         source=source,
         destination=destination,
-        items=of_shard(items, shard),
+        items=of_shard(items, given["shard"]),
         options=options,
         own=own,
         run=Path(given["run_folder"]) if given["run_folder"] else None,
-        shard=shard,
+        shard=given["shard"],
         resume=given["resume"],
         retry=given["retry"],
         max_failures=given["max_failures"],
@@ -154,3 +154,60 @@ def _engine(made: Batch, given: dict[str, Any]) -> Engine:
         raise UsageError(what, f"give at most --jobs {max(1, share(1) // LEAST_SHARE)}, or --memory-limit")
 
     return LocalEngine(jobs, scratch(made), given["models_per_process"])
+
+
+@click.command(add_help_option=False)
+@parameters.conversion
+@parameters.limiting
+def _entry(**given: Any) -> None:
+    """Take the options that an entry may have."""
+
+
+def entry_options(given: Mapping[str, Any], own: Mapping[str, Any], where: str) -> Options:
+    """Return the options of one entry: those `given` on the command line, replaced by the entry's `own`.
+
+    A key is an option without its dashes. An entry that turns the fully convolutional mode off turns all of its options
+    off. Raise UsageError that names the place, for an unknown key and for a value that the option would refuse.
+    """
+    names = {option.lstrip("-"): param for param in _entry.params for option in param.opts}
+    off: dict[str, Any] = {}
+    words: list[str] = []
+    for key, value in own.items():
+        param = names.get(key)
+        if not isinstance(param, click.Option):
+            raise UsageError(f"{where}: {key!r} is not an option", f"an entry may have {', '.join(sorted(names))}")
+        if param.is_flag:
+            if _flag(key, value, where):
+                words.append(f"--{key}")
+            else:
+                off[str(param.name)] = False
+                if param.name == groups.FULLY_CONVOLUTIONAL:
+                    off |= dict.fromkeys(groups.SLIDING)
+        else:
+            words += [f"--{key}={each}" for each in _values(param, value)]
+    try:
+        with _entry.make_context("manifest", words, click.get_current_context(silent=True)) as context:
+            source, written = context.get_parameter_source, ParameterSource.COMMANDLINE
+            read = {name: value for name, value in context.params.items() if source(name) is written}
+            return parameters.options({**given, **read, **off})
+    except click.ClickException as error:
+        raise UsageError(f"{where}: {error.format_message()}", "correct the manifest") from error
+
+
+def _values(param: click.Option, value: Any) -> Iterator[str]:
+    """Yield the values of an option: those of a list for a repeatable option; in CSV a `;` separates them."""
+    if value is True and isinstance(param, Option) and param.joined is not None:
+        yield param.joined
+    elif isinstance(value, list):
+        yield from map(str, value)
+    elif param.multiple and isinstance(value, str):
+        yield from value.split(";")
+    else:
+        yield str(value)
+
+
+def _flag(key: str, value: Any, where: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in known:
+        raise UsageError(f"{where}: {key} is true or false, and not {value!r}", "correct the manifest")
+    return known[str(value).lower()]

@@ -9,9 +9,8 @@ import click
 
 import fc2conv
 from fc2conv.cli import gate, parameters
-from fc2conv.cli.console import annotate, answered, check_files, command, log, say, show, write_reports
-from fc2conv.cli.option import flag, group
-from fc2conv.cli.values import files
+from fc2conv.cli.console import annotate, answered, check_files, command, complain, log, say, show, write_reports
+from fc2conv.cli.option import files, flag, group
 from fc2conv.errors import ExitCode, Fc2convError, OutputError, OverlapError
 from fc2conv.io.choices import unmatched
 from fc2conv.io.escape import one_line
@@ -48,7 +47,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         except (OverlapError, OutputError):  # about a file that is written for all models
             raise
         except Fc2convError as error:
-            parameters.complain(error)
+            complain(error, click.get_current_context().meta)
             worst = max(worst, error.exit_code)
             continue
         if position and given["output_format"] != "json" and not given["quiet"]:
@@ -58,7 +57,7 @@ def check(models: tuple[str, ...], **given: Any) -> ExitCode:
         failures += [(model, failure) for failure in conditions.failures(report)]
     layers = {site.node for report in reports for site in report.sites}
     for miss in unmatched(options, layers) if reports and options.for_many else ():  # a plan of one model refuses them
-        parameters.complain(miss)
+        complain(miss, click.get_current_context().meta)
         worst = max(worst, miss.exit_code)
     if conditions.asked or options.target is not None:
         for model, failure in failures:

@@ -108,11 +108,7 @@ def _table(path: Path) -> Table | None:
 def _sorted(
     table: Table, commands: Mapping[str, click.Command], path: str, *, named: bool
 ) -> tuple[Table, dict[str, Table]]:
-    """Return the options of every command, and those of each command.
-
-    Raise UsageError for a name or a value that fits no option, and for an option that only a file that was `named` may
-    set.
-    """
+    """Return the options of every command, and those of each; raise UsageError for what a file may not set."""
     known = {name: _options(command) for name, command in commands.items()}
     anywhere = {key: option for options in known.values() for key, option in options.items()}
     everywhere: Table = {}

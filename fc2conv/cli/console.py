@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fc2conv.report.types import Document
 
 
-WORDS = "fc2conv.words"
-"""Where a context keeps the words of its command line."""
+WORDS, DEBUG, GITHUB = "fc2conv.words", "fc2conv.debug", "fc2conv.github"
+"""Where a context keeps the words of its command line, and whether errors have tracebacks or are annotations."""
 
 
 HEADINGS = (
@@ -98,7 +98,8 @@ class Command(click.Command):
 
 def command(*commands: str, codes: Collection[int] = ()) -> Callable[[Callable[..., ExitCode]], click.Command]:
     """Make a function a command. Its help ends with its own exit codes, if there are any, and with examples."""
-    parts = [*([exit_codes(codes)] if codes else []), *([examples(commands)] if commands else [])]
+    parts = [exit_codes(codes)] if codes else []
+    parts += [_block("Examples", [f"  {line}" for line in commands])] if commands else []
     return click.command(cls=Command, epilog="\n".join(parts) or None)
 
 
@@ -106,10 +107,6 @@ def exit_codes(own: Collection[int] = tuple(ExitCode)) -> str:
     """Draw the exit codes, those of every command and its `own`, one per line, as click prints them without folding."""
     lines = [f"  {code:>3d}  {meaning}" for code, meaning in MEANINGS.items() if code in _ALWAYS or code in own]
     return _block("Exit codes", lines)
-
-
-def examples(commands: Sequence[str]) -> str:
-    return _block("Examples", [f"  {line}" for line in commands])
 
 
 def _block(title: str, lines: Sequence[str]) -> str:
@@ -130,17 +127,17 @@ def log(line: str) -> None:
         sys.stderr.flush()
 
 
-def complain(error: Exception, *, debug: bool, github: bool = False) -> None:
-    """Log the error as one line, whatever its message contains, after the traceback if `debug`.
+def complain(error: Exception, meta: Mapping[str, Any]) -> None:
+    """Log the error as one line, whatever its message contains, in the form that the command line asks for.
 
-    With `github` also print the error as an annotation; annotations go to stdout.
+    `meta` is that of its context: with DEBUG the traceback comes first, and with GITHUB an annotation goes to stdout.
     """
-    if debug:
+    if meta.get(DEBUG):
         import traceback
 
         log("".join(traceback.format_exception(error)).rstrip("\n"))
     log(f"fc2conv: error: {one_line(str(error))}")
-    if github:
+    if meta.get(GITHUB):
         from fc2conv.report.github import Annotation, command
 
         with contextlib.suppress(OutputError):  # the exit code of this error is the one that counts
@@ -167,32 +164,25 @@ def check_files(
     output: str | None = None,
     holds: Literal["one", "several", "comparison"] = "one",
 ) -> None:
-    """Raise an error, before the work, for a file that cannot be written or that the command line names elsewhere.
-
-    The files that only a model itself names are looked for with it; `holds` is what a report is about.
-    """
+    """Raise an error, before the work, for a file that cannot be written or is named twice (`holds`: see `check`)."""
     from fc2conv.report.render import check
 
     there: list[Role] = [("the output", output)] if output is not None else []
-    check_written(options, [("the model", each) for each in models], there, [*configuration(), *target_file()])
+    check_written(options, [("the model", each) for each in models], there, named_files())
     for path in options.reports:
         check(path, holds)
 
 
-def configuration() -> list[Role]:
-    """Return the file from which options were read, as a list; an empty list if there is no file."""
-    path = click.get_current_context().meta.get(CONFIG)
-    return [("the configuration", path)] if path is not None else []
+def named_files() -> list[Role]:
+    """Return the file from which options were read, and that of the target, where there are such files."""
+    context = click.get_current_context()
+    path, target = context.meta.get(CONFIG), context.params.get("target")
+    found: list[Role] = [("the configuration", path)] if path is not None else []
+    if target is not None:
+        from fc2conv.targets.lookup import is_path
 
-
-def target_file() -> list[Role]:
-    """Return the file of the target, as a list; an empty list if the target is not named by a path."""
-    target = click.get_current_context().params.get("target")
-    if target is None:
-        return []
-    from fc2conv.targets.lookup import is_path
-
-    return [("the target", target)] if is_path(target) else []
+        found += [("the target", target)] if is_path(target) else []
+    return found
 
 
 def write_reports(documents: Sequence[Document], paths: Sequence[str], fate: str = "") -> None:
@@ -240,7 +230,7 @@ def answered(models: Sequence[str], given: dict[str, Any]) -> Iterator[Callable[
 
 def deliver(document: Document, given: dict[str, Any], fate: str = "") -> None:
     """Write the result to the files of `--report`, and print it; `fate` is what an error then says about OUT."""
-    write_reports([document], given["report_files"], fate)
+    write_reports([document], given.get("report_files", ()), fate)
     show(document, given)
     annotate([document], given)
 
@@ -259,12 +249,12 @@ def _writer(given: dict[str, Any]) -> Callable[[Document], str] | None:
         return lambda document: render(document).decode("ascii")
     if given["quiet"]:
         return None
-    from fc2conv.report.terminal import Look, folding
+    from fc2conv.report.terminal import Look
     from fc2conv.report.text import to_text
 
     look = Look.of(sys.stdout, **{name: given.get(name, False) for name in ("verbose", "diff", "summary", "wide")})
     if not look.plain:
-        folding()
+        from fc2conv.report import folded  # noqa: F401 (that is loaded while another process works)
 
     def text(document: Document) -> str:
         return to_text(document, look)

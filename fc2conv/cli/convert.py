@@ -9,8 +9,7 @@ import click
 import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import annotate, answered, check_files, command, deliver, write_reports
-from fc2conv.cli.option import count, flag, group
-from fc2conv.cli.values import files
+from fc2conv.cli.option import count, files, flag, group
 from fc2conv.errors import ExitCode, Fc2convError, UnprovedError
 from fc2conv.io.escape import counted
 

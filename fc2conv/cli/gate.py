@@ -40,11 +40,9 @@ class Condition(click.Choice[str]):
 
 @dataclass(frozen=True)
 class Gate:
-    """The conditions of a gate.
+    """A gate: some of CONDITIONS and reason codes, reasons that are allowed, and the least number of converted layers.
 
-    `fail_on` are some of CONDITIONS and reason codes, `allow` the reasons for which a layer may be kept, and `require`
-    is the least number of layers that can be converted. `asked` is whether the caller chose the gate, and not `check`
-    by default.
+    `asked` is whether the caller chose it, and not `check` by default.
     """
 
     fail_on: frozenset[str]
@@ -54,8 +52,7 @@ class Gate:
 
     def failures(self, report: Report) -> list[str]:
         """Return the conditions that a report fails, one line for each; an empty list where it passes."""
-        from fc2conv.report.reason import tally
-        from fc2conv.report.target import by_code
+        from fc2conv.report.parts import by_code, tally
 
         found: list[str] = []
         converted = len(report.converted)

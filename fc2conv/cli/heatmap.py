@@ -12,9 +12,8 @@ import click
 
 import fc2conv
 from fc2conv.cli import parameters
-from fc2conv.cli.console import command, configuration, say
-from fc2conv.cli.option import choice_of, flag, group, option, whole
-from fc2conv.cli.values import Number, files, interval
+from fc2conv.cli.console import command, named_files, say
+from fc2conv.cli.option import Number, choice_of, files, flag, group, interval, option, whole
 from fc2conv.errors import ExitCode, InputError
 from fc2conv.io.apart import check_apart
 from fc2conv.io.escape import counted
@@ -135,7 +134,7 @@ def heatmap(
         raise click.UsageError("--class and --top exclude each other")
     bgr = given.pop("channels") == "bgr"
     written = [] if os.path.isdir(image) else [("the picture", output)]
-    check_apart(written, configuration())
+    check_apart(written, named_files())
     limits = Limits(given.pop("timeout"), given.pop("memory_limit"))
     options = HeatmapOptions(
         output=output_name, bgr=bgr, limits=limits, label=tuple(label) or None, top=top or 1, **given

@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
-from fc2conv.cli import comparison, config, console, sliding, targeting
-from fc2conv.cli.console import WORDS
-from fc2conv.cli.option import all_of, choice_of, flag, group, option, path, whole
-from fc2conv.cli.values import Number, Whole, by_name, files, named_numbers
-from fc2conv.errors import Fc2convError
-from fc2conv.options import Limits, Only, Options, Scope, VerifyOptions
+from fc2conv.cli import config, groups
+from fc2conv.cli.console import DEBUG, GITHUB, WORDS
+from fc2conv.cli.option import (
+    Number,
+    Whole,
+    all_of,
+    by_name,
+    choice_of,
+    files,
+    flag,
+    group,
+    named_numbers,
+    option,
+    path,
+    whole,
+)
+from fc2conv.options import Form, Limits, Only, Options, Scope, VerifyOptions
 from fc2conv.reasons import Code
-
-DEBUG = "fc2conv.debug"
-GITHUB = "fc2conv.github"
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _Options = TypeVar("_Options", Options, VerifyOptions, Limits)
+
+_FORMS: dict[str | None, Form] = {"external_data": "external", "inline": "inline", None: "keep"}
+_ONLY: dict[str | None, Only] = {"exact_only": "exact", "numeric_only": "numeric"}
+"""What flags choose, by their names."""
 
 
 def model(value: str) -> str:
@@ -104,7 +116,7 @@ _layers = group(
     ),
     flag("--force", affects="proof", help="Convert also layers whose convolution onnxruntime cannot run (FC401)."),
 )
-choice = all_of(input_shapes, _frozen, _layers, targeting.options)
+choice = all_of(input_shapes, _frozen, _layers, groups.target)
 limiting = group(
     "Limits",
     "limits",
@@ -142,7 +154,7 @@ writing = all_of(
         flag("--inline", help="Write the weights inside OUT."),
     ),
 )
-conversion = all_of(choice, sliding.options, comparison.options, writing)
+conversion = all_of(choice, groups.sliding, groups.comparison, writing)
 configuring = all_of(
     click.option(
         "--no-config",
@@ -182,29 +194,19 @@ printing = group(
 printing = all_of(printing, configuring)
 
 
-def complain(error: Fc2convError) -> None:
-    """Log an error that does not end the command, in the form that the command line asks for."""
-    meta = click.get_current_context().meta
-    console.complain(error, debug=meta[DEBUG], github=meta[GITHUB])
-
-
 def options(given: dict[str, Any]) -> Options:
     """Make the library's options from a command's parameters; a command need not have all of them."""
     reports = given.get("report_files", ())
     rest = {
-        "form": _form(given),
+        "form": _FORMS[_one_of(given, "external_data", "inline")],
         "verify": _proof(given) != "no_verify",
         "hashes": bool(reports),
         "illustrate": given.get("diff", False) or any(PurePath(path).suffix.lower() == ".html" for path in reports),
         "verification": verify_options(given),
         "limits": _pick(Limits, given),
-        "sliding": sliding.chosen({**given, "no_verify": _proof(given) == "no_verify"}),
+        "sliding": groups.sliding_options({**given, "no_verify": _proof(given) == "no_verify"}),
     }
     return _pick(Options, {**given, **rest})
-
-
-def _form(given: dict[str, Any]) -> str:
-    return {"external_data": "external", "inline": "inline", None: "keep"}[_one_of(given, "external_data", "inline")]
 
 
 def _one_of(given: dict[str, Any], *names: str) -> str | None:
@@ -222,13 +224,8 @@ def verify_options(given: dict[str, Any]) -> VerifyOptions:
     """Make the library's options of a comparison from a command's parameters."""
     words = click.get_current_context().meta[WORDS] if given.get("save_failing_inputs") else ()
     reports = given.get("report_files", ())
-    rest = {"only": _only(given), "reports": reports, "command": words, "limits": _pick(Limits, given)}
+    rest = {"only": _ONLY.get(_proof(given)), "reports": reports, "command": words, "limits": _pick(Limits, given)}
     return _pick(VerifyOptions, {**given, **rest})
-
-
-def _only(given: dict[str, Any]) -> Only | None:
-    flag = _proof(given)
-    return next((name for name in get_args(Only) if flag == f"{name}_only"), None)
 
 
 def _proof(given: dict[str, Any]) -> str | None:

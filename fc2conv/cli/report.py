@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from fc2conv.cli import parameters
-from fc2conv.cli.console import annotate, command, configuration, show, write_reports
-from fc2conv.cli.option import group, path
-from fc2conv.cli.values import files
+from fc2conv.cli.console import command, deliver, named_files
+from fc2conv.cli.option import files, group, path
 from fc2conv.errors import ExitCode
 from fc2conv.io.apart import check_written
 from fc2conv.options import VerifyOptions
@@ -26,10 +25,12 @@ from fc2conv.options import VerifyOptions
 @group(
     "Output",
     "files",
-    path("--report", "reports", multiple=True, help="Write only this report, in the form of its suffix. Repeatable."),
+    path(
+        "--report", "report_files", multiple=True, help="Write only this report, in the form of its suffix. Repeatable."
+    ),
 )
 @parameters.printing
-def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
+def report(run: str, **given: Any) -> ExitCode:
     """Write the reports of a batch again.
 
     RUN is the DST of the batch, or the folder of its --run. Prints the summary and writes report.json, .csv, .xml and
@@ -39,14 +40,12 @@ def report(run: str, reports: tuple[str, ...], **given: Any) -> ExitCode:
     from fc2conv.report.render import check
 
     folder = results.folder_of(Path(run))
-    if not reports:
-        found = results.write_all(folder)
-    else:
-        found = results.collected(folder)
-        check_written(VerifyOptions(reports=reports), results.files_of(folder), also_read=configuration())
+    if reports := given["report_files"]:
+        found, files = results.collected(folder)
+        check_written(VerifyOptions(reports=reports), files, also_read=named_files())
         for each in reports:
             check(each)
-        write_reports([found], reports)
-    show(found, given)
-    annotate([found], given)
+    else:
+        found = results.write_all(folder)
+    deliver(found, given)
     return ExitCode.BATCH_FAILURES if any(row.failed for row in found.rows) else ExitCode.DONE

@@ -9,7 +9,7 @@ import click
 import fc2conv
 from fc2conv.cli import parameters
 from fc2conv.cli.console import command, say
-from fc2conv.cli.values import files
+from fc2conv.cli.option import files
 from fc2conv.errors import ExitCode
 
 

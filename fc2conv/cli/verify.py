@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 import fc2conv
-from fc2conv.cli import comparison, parameters
+from fc2conv.cli import groups, parameters
 from fc2conv.cli.console import answered, check_files, command, deliver
-from fc2conv.cli.values import files
+from fc2conv.cli.option import files
 from fc2conv.errors import ExitCode
 from fc2conv.options import non_default
 from fc2conv.version import versions
@@ -24,8 +24,8 @@ from fc2conv.version import versions
 @click.argument("a", metavar="A", type=parameters.model, shell_complete=files)
 @click.argument("b", metavar="B", type=parameters.model, shell_complete=files)
 @parameters.input_shapes
-@comparison.options
-@comparison.certificate
+@groups.comparison
+@groups.certificate
 @parameters.report_files
 @parameters.limiting
 @parameters.printing

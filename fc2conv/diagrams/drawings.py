@@ -12,12 +12,12 @@ from functools import cached_property
 from itertools import islice
 from typing import Literal
 
-from onnx import AttributeProto, NodeProto
+from onnx import NodeProto
 
 from fc2conv.diagrams.scope import Scope
-from fc2conv.ir.graph import label, op
+from fc2conv.ir.graph import ints_attribute, label, op
 from fc2conv.layout.axes import Size, nameless
-from fc2conv.report.types import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
+from fc2conv.report.parts import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
 
 MAX_SITES = 4
 """Layers of a head that are drawn."""
@@ -183,17 +183,13 @@ class _Drawing:
 
     def _node(self, i: int, link: int | None) -> DrawnNode:
         node = self.side.nodes[i]
-        detail = self.side.weights(node) or _perm(node)
+        perm = ints_attribute(node, "perm")
+        detail = self.side.weights(node) or ("" if perm is None else f"perm {' '.join(map(str, perm))}")
         return DrawnNode(name=label(node), op_type=op(node), change=self.changes[i], detail=detail, counterpart=link)
 
     def _edge(self, source: int, target: int, value: str) -> DrawnEdge:
         shape = self.side.scope.shape(value)
         return DrawnEdge(source=source, target=target, value=value, shape="" if shape is None else _sizes(shape))
-
-
-def _perm(node: NodeProto) -> str:
-    found = next((a for a in node.attribute if a.name == "perm" and a.type == AttributeProto.INTS), None)
-    return f"perm {' '.join(map(str, found.ints))}" if found is not None else ""
 
 
 def _sizes(shape: Sequence[Size]) -> str:

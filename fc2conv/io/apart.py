@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from fc2conv.errors import OverlapError
+from fc2conv.errors import InputError, OverlapError
 from fc2conv.io.escape import shown
 from fc2conv.io.files import Name, check_folder, checked_target, identities
 from fc2conv.options import VerifyOptions, input_file
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from fc2conv.io.staged import Staged
 
 Role: TypeAlias = tuple[str, Name]
 """What a file is to the work, for example "the report", and its path."""
@@ -45,6 +50,38 @@ def check_written(
         check_folder(Path(path).parent)
         if os.path.lexists(path):
             checked_target(path)
+
+
+def check_files(
+    options: VerifyOptions, models: Sequence[Name | bytes | ModelProto], output: Name | None = None
+) -> None:
+    """Do as `check_written`, also for the data files that models and output name.
+
+    Read the models only where something besides OUT may be written.
+    """
+    if not options.reports and options.failing_inputs is None:
+        check_written(options, [], [] if output is None else [("the output", output)])
+        return
+    read = [role for each in models if isinstance(each, str | os.PathLike) for role in parts_of(each)]
+    check_written(options, read, [] if output is None else parts_of(output, "the output"))
+
+
+def check_data_files(options: VerifyOptions, staged: Staged) -> None:
+    """Raise OverlapError where something is to be written over a data file that is published with a model."""
+    ours = [("a data file of the output", path) for path in staged.data_files]
+    check_apart([*reports(options), *failing_inputs(options)], ours)
+
+
+def parts_of(path: Name, what: str = "the model") -> list[Role]:
+    """Return a model file and each data file that it names, existing or not; `what` is the model's role in the work."""
+    from fc2conv.io.reader import external_locations  # with onnx, which the command line does not need
+
+    try:
+        locations = external_locations(Path(path))
+    except InputError:
+        locations = []
+    folder = Path(path).parent
+    return [(what, path), *((f"a data file of {what}", folder / each) for each in locations if "\0" not in each)]
 
 
 def reads(options: VerifyOptions) -> list[Role]:

@@ -6,10 +6,12 @@ import os
 import posixpath
 import re
 import stat
+from dataclasses import field
 from pathlib import Path, PureWindowsPath
 
 from onnx import TensorProto
 
+from fc2conv.dataclass import dataclass
 from fc2conv.errors import InputError
 from fc2conv.io.escape import shown
 from fc2conv.io.payload import Span
@@ -18,15 +20,15 @@ from fc2conv.io.tensors import label, raw_nbytes
 _BESIDE = "put the model's external data back where it was exported, beside the model"
 
 
+@dataclass(eq=False)
 class ExternalFolder:
-    """The folder of one model; every file that it names as external data is checked once."""
+    """The folder of one model; every file that it names as external data is checked once.
 
-    def __init__(self, folder: Path, model: Path | None) -> None:
-        self._folder = folder
-        self._model = model
-        self.sizes: dict[Path, int] = {}
-        """The size in bytes of each data file that was named."""
-        self._where = shown(model if model is not None else "the model")
+    `sizes` has the size in bytes of each data file that was named.
+    """
+
+    model: Path
+    sizes: dict[Path, int] = field(default_factory=dict)
 
     def span(self, tensor: TensorProto) -> Span:
         """Return the bytes that hold the values of an external tensor.
@@ -77,14 +79,14 @@ class ExternalFolder:
         parts = posixpath.normpath(location).split("/")
         if ".." in PureWindowsPath(location).parts:
             raise self._refusal(tensor, f"{prefix}, and `..` may leave the model's folder", _BESIDE)
-        path = self._folder.joinpath(*parts)
+        path = self.model.parent.joinpath(*parts)
         if path not in self.sizes:
             self.sizes[path] = self._checked_size(path, prefix, tensor)
         return path
 
     def _checked_size(self, path: Path, prefix: str, tensor: TensorProto) -> int:
         """Check a data file and its folders, and return its size in bytes."""
-        depth = len(path.relative_to(self._folder).parts)
+        depth = len(path.relative_to(self.model.parent).parts)
         try:
             for step in reversed([path, *path.parents[: depth - 1]]):
                 status = step.lstat()
@@ -103,14 +105,14 @@ class ExternalFolder:
             return "a folder"
         if not stat.S_ISREG(status.st_mode):
             return "which is not a regular file"
-        if self._model is not None and path.samefile(self._model):
+        if path.samefile(self.model):
             return "the model file itself"
         if status.st_nlink > 1:
             return "which has hard links elsewhere"
         return "" if os.access(path, os.R_OK) else "which may not be read (Permission denied)"
 
     def _refusal(self, tensor: TensorProto, problem: str, remedy: str) -> InputError:
-        return InputError(f"{self._where}: {label(tensor)} {problem}", remedy)
+        return InputError(f"{shown(self.model)}: {label(tensor)} {problem}", remedy)
 
 
 def _pointer_remedy(path: Path) -> str:

@@ -1,25 +1,30 @@
-"""Other forms of a skeleton: whole in memory, ready for onnxruntime, and ready for the checker."""
+"""Other forms of a skeleton and its tensors: whole in memory, ready for onnxruntime, ready for the checker, dense."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from copy import deepcopy
+from math import prod
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from fc2conv import system
 from fc2conv.errors import InputError, OutputError
 from fc2conv.io.payload import Payload, Span
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sizes import declared_size, open_sizes
+from fc2conv.io.sizes import declared_size, with_open_sizes
 from fc2conv.io.tensors import MAX_INLINE, clear, payload_key, set_external, set_raw, tensors
 
 NO_FILE = "#"
 """A location that begins with this is not looked for by onnx.checker (checker.cc, resolve_external_data_location)."""
 
 _UNREACHABLE = "onnxruntime opens so large a model only by a name in UTF-8, and with a /proc"
+
+_MOST_DENSE = 1 << 28
+"""Elements of a sparse tensor that is written out."""
 
 
 def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx.ModelProto:
@@ -28,16 +33,14 @@ def materialize(model: onnx.ModelProto, payloads: Mapping[str, Payload]) -> onnx
     Raise OutputError for more bytes than protobuf takes in one message, KeyError for a token without a payload, and
     OSError if a file cannot be read.
     """
-    keys = [key for tensor, _ in tensors(model) if (key := payload_key(tensor)) is not None]
-    nbytes = model.ByteSize() + sum(payloads[key].nbytes for key in keys)  # a token takes no less than its field will
+    whole = deepcopy(model)
+    tokens = [(tensor, key) for tensor, _ in tensors(whole) if (key := payload_key(tensor)) is not None]
+    nbytes = model.ByteSize() + sum(payloads[key].nbytes for _, key in tokens)  # a token takes no less than its field
     if nbytes > MAX_INLINE:
         what = f"the model in memory would have {nbytes} bytes, and protobuf takes no more than {MAX_INLINE}"
         raise OutputError(what, "give the path of an output file")
-    whole = deepcopy(model)
-    for tensor, _ in tensors(whole):
-        key = payload_key(tensor)
-        if key is not None:
-            set_raw(tensor, b"".join(payloads[key].blocks()))
+    for tensor, key in tokens:
+        set_raw(tensor, b"".join(payloads[key].blocks()))
     return whole
 
 
@@ -50,7 +53,7 @@ def runnable(file: ModelFile) -> tuple[onnx.ModelProto, Path | None]:
     payload that is no range of a file that it finds there becomes raw_data, and so does a sparse one. Raise InputError
     where that is more than protobuf takes in one message, and OSError if a file cannot be read.
     """
-    model = _opened(file.model)
+    model = with_open_sizes(file.model)
     mapped, inline_nbytes = False, 0
     for tensor, sparse in tensors(model):
         key = payload_key(tensor)
@@ -83,19 +86,18 @@ def _declared(kind: onnx.TypeProto.Tensor) -> list[int | str] | None:
 
 
 def _location(payload: Payload, folder: Path | None) -> str | None:
-    """Return the path of a span's file relative to the folder, or None if it is not in it or is not found there."""
+    """Return the path of a span's file relative to the folder, or None if it is not in it or is not found there.
+
+    onnxruntime takes UTF-8, and asks /proc on Linux what it opened.
+    """
     if folder is None or not isinstance(payload, Span) or not payload.path.is_relative_to(folder):
         return None
-    return os.fspath(payload.path.relative_to(folder)) if _found(payload.path) else None
-
-
-def _found(path: Path) -> bool:
-    """Return whether onnxruntime finds a file by its path: it takes UTF-8, and asks /proc on Linux what it opened."""
     try:
-        os.fspath(path).encode()
+        os.fspath(payload.path).encode()
     except UnicodeEncodeError:
-        return False
-    return not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")
+        return None
+    by_name = not system.NAMES_BY_PROC or os.path.isdir("/proc/self/fd")
+    return os.fspath(payload.path.relative_to(folder)) if by_name else None
 
 
 def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -104,7 +106,7 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     Names, shapes and types are those of the skeleton, with sizes of 0 or less open. Its large tensors have no values,
     and its sparse tensors have no elements, for the checker would read their indices.
     """
-    copy = _opened(model)
+    copy = with_open_sizes(model)
     for tensor, sparse in tensors(copy):
         key = payload_key(tensor)
         if sparse:
@@ -116,7 +118,18 @@ def checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _opened(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = deepcopy(model)
-    open_sizes(copy)
-    return copy
+def dense(file: ModelFile, sparse: onnx.SparseTensorProto) -> np.ndarray | None:
+    """Return the elements of a sparse tensor of a skeleton; None where it is large, or its indices fit no shape."""
+    shape, values, indices = tuple(sparse.dims), file.array(sparse.values), file.array(sparse.indices)
+    if prod(shape) > _MOST_DENSE or min(shape, default=0) <= 0 or indices.dtype != np.int64 or values.ndim != 1:
+        return None
+    if indices.shape == (len(values), len(shape)):
+        inside = ((indices >= 0) & (indices < shape)).all()
+        flat = np.ravel_multi_index(tuple(indices.T), shape) if inside else None
+    else:
+        flat = indices if indices.shape == values.shape and ((indices >= 0) & (indices < prod(shape))).all() else None
+    if flat is None:
+        return None
+    out = np.zeros(prod(shape), values.dtype)
+    out[flat] = values
+    return out.reshape(shape)

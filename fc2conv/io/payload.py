@@ -8,6 +8,7 @@ import io
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -22,6 +23,9 @@ BLOCK = 1 << 20
 
 COPY_BLOCK = 1 << 23
 """Bytes that the kernel copies in one call; between two calls Ctrl-C takes effect, and writes to the disk start."""
+
+_GATHERED = 1 << 16
+"""Bytes of small pieces that are written together."""
 
 _UNSUPPORTED = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EBADF,
                 errno.ETXTBSY, errno.EOVERFLOW}  # fmt: skip
@@ -139,11 +143,11 @@ class Sink:
     """A file that is written from its start to its end; small pieces are gathered, spans are copied by the kernel."""
 
     def __init__(self, path: Path, mode: int) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, 0o666)
-        self._pending = bytearray()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY, 0o666)
+        self._file = os.fdopen(descriptor, "wb", _GATHERED)
         self._sources: dict[Path, io.FileIO] = {}
         self._block = memoryview(bytearray())
-        self._behind = WriteBehind(self._descriptor)
+        self._behind = WriteBehind(descriptor)
         self.nbytes = 0
         if mode >= 0:
             path.chmod(mode)
@@ -154,10 +158,11 @@ class Sink:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                self._flush()
+                self._file.flush()
         finally:
             self._behind.join()
-            os.close(self._descriptor)
+            with suppress(OSError):  # of a file that is given up
+                self._file.close()
             for source in self._sources.values():
                 source.close()
 
@@ -165,13 +170,13 @@ class Sink:
         """Append bytes or a payload; raise OSError if the disk is full, or a source cannot be read."""
         self.nbytes += part.nbytes
         if isinstance(part, memoryview):
-            self._bytes(part)
+            self._write(part)
         elif isinstance(part, Span):
             self._span(part)
         else:
             left = part.nbytes
             for block in part.blocks():
-                self._bytes(memoryview(block))
+                self._write(memoryview(block))
                 left -= len(block)
             if left:
                 raise ValueError(f"a payload yielded {part.nbytes - left} bytes instead of {part.nbytes}")
@@ -179,22 +184,12 @@ class Sink:
     def pad(self, nbytes: int) -> None:
         self.add(memoryview(bytes(nbytes)))
 
-    def _bytes(self, data: memoryview) -> None:
-        if len(self._pending) + data.nbytes > BLOCK:
-            self._flush()
-        if data.nbytes >= BLOCK:
-            _write_all(self._descriptor, data)
-            self._behind.wrote(data.nbytes)
-        else:
-            self._pending += data
-
-    def _flush(self) -> None:
-        _write_all(self._descriptor, memoryview(self._pending))
-        self._behind.wrote(len(self._pending))
-        self._pending = bytearray()
+    def _write(self, data: memoryview) -> None:
+        self._file.write(data)
+        self._behind.wrote(data.nbytes)
 
     def _span(self, span: Span) -> None:
-        self._flush()
+        self._file.flush()
         source = self._sources.get(span.path)
         if source is None:
             source = self._sources[span.path] = io.FileIO(span.path)
@@ -206,8 +201,7 @@ class Sink:
             count = source.readinto(self._block[: span.length - done])
             if not count:
                 raise _shrunk(span.path)
-            _write_all(self._descriptor, self._block[:count])
-            self._behind.wrote(count)
+            self._write(self._block[:count])
             done += count
 
     def _by_kernel(self, source: int, span: Span) -> int:
@@ -220,7 +214,7 @@ class Sink:
         while system.kernel_copy is not None and done < span.length:
             left = min(COPY_BLOCK, span.length - done)
             try:
-                count = system.kernel_copy(source, self._descriptor, span.offset + done, left)
+                count = system.kernel_copy(source, self._file.fileno(), span.offset + done, left)
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     raise
@@ -230,11 +224,6 @@ class Sink:
             done += count
             self._behind.wrote(count)
         return done
-
-
-def _write_all(descriptor: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def _shrunk(path: Path) -> OSError:

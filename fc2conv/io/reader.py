@@ -112,18 +112,15 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     """
     path = Path(path)
     model, payloads, nonce, status = _skeleton(path)
-    folder = ExternalFolder(path.parent, path)
-    settled, external = settle(model, payloads, nonce, folder, path)
+    folder = ExternalFolder(path)
+    settled, external = settle(model, payloads, nonce, folder)
     data = {each: stamp(each.stat()) for each in folder.sizes}
     nbytes = status.st_size + sum(folder.sizes.values())
     return ModelFile(path, model, settled, external, nbytes, path.parent, {path: stamp(status), **data})
 
 
 def external_locations(path: Path) -> list[str]:
-    """Return the location of each data file that a model file names, once and unchecked.
-
-    Raise InputError as `read_model` does; the data files need not exist.
-    """
+    """Return the locations, unchecked, of the data files of a model file; raise InputError as `read_model` does."""
     model, _, nonce, _ = _skeleton(path)
     named = (each for tensor, _ in tensors(model) for each in tensor.external_data if each.key == "location")
     return list(dict.fromkeys(each.value for each in named if nonce not in each.value))
@@ -238,11 +235,7 @@ def parsed(serialized: bytes, name: str) -> onnx.ModelProto:
 
 
 def settle(
-    model: onnx.ModelProto,
-    payloads: Mapping[str, Payload],
-    nonce: str,
-    folder: ExternalFolder | None = None,
-    path: Path | None = None,
+    model: onnx.ModelProto, payloads: Mapping[str, Payload], nonce: str, folder: ExternalFolder | None = None
 ) -> tuple[dict[str, Payload], bool]:
     """Check every tensor of a fresh skeleton and number its tokens; return the payloads by their final keys.
 
@@ -250,7 +243,7 @@ def settle(
     """
     settled: dict[str, Payload] = {}
     external = False
-    where = path if path is not None else "the model"
+    where = folder.model if folder is not None else "the model"
     for tensor, _ in tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL and not tensor.external_data:
             check_tensor(tensor, None, where)
@@ -275,7 +268,13 @@ def model_file_from_proto(model: onnx.ModelProto | bytes) -> ModelFile:
 
     Raise InputError as `read_model` does.
     """
-    serialized, payloads, nonce = _collapsed_proto(model)
+    if isinstance(model, bytes):
+        refuse_other_formats(model[:512], "the model")
+    try:
+        view = memoryview(model if isinstance(model, bytes) else model.SerializeToString())
+    except EncodeError:
+        raise too_large() from None
+    serialized, payloads, nonce = collapse(view, lambda begin, end: Buffer(view[begin:end]), "the model", lambda: None)
     skeleton = parsed(serialized, "the model")
     settled, external = settle(skeleton, payloads, nonce)
     nbytes = len(serialized) + sum(payload.nbytes for payload in payloads.values())
@@ -286,13 +285,3 @@ def too_large() -> InputError:
     """Return the error for a model in memory that protobuf cannot write."""
     what = f"the model in memory is larger than the {MAX_INLINE} bytes that protobuf takes"
     return InputError(what, "save it with external data, and give the path of the file")
-
-
-def _collapsed_proto(model: onnx.ModelProto | bytes) -> tuple[bytes, dict[str, Payload], str]:
-    if isinstance(model, bytes):
-        refuse_other_formats(model[:512], "the model")
-    try:
-        view = memoryview(model if isinstance(model, bytes) else model.SerializeToString())
-    except EncodeError:
-        raise too_large() from None
-    return collapse(view, lambda begin, end: Buffer(view[begin:end]), "the model", lambda: None)

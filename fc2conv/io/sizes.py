@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ def declared_size(dim: TensorShapeProto.Dimension) -> int | None:
     return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
 
 
-def open_sizes(model: ModelProto) -> None:
-    """Change a model so that every size below 1 in a declaration is open; sizes of tensors stay."""
-    for body in (model.graph, *model.functions):
+def with_open_sizes(model: ModelProto) -> ModelProto:
+    """Return a copy of a model in which every size below 1 in a declaration is open; sizes of tensors stay."""
+    copy = deepcopy(model)
+    for body in (copy.graph, *copy.functions):
         for kind in _types(body):
             open_type(kind)
+    return copy
 
 
 def explicit(node: NodeProto) -> NodeProto:

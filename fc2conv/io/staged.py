@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,33 +22,31 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class Move:
-    """A rename that is due when the model is published; `source` is None where the final file exists already."""
+    """A rename that is due when the model is published."""
 
-    source: Path | None
+    source: Path
     final: Path
 
 
+@dataclass(eq=False)
 class Staged:
     """A written model that nobody sees yet; leaving its context without `publish` removes every trace of it.
 
     `path` can be read as any model file, data beside it; `nbytes` is the size in bytes of the model and its data.
+    `data_files` are where its data will be; `moves` bring those there that are not there yet.
     """
 
-    def __init__(self, target: Target, workspace: Workspace | None, path: Path, data: list[Move], nbytes: int) -> None:
-        self.path = path
-        self.nbytes = nbytes
-        self._target = target
-        self._workspace = workspace
-        self._data = data
-
-    @property
-    def data_files(self) -> list[Path]:
-        return [move.final for move in self._data]
+    target: Target
+    workspace: Workspace | None
+    path: Path
+    data_files: list[Path]
+    nbytes: int
+    moves: Sequence[Move] = ()
 
     @property
     def data_names(self) -> list[str]:
         """The data files relative to the model's folder."""
-        return [os.path.relpath(each, self._target.folder) for each in self.data_files]
+        return [os.path.relpath(each, self.target.folder) for each in self.data_files]
 
     def __enter__(self) -> Staged:
         return self
@@ -58,41 +56,39 @@ class Staged:
 
     def discard(self) -> None:
         """Remove what was written and not published."""
-        if self._workspace is not None:
-            self._workspace.remove()
+        if self.workspace is not None:
+            self.workspace.remove()
 
     def publish(self) -> None:
         """Rename the model to its place in one step; a file that was there stays intact until then.
 
         Raise OutputError if the system refuses; nothing has changed then.
         """
-        if self._workspace is None:
+        if self.workspace is None:
             return
         placed: list[Path] = []
-        moves = [move for move in self._data if move.source is not None]
-        with as_output_error(self._target.path):
-            for path in (*(move.source for move in moves if move.source), self.path):
+        with as_output_error(self.target.path):
+            for path in (*(move.source for move in self.moves), self.path):
                 system.sync(path)
-        with as_output_error(self._target.path), one_at_a_time(self._target.folder):
+        with as_output_error(self.target.path), one_at_a_time(self.target.folder):
             try:
-                for move in moves:
+                for move in self.moves:
                     self._place(move, placed)
-                if moves:
-                    system.sync(self._target.folder)
-                system.replace(self.path, self._target.path)
+                if self.moves:
+                    system.sync(self.target.folder)
+                system.replace(self.path, self.target.path)
             except BaseException:
                 if self.path.exists():  # else Ctrl-C came just after the last rename, and the data belongs to the model
                     for path in reversed(placed):
                         _take_back(path)
                 raise
-            self.path = self._target.path
+            self.path = self.target.path
             self.discard()
             with suppress(OSError):  # the model is published; some file systems cannot sync a folder
-                system.sync(self._target.folder)
+                system.sync(self.target.folder)
 
     def _place(self, move: Move, placed: list[Path]) -> None:
         """Rename a data file to its final name, unless another process was faster."""
-        assert move.source is not None
         for folder in reversed(move.final.parents):
             if not folder.exists():
                 folder.mkdir()

@@ -57,10 +57,7 @@ def payload_key(tensor: TensorProto) -> str | None:
 
 
 def set_payload(tensor: TensorProto, key: str) -> None:
-    """Mark a tensor as off-disk under a key that begins with "fc2conv:"; clear its own data.
-
-    Raise ValueError for any other key.
-    """
+    """Clear a tensor's data, and name its payload by a key that begins with TOKEN; raise ValueError for another key."""
     if not key.startswith(TOKEN):
         raise ValueError(f"a payload's key begins with {TOKEN!r}, and {key!r} does not")
     set_external(tensor, location=key)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import TypeAlias
 
 import onnx
 from onnx import TensorProto
@@ -40,8 +40,7 @@ def stage(
     token without a payload.
     """
     place = check_target(target, source)
-    serialized = file_model.SerializeToString()
-    inline = _inlined(serialized, payloads)
+    inline = _inlined(file_model.SerializeToString(), payloads)
     large = inline.nbytes > MAX_INLINE
     if large and form == "inline":
         what = f"{shown(target)} would have {inline.nbytes} bytes, and protobuf reads no more than {MAX_INLINE}"
@@ -51,13 +50,13 @@ def stage(
         _check_beside(target, place)
     with as_output_error(target), building(place.folder) as workspace:
         data = _write_data(workspace.path, place, file_model, payloads) if external else None
-        chunks = _externalised(serialized, *data[1:]) if data else inline
+        chunks = _externalised(file_model, *data[1:]) if data else inline
         path = workspace.path / place.path.name
         _write(path, chunks.parts, place.mode)
         source.check_unchanged()
         moves = [data[0]] if data else []
-        written = sum(each.source.stat().st_size for each in moves if each.source)
-        return Staged(place, workspace, path, moves, chunks.nbytes + written)
+        written = sum(each.source.stat().st_size for each in moves)
+        return Staged(place, workspace, path, [each.final for each in moves], chunks.nbytes + written, moves)
 
 
 def stage_copy(source: ModelFile, target: Path) -> Staged:
@@ -70,19 +69,19 @@ def stage_copy(source: ModelFile, target: Path) -> Staged:
         raise ValueError("a model that was not read from a file cannot be copied")
     place = check_target(target, source)
     data = [path for path in source.stamps if path != source.path]
-    moves = [Move(None, place.folder / each.relative_to(source.path.parent)) for each in data]
+    finals = [place.folder / each.relative_to(source.path.parent) for each in data]
     with as_output_error(target):
         if same_file(place.path, source.path):
-            return Staged(place, None, place.path, moves, source.nbytes)
+            return Staged(place, None, place.path, finals, source.nbytes)
         if data:
             _check_beside(target, place)
         with building(place.folder) as workspace:
-            if data and not place.folder.samefile(source.path.parent):
-                moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in data]
+            elsewhere = data if data and not place.folder.samefile(source.path.parent) else []
+            moves = [_copy_data(each, source.path.parent, workspace.path, place) for each in elsewhere]
             path = workspace.path / place.path.name
             _write(path, [_whole(source.path)], place.mode)
             source.check_unchanged()
-            return Staged(place, workspace, path, moves, source.nbytes)
+            return Staged(place, workspace, path, finals, source.nbytes, moves)
 
 
 def check_target(target: Path, source: ModelFile) -> Target:
@@ -166,8 +165,14 @@ def _named(unnamed: Path, place: Target) -> Move:
 
 def _inlined(serialized: bytes, payloads: Mapping[str, Payload]) -> wire.Chunks:
     """Return a serialized skeleton with raw_data instead of each token, where protobuf itself would write it."""
+    view = memoryview(serialized)
+    token = TOKEN.encode()
 
-    def instead(found: list[wire.Field], key: str) -> wire.Changes:
+    def on_tensor(begin: int, end: int) -> wire.Chunks | None:
+        key = payload_key(TensorProto.FromString(view[begin:end]))
+        if key is None:
+            return None
+        found = list(wire.fields(serialized, begin, end))
         payload = payloads[key]
         cut = next(each.at for each in found if each.number > _RAW)
         changes: dict[tuple[int, int], list[wire.Chunk]] = {
@@ -178,38 +183,17 @@ def _inlined(serialized: bytes, payloads: Mapping[str, Payload]) -> wire.Chunks:
                 changes[each.at, each.end] = []
             elif each.number == _LOCATION:
                 changes[each.begin, each.end] = [memoryview(b"\0")]
-        return changes
-
-    return _replaced(serialized, instead)
-
-
-def _externalised(serialized: bytes, name: str, ranges: Mapping[str, tuple[int, int]]) -> wire.Chunks:
-    """Return a serialized skeleton whose tokens are ranges of the data file `name`."""
-
-    def instead(found: list[wire.Field], key: str) -> wire.Changes:
-        offset, length = ranges[key]
-        entries = TensorProto()
-        set_external(entries, location=name, offset=offset, length=length)
-        entries.ClearField("data_location")
-        token = next(each for each in found if each.number == _EXTERNAL)
-        return {(token.at, token.end): [memoryview(entries.SerializeToString())]}
-
-    return _replaced(serialized, instead)
-
-
-_Instead: TypeAlias = Callable[[list[wire.Field], str], wire.Changes]
-"""Takes the fields of a tensor and the key in its token; returns what changes in the tensor."""
-
-
-def _replaced(serialized: bytes, instead: _Instead) -> wire.Chunks:
-    """Return a serialized skeleton with every tensor that holds a token changed by `instead`."""
-    view = memoryview(serialized)
-    token = TOKEN.encode()
-
-    def on_tensor(begin: int, end: int) -> wire.Chunks | None:
-        key = payload_key(TensorProto.FromString(view[begin:end]))
-        if key is None:
-            return None
-        return wire.splice(view, begin, end, instead(list(wire.fields(serialized, begin, end)), key))
+        return wire.splice(view, begin, end, changes)
 
     return wire.transform(serialized, on_tensor, lambda begin, end: serialized.find(token, begin, end) >= 0)
+
+
+def _externalised(model: onnx.ModelProto, name: str, ranges: Mapping[str, tuple[int, int]]) -> wire.Chunks:
+    """Return a skeleton, serialized, whose tokens are ranges of the data file `name`."""
+    copy = deepcopy(model)
+    for tensor, _ in tensors(copy):
+        if (key := payload_key(tensor)) is not None:
+            offset, length = ranges[key]
+            set_external(tensor, location=name, offset=offset, length=length)
+    serialized = copy.SerializeToString()
+    return wire.Chunks([memoryview(serialized)], len(serialized))

@@ -167,27 +167,24 @@ class SlidingOptions(Checked):
 class Options(Checked):
     """How one model is converted.
 
-    `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that
-    has none); `input_shapes` fixes the shapes of graph inputs, and of values of which
-    nothing else says the shape, for the analysis only (0: an open size); `max_added_transposes` is
-    the budget of layout nodes per head after opaque nodes (`None`: 0 for scope `spatial`, no bound for `all`);
-    `conv_rank` is the rank of convolutions (`auto`: that of the network's own, else two dimensions; with `2d` a network
-    of one dimension is lifted);
-    `expand_block_quantized` lets weights become floating point that no kernel holds in blocks;
-    with `for_many` the options are those of many models, so that a pattern need not match in this one; `form` is where
-    the output keeps its weights, `hashes` asks for the SHA-256 of the files in the report, and `illustrate` for the
-    figures of both models and a drawing of each head. `limits` are those of the whole work on
-    the model. With `sliding` the whole network is made fully convolutional.
+    `include` and `exclude` are shell patterns on node names (or on the name of the first output of a node that has
+    none); `input_shapes` fixes the shapes of graph inputs, and of values of which nothing else says the shape, for the
+    analysis only (0: an open size); `max_added_transposes` is the budget of layout nodes per head after opaque nodes
+    (`None`: 0 for scope `spatial`, no bound for `all`); `conv_rank` is the rank of convolutions (`auto`: that of the
+    network's own, else two dimensions; with `2d` a network of one dimension is lifted); `expand_block_quantized` lets
+    weights become floating point that no kernel holds in blocks; with `for_many` the options are those of many models,
+    so that a pattern need not match in this one; `form` is where the output keeps its weights, `hashes` asks for the
+    SHA-256 of the files in the report, and `illustrate` for the figures of both models and a drawing of each head.
+    `limits` are those of the whole work on the model. With `sliding` the whole network is made fully convolutional.
 
     `target` is the name of a profile or the path of one (`fc2conv targets`): which layers are converted, and into what,
     goes by what it takes and prefers. `layer_form` is the form of a layer (a kernel over the map, 1x1 on its cells as
     channels, or kept), `norms` writes norms of the channels as reductions where that saves layout nodes, `qdq`
     quantized layers as Conv between DequantizeLinear and QuantizeLinear, `requantize` quantizes weights per output that
-    were quantized along their inputs, which changes the numbers, `max_kernel`
-    bounds both sides of a kernel and `max_kernel_area` their product, `max_channels` the input and the output channels,
-    of which `channel_multiple` divides the number; each replaces the target's. `static` is a batch that
-    is written into the model, with the sizes of `input_shapes`, and with `outputs` the results of layers stay maps
-    `[N, M, 1, 1]`.
+    were quantized along their inputs, which changes the numbers, `max_kernel` bounds both sides of a kernel and
+    `max_kernel_area` their product, `max_channels` the input and the output channels, of which `channel_multiple`
+    divides the number; each replaces the target's. `static` is a batch that is written into the model, with the sizes
+    of `input_shapes`, and with `outputs` the results of layers stay maps `[N, M, 1, 1]`.
     """
 
     scope: Scope = field(default="spatial", metadata=DECIDES)

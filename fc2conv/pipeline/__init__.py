@@ -16,9 +16,9 @@ from msgspec.structs import replace as changed
 from onnx import ModelProto
 
 from fc2conv.fcn.stage import prepared, recipe_of, refuse
+from fc2conv.io.apart import check_data_files, check_files
 from fc2conv.io.choices import check_outputs
 from fc2conv.io.forms import materialize
-from fc2conv.io.parts import check_data_files, check_files
 from fc2conv.io.reader import ModelFile, model_file_from_proto, read_model
 from fc2conv.io.staged import Staged
 from fc2conv.io.writer import check_target, stage, stage_copy

@@ -27,7 +27,7 @@ from fc2conv.version import versions
 
 if TYPE_CHECKING:
     from fc2conv.planning.fitting import Fits
-    from fc2conv.report.target import TargetReport
+    from fc2conv.report.parts import TargetReport
 
 
 def _data_files(file: ModelFile) -> list[str]:

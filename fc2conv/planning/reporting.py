@@ -16,8 +16,7 @@ from fc2conv.options import Scope
 from fc2conv.planning.planner import Decision, Head, Plan
 from fc2conv.planning.requirements import LAYOUT_OPS
 from fc2conv.reasons import Reason
-from fc2conv.report.figures import Counts
-from fc2conv.report.reason import is_layer
+from fc2conv.report.parts import Counts, is_layer
 from fc2conv.report.types import HeadReport, LayoutNodes, ReasonReport, ScopeReport, SiteReport
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fc2conv.io.escape import counted, one_line
-from fc2conv.report.types import Graph, HeadDrawing, HeadReport
+from fc2conv.report.parts import Graph, HeadDrawing
+from fc2conv.report.types import HeadReport
 
 
 class Line(NamedTuple):

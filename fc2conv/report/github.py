@@ -13,7 +13,7 @@ from typing import Literal
 
 from fc2conv.dataclass import dataclass
 from fc2conv.io.escape import counted, one_line, shortened
-from fc2conv.report.reason import explained
+from fc2conv.report.parts import explained
 from fc2conv.report.text import comparison_headline, headline
 from fc2conv.report.types import BatchReport, Comparison, Document, Report, Verdict, Verification
 
@@ -93,9 +93,8 @@ def _of(document: Document) -> Iterator[Annotation]:
 
 def _kept(report: Report) -> Iterator[Annotation]:
     """Yield one warning for each reason code; the more layers a code keeps, the greater its weight."""
-    for code in sorted({site.code for site in report.layers} - {""}):
+    for code, (meaning, remedies) in sorted(explained(site.reason for site in report.layers).items()):
         kept = [site for site in report.layers if site.code == code]
-        meaning, remedies = explained(site.reason for site in kept)[code]
         names = ", ".join(shortened(site.node) for site in kept[:_NAMES]) + (", ..." if len(kept) > _NAMES else "")
         layers = f"{counted(len(kept), 'layer')} kept"
         message = f"{report.input.path}: {layers}: {names}. {meaning} {' '.join(remedies)}"

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from fc2conv.io.escape import one_line
-from fc2conv.report.reason import ReasonReport
+from fc2conv.report.parts import ReasonReport
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 

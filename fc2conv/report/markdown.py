@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from fc2conv.io.escape import counted, shortened
-from fc2conv.report.reason import explained, tally
+from fc2conv.report.parts import explained, tally
 from fc2conv.report.sliding import SlidingOutput, SlidingReport
-from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, sizes_that_run
+from fc2conv.report.sliding_text import ALONG, ALREADY, along, cells_between, described, sizes_that_run
 from fc2conv.report.target_text import closing, counted_kernels, operator_rows, verdict
 from fc2conv.report.terminal import sizes
-from fc2conv.report.text import comparison_headline, decided, headline, number, other_scope, parting_line
+from fc2conv.report.text import comparison_headline, decided, headline, number, number_fields, other_scope, parting_line
 from fc2conv.report.types import BatchReport, BatchRow, Comparison, Document, Report, SiteReport, Verdict, Verification
 
 LIMIT = 1 << 20
@@ -127,10 +127,8 @@ def _sliding(found: SlidingReport) -> Iterator[str]:
 
 
 def _map(output: SlidingOutput) -> list[str]:
-    what = output.kind if output.of == output.output else f"{output.kind} of {code(output.of)}"
-    what += ", upsampled" if output.upsampled else ""
     shape = code(" x ".join(map(str, output.shape)))
-    return [code(output.output), what, shape, *(along(output.axes, key) for _, key in ALONG)]
+    return [code(output.output), described(output, code), shape, *(along(output.axes, key) for _, key in ALONG)]
 
 
 def _batch(batch: BatchReport) -> Iterator[str]:
@@ -181,21 +179,17 @@ def _verification(verification: Verification) -> Iterator[str]:
         yield from _paragraph(code(parting_line(verification.parting)))
     notes = ([code(note)] for note in verification.notes)
     yield from _table(["different, but no result depends on it"], notes)
-    unmoved = all(output.input_ulp is None for output in verification.outputs)
+    fields = number_fields(verification.outputs, "moves by 1 ulp of the inputs")
     outputs = (
         [
             code(output.output),
-            *map(number, (output.max_abs_difference, output.bound)),
-            *([] if unmoved else [number(output.input_ulp)]),
-            number(output.max_abs_reference),
+            *(number(getattr(output, name)) for name in fields.values()),
             _MARKS[output.verdict],
             _MARKS[output.exact],
         ]
         for output in verification.outputs
     )
-    moved = [] if unmoved else ["moves by 1 ulp of the inputs"]
-    header = ["output", "largest difference", "bound", *moved, "largest value", "verdict", "proof"]
-    table = list(_table(header, outputs))
+    table = list(_table(["output", *fields, "verdict", "proof"], outputs))
     yield from _folded(counted(len(verification.outputs), "output"), table) if verification.outputs else ()
 
 

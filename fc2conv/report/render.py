@@ -11,43 +11,38 @@ from typing import Literal
 from fc2conv.errors import UsageError
 from fc2conv.report.types import Document
 
-_MODULES = {
-    ".csv": "csv",
-    ".html": "html",
-    ".nodes.json": "explorer",
-    ".json": "json",
-    ".md": "markdown",
-    ".xml": "junit",
+_FORMS = {
+    ".csv": ("csv", "one"),
+    ".html": ("html", "one comparison"),
+    ".nodes.json": ("explorer", "one"),
+    ".json": ("json", "one several comparison"),
+    ".md": ("markdown", "one several comparison"),
+    ".xml": ("junit", "one comparison"),
 }
-"""The module of this package with the form's `render(document) -> bytes`; the first suffix that matches counts."""
+"""By suffix (the first that matches counts): the module with `render(document) -> bytes`, and what a file may hold."""
 
 _NEEDS = {".html": ("jinja2", "graphlay")}
 """The libraries that a form needs and that not every installation has."""
-
-_JOINED = frozenset({"json", "markdown"})
-"""The forms in which several documents may follow one another."""
-
-_OF_PLANS = frozenset({"csv", "explorer"})
-"""The forms of plans and conversions alone."""
 
 
 def check(path: str, holds: Literal["one", "several", "comparison"] = "one") -> None:
     """Raise UsageError where what a file `holds` cannot be written in the form that the suffix of `path` names."""
     suffix = _suffix(path)
-    if suffix not in _MODULES:
+    if suffix not in _FORMS:
         what = f"{path} has the suffix {suffix!r}" if suffix else f"{path} has no suffix"
-        raise UsageError(f"{what}, which names no form of report", f"use one of {', '.join(sorted(_MODULES))}")
+        raise UsageError(f"{what}, which names no form of report", f"use one of {', '.join(sorted(_FORMS))}")
     if missing := [name for name in _NEEDS.get(suffix, ()) if find_spec(name) is None]:
         raise UsageError(f"{path} needs {missing[0]}", "pip install 'fc2conv[report]'")
-    if holds == "several" and _MODULES[suffix] not in _JOINED:
+    unfit = holds not in _FORMS[suffix][1].split()
+    if unfit and holds == "several":
         raise UsageError(f"{path} holds the report of one model", "name a .json or .md file, or check one model")
-    if holds == "comparison" and _MODULES[suffix] in _OF_PLANS:
+    if unfit:
         raise UsageError(f"{path} cannot hold a comparison, which has no CSV", "name a file of another form")
 
 
 def rendered(document: Document, path: str) -> bytes:
     """Render `document` in the form that the suffix of `path` names."""
-    module = import_module(f"fc2conv.report.{_MODULES[_suffix(path)]}")
+    module = import_module(f"fc2conv.report.{_FORMS[_suffix(path)][0]}")
     render: Callable[[Document], bytes] = module.render
     return render(document)
 
@@ -55,4 +50,4 @@ def rendered(document: Document, path: str) -> bytes:
 def _suffix(path: str) -> str:
     """Return the suffix of `path` that names a form, or the last suffix."""
     name = PurePath(path).name.lower()
-    return next((suffix for suffix in _MODULES if name.endswith(suffix) and name != suffix), PurePath(name).suffix)
+    return next((suffix for suffix in _FORMS if name.endswith(suffix) and name != suffix), PurePath(name).suffix)

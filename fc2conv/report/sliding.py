@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from fc2conv.report.reason import ReasonReport
+from fc2conv.report.parts import ReasonReport
 
 
 class AxisGeometry(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,13 +97,10 @@ class CropGap(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rows(self) -> list[list[float]]:
         """`map` in rows along the last axis, those of all other axes below one another."""
-
-        def flat(values: list[Any]) -> list[list[float]]:
-            if values and isinstance(values[0], list):
-                return [row for inner in values for row in flat(inner)]
-            return [values]
-
-        return flat(self.map)
+        rows = [self.map]
+        while rows[0] and isinstance(rows[0][0], list):
+            rows = [inner for row in rows for inner in row]
+        return rows
 
 
 class SlidingReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,12 +69,15 @@ def _outputs(outputs: Sequence[SlidingOutput], look: Look) -> Table:
     rows = []
     for each in outputs:
         shape = ", ".join(str(size).removeprefix(f"{each.output}_") for size in each.shape)
-        what = (each.kind if each.kind == "map" else f"{each.kind} of {each.of}") + (
-            ", upsampled" if each.upsampled else ""
-        )
-        rows.append((f"  {each.output}", what, f"[{shape}]", *(along(each.axes, key) for _, key in ALONG)))
+        rows.append((f"  {each.output}", described(each), f"[{shape}]", *(along(each.axes, key) for _, key in ALONG)))
     shown = [list(map(Line, row)) for row in fitted(rows, look, folds=2, heads=heads)]
     return Table(columns(heads, whole=["is"]), shown)
+
+
+def described(output: SlidingOutput, name: Callable[[str], str] = str) -> str:
+    """Write what a map shows, as `map` or `mean of logits, upsampled`; `name` formats the name in it."""
+    kind = output.kind if output.of == output.output else f"{output.kind} of {name(output.of)}"
+    return f"{kind}, upsampled" if output.upsampled else kind
 
 
 ALONG: tuple[tuple[str, Callable[[AxisGeometry], float | None]], ...] = (

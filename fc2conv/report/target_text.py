@@ -38,11 +38,6 @@ def operator_table(report: Report) -> list[Part]:
     return [BLANK, Table(columns(["operator"], ["before", "after"]), rows)] if rows else []
 
 
-def forms_line(report: Report) -> str:
-    """Count the layers of each form, as `Forms of layers: map x1, point x2`."""
-    return f"Forms of layers: {', '.join(f'{form} x{count}' for form, count in report.forms.items())}"
-
-
 def verdict(report: Report) -> str:
     """Return the one line about the target, as `Target dla: it takes all layers`, or about options without a target."""
     assert report.target is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TextIO
 
 from fc2conv.dataclass import dataclass
@@ -139,15 +139,13 @@ def fitted(
 
 def draw(parts: Sequence[Part], look: Look) -> str:
     """Draw the parts below one another. Never fold the headline and commands, so that they can be copied."""
-    drawn = [line for part in parts for line in _plain(part)] if look.plain else folding()(parts, look)
+    if look.plain:
+        drawn = [line for part in parts for line in _plain(part)]
+    else:
+        from fc2conv.report.folded import folded
+
+        drawn = folded(parts, look)
     return "\n".join(map(str.rstrip, drawn)) + "\n"
-
-
-def folding() -> Callable[[Sequence[Part], Look], list[str]]:
-    """Import and return the function that draws for a terminal."""
-    from fc2conv.report.folded import folded
-
-    return folded
 
 
 def _plain(part: Part) -> list[str]:

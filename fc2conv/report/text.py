@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from fc2conv.io.escape import counted, one_line
 from fc2conv.report.diff import lines, title
-from fc2conv.report.reason import explained
+from fc2conv.report.parts import explained
 from fc2conv.report.shown import Shown
 from fc2conv.report.sliding_text import sliding_parts
 from fc2conv.report.summary import batch_text
-from fc2conv.report.target_text import closing, counted_kernels, forms_line, operator_table, target_parts
+from fc2conv.report.target_text import closing, counted_kernels, operator_table, target_parts
 from fc2conv.report.terminal import (
     BLANK,
     Column,
@@ -43,28 +43,15 @@ if TYPE_CHECKING:
     from fc2conv.report.sliding import SlidingReport
 
 _DECISIONS = {"convert": "green", "keep": "yellow"}
-_STYLES = {
-    Verdict.PROVED: "green",
-    Verdict.AGREES: "green",
-    Verdict.DIFFERS: "bold red",
-    Verdict.INCONCLUSIVE: "yellow",
+_SAID: dict[Verdict, tuple[str, str, str]] = {
+    Verdict.PROVED: ("green", "proved", "the two models are proved to be the same function"),
+    Verdict.AGREES: ("green", "agrees", "the two models agree"),
+    Verdict.DIFFERS: ("bold red", "the result differs", "the two models differ"),
+    Verdict.INCONCLUSIVE: ("yellow", "inconclusive", "the comparison is inconclusive"),
+    Verdict.SKIPPED: ("", "not verified", "nothing was compared"),
 }
+"""The style of each verdict, what it says of a conversion, and of a comparison."""
 _MARKS = {"-": "red", "+": "green"}
-_VERIFIED: dict[Verdict | None, str] = {
-    Verdict.PROVED: "proved",
-    Verdict.AGREES: "agrees",
-    Verdict.DIFFERS: "the result differs",
-    Verdict.INCONCLUSIVE: "inconclusive",
-    Verdict.SKIPPED: "not verified",
-    None: "not verified",
-}
-_COMPARED: dict[Verdict, str] = {
-    Verdict.PROVED: "the two models are proved to be the same function",
-    Verdict.AGREES: "the two models agree",
-    Verdict.DIFFERS: "the two models differ",
-    Verdict.INCONCLUSIVE: "the comparison is inconclusive",
-    Verdict.SKIPPED: "nothing was compared",
-}
 
 
 def to_text(document: Shown, look: Look) -> str:
@@ -107,8 +94,8 @@ def _lines(report: Report, look: Look) -> list[Part]:
         for head in report.heads:
             more = f" and {len(head.sites) - 1} more" if len(head.sites) > 1 else ""
             lines.append(f"  {one_line(head.sites[0])}{more}: {head.layout_before} -> {head.layout_after}")
-    if report.target is not None or look.verbose:
-        lines += [forms_line(report)] if report.forms else []
+    if report.forms and (report.target is not None or look.verbose):
+        lines.append(f"Forms of layers: {', '.join(f'{form} x{count}' for form, count in report.forms.items())}")
     return list(map(styled, lines))
 
 
@@ -147,7 +134,7 @@ def headline(report: Report) -> str:
 def sentence(document: Report | Comparison) -> str:
     """Return the outcome of a model, or of a comparison, in one line without names."""
     if isinstance(document, Comparison):
-        return _COMPARED[document.verification.verdict]
+        return _SAID[document.verification.verdict][2]
     planned = document.outcome == "planned"
     said = "no fully connected layers"
     if document.layers:
@@ -159,9 +146,9 @@ def sentence(document: Report | Comparison) -> str:
         return said
     if document.outcome == "unchanged":
         return f"{said}, the model is unchanged"
-    verdict = document.verification.verdict if document.verification else None
+    verdict = document.verification.verdict if document.verification else Verdict.SKIPPED
     written = ", nothing was written" if document.outcome in ("differs", "inconclusive") else ""
-    return f"{said}, {_VERIFIED[verdict]}{written}"
+    return f"{said}, {_SAID[verdict][1]}{written}"
 
 
 def _freed(sliding: SlidingReport, *, planned: bool) -> str:
@@ -257,13 +244,12 @@ def parting_line(parting: Parting) -> str:
 
 
 def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
-    moved = any(output.input_ulp is not None for output in outputs)
-    heads = ("  output", "largest difference", "bound", *(["1 ulp of inputs"] if moved else []), "largest value", "")
-    rows = []
-    for output in outputs:
-        numbers = (output.max_abs_difference, output.bound, *([output.input_ulp] if moved else []))
-        cells = map(number, (*numbers, output.max_abs_reference))
-        rows.append(("  " + output.output, *cells, output.verdict))
+    fields = number_fields(outputs, "1 ulp of inputs")
+    heads = ("  output", *fields, "")
+    rows = [
+        ("  " + each.output, *(number(getattr(each, name)) for name in fields.values()), each.verdict)
+        for each in outputs
+    ]
     shown = [
         [*map(Line, row[:-1]), _verdict(output.verdict)]
         for row, output in zip(fitted(rows, look, heads=heads), outputs, strict=True)
@@ -271,12 +257,18 @@ def _outputs(outputs: Sequence[OutputDifference], look: Look) -> Table:
     return Table(columns(heads[:1], heads[1:]), shown)
 
 
+def number_fields(outputs: Iterable[OutputDifference], ulp: str) -> dict[str, str]:
+    """Return the heads of the numbers of outputs with their fields; that of an ulp only where it was measured."""
+    moved = {ulp: "input_ulp"} if any(each.input_ulp is not None for each in outputs) else {}
+    return {"largest difference": "max_abs_difference", "bound": "bound", **moved, "largest value": "max_abs_reference"}
+
+
 def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
 
 
 def _verdict(verdict: Verdict) -> Line:
-    return Line(verdict, _STYLES.get(verdict, ""))
+    return Line(verdict, _SAID[verdict][0])
 
 
 def _run(report: Report) -> list[Table]:

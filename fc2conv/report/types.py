@@ -11,12 +11,18 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from fc2conv.report.drawing import Change, DrawnEdge, DrawnNode, Graph, HeadDrawing
-from fc2conv.report.figures import Counts, Figures, LayoutNodes, ScopeReport
-from fc2conv.report.reason import ReasonReport, is_layer
+from fc2conv.report.parts import (
+    Counts,
+    Figures,
+    HeadDrawing,
+    LayoutNodes,
+    ReasonReport,
+    ScopeReport,
+    TargetReport,
+    is_layer,
+)
 from fc2conv.report.shown import Records, Saved
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.target import TargetReport
 from fc2conv.report.verification import Bin, Certificate, Check, OutputDifference, Parting, Verdict, Verification
 
 SCHEMA_VERSION = 2

@@ -5,7 +5,7 @@ Where the system has no call for this, psutil watches and filelock locks; each i
 """
 
 from fc2conv.system.files import DENIED, lock, lock_of, reachable, read_only, replace, sync
-from fc2conv.system.memory import data, forget, limit_data, machine_memory, peak_memory, ulimit
+from fc2conv.system.memory import data, forget, limit_data, machine_memory, peak_memory, private, ulimit
 from fc2conv.system.offers import (
     BINARY,
     FORKS,
@@ -14,7 +14,6 @@ from fc2conv.system.offers import (
     NAMES_BY_PROC,
     NO_LINK,
     NO_WAIT,
-    POLLS,
     PRIVATE,
     STOPS,
     kernel_copy,
@@ -33,7 +32,6 @@ from fc2conv.system.processes import (
     kill_all,
     let_come,
     pump,
-    ready,
     seat_standard_streams,
     threads,
 )

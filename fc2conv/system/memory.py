@@ -49,15 +49,20 @@ def ulimit(flag: str) -> tuple[int, bool] | None:
 
 
 def data(pid: int | None = None) -> int:
-    """Return the bytes that a process has for itself, as its limit counts them: of this process if `pid` is None.
-
-    Return 0 where nobody knows.
-    """
+    """Return the bytes that a process (None: this one) has for itself, as its limit counts them; 0 if nobody knows."""
     if LIMITS_MEMORY and sys.platform != "win32":
         with suppress(OSError):
             fields = Path(f"/proc/{pid or 'self'}/statm").read_text("ascii").split()
             return int(fields[5]) * os.sysconf("SC_PAGE_SIZE")
         return 0
+    return private(pid)
+
+
+def private(pid: int | None) -> int:
+    """Return the resident bytes that no file backs, as maps of model files do no harm: of a process and its children.
+
+    If `pid` is None, return those of this process alone.
+    """
     psutil = psutil_()
     total = 0
     with suppress(psutil.NoSuchProcess):
@@ -65,7 +70,7 @@ def data(pid: int | None = None) -> int:
         for each in [process, *(process.children(recursive=True) if pid else ())]:
             with suppress(psutil.NoSuchProcess):
                 usage = each.memory_info()
-                total += getattr(usage, "private", getattr(usage, "data", usage.rss))
+                total += int(getattr(usage, "private", usage.rss - getattr(usage, "shared", 0)))
     return total
 
 

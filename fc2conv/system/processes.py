@@ -65,17 +65,6 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
     process.kill()
 
 
-def ready(descriptor: int, seconds: float) -> bool:
-    """Return whether a pipe has something to read, or its other end is closed, within a number of seconds."""
-    if sys.platform != "win32":
-        import select
-
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(min(seconds, 1e6) * 1000))
-    return True  # the read waits
-
-
 def cores() -> int:
     """Return how many cores this process may use."""
     if sys.platform == "linux":
@@ -213,7 +202,14 @@ class _Polled:
 
     def read(self, seconds: float) -> bytes | None:
         """Return what comes within a number of seconds: None where nothing comes, b"" at the end."""
-        return os.read(self._descriptor, CHUNK) if ready(self._descriptor, seconds) else None
+        if sys.platform != "win32":
+            import select
+
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLIN)
+            if not poll.poll(min(seconds, 1e6) * 1000):
+                return None
+        return os.read(self._descriptor, CHUNK)
 
     def close(self) -> None:
         os.close(self._descriptor)

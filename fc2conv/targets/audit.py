@@ -16,8 +16,7 @@ from fc2conv.ir.propagation import NOTHING, Propagated, propagate
 from fc2conv.ir.shapes import inferred
 from fc2conv.options import Options
 from fc2conv.reasons import Code
-from fc2conv.report.reason import is_layer
-from fc2conv.report.target import Finding, TargetReport
+from fc2conv.report.parts import Finding, TargetReport, is_layer
 from fc2conv.report.types import SiteReport
 from fc2conv.targets.legality import OPEN, lacking, reasons
 from fc2conv.targets.profile import Profile

@@ -70,7 +70,7 @@ def batch(source: object, destination: object, *more: str) -> int:
 
 
 def report_of(run: Path) -> BatchReport:
-    return collected(folder_of(run))
+    return collected(folder_of(run))[0]
 
 
 def rows_of(run: Path) -> dict[str, BatchRow]:

@@ -10,7 +10,7 @@ import pytest
 
 from fc2conv.batch.manifest import read_manifest
 from fc2conv.cli import main as group
-from fc2conv.cli.manifests import entry_options
+from fc2conv.cli.batch import entry_options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "batch.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.M | re.S)

@@ -15,7 +15,7 @@ from fc2conv.batch.journal import Shard
 from fc2conv.batch.manifest import read_manifest
 from fc2conv.batch.staging import inner_path, staged
 from fc2conv.batch.tasks import Item
-from fc2conv.cli.manifests import entry_options
+from fc2conv.cli.batch import entry_options
 from fc2conv.errors import ExitCode, Fc2convError, InputError, UsageError
 from fc2conv.options import Limits, Options, SlidingOptions, VerifyOptions
 

@@ -9,7 +9,7 @@ from textmodel import parse
 import fc2conv
 from fc2conv.diagrams.drawings import MAX_NODES, MAX_SITES
 from fc2conv.options import Options
-from fc2conv.report.types import Graph, HeadDrawing
+from fc2conv.report.parts import Graph, HeadDrawing
 
 VGG = """graph (float[N,3,8,8] x) => (float[N,5] y)
 <float[4,3,3,3] k, float[6,36] w1, float[5,6] w2>

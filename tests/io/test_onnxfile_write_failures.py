@@ -33,7 +33,7 @@ def test_leaving_without_publishing_leaves_nothing(source: Path, tmp_path: Path)
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     ("place", "name"),
-    [(os, "fsync"), (os, "replace"), (os, "copy_file_range"), (payload, "_write_all"), (writer, "_write")],
+    [(os, "fsync"), (os, "replace"), (os, "copy_file_range"), (payload.Sink, "_write"), (writer, "_write")],
 )
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_failure_at_any_step_changes_nothing(

@@ -13,9 +13,10 @@ from fc2conv.errors import ExitCode
 from fc2conv.io.escape import one_line
 from fc2conv.options import Options
 from fc2conv.report.diff import lines, title
+from fc2conv.report.parts import DrawnNode, Graph, HeadDrawing
 from fc2conv.report.terminal import Look
 from fc2conv.report.text import report_text
-from fc2conv.report.types import DrawnNode, Graph, HeadDrawing, HeadReport, Report
+from fc2conv.report.types import HeadReport, Report
 
 
 def planned(model: str | onnx.ModelProto) -> Report:

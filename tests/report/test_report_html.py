@@ -16,10 +16,9 @@ from pages import HOSTILE, batch, comparison, sliding
 
 from fc2conv.io.escape import one_line
 from fc2conv.report.html import render
-from fc2conv.report.reason import ReasonReport
+from fc2conv.report.parts import Finding, ReasonReport, TargetReport
 from fc2conv.report.render import rendered
 from fc2conv.report.sliding import SlidingReport
-from fc2conv.report.target import Finding, TargetReport
 from fc2conv.report.types import BatchReport, Document, Report
 
 VOID = frozenset(["meta", "link", "br", "input"])

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fc2conv.report.github import commands
-from fc2conv.report.reason import ReasonReport
+from fc2conv.report.parts import ReasonReport
 from fc2conv.report.render import rendered
 from fc2conv.report.sliding import AxisGeometry, CropGap, SlidingInput, SlidingOutput, SlidingReport
 from fc2conv.report.terminal import Look

@@ -14,9 +14,8 @@ from fc2conv.fcn.picture.drawing import Panel, Style, sheet
 from fc2conv.fcn.picture.reading import Feed, feed, pillow, read_picture
 from fc2conv.fcn.placed import Axis, image_input, placed
 from fc2conv.fcn.tiles import Runner
-from fc2conv.io.apart import Role, check_apart
+from fc2conv.io.apart import Role, check_apart, parts_of
 from fc2conv.io.files import as_output_error, checked_target, written
-from fc2conv.io.parts import parts_of
 from fc2conv.io.reader import read_model
 from fc2conv.ir.validate import check_model
 from fc2conv.options import HeatmapOptions

@@ -13,7 +13,7 @@ import graphlay
 
 from fc2conv.dataclass import dataclass
 from fc2conv.report.html.views import short
-from fc2conv.report.types import DrawnEdge, DrawnNode, Graph
+from fc2conv.report.parts import DrawnEdge, DrawnNode, Graph
 
 _CHAR, _LINE, _PAD, _MARK = 7.25, 16.0, 10.0, 24.0
 _MAX_COLUMNS = 26

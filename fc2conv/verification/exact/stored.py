@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper
 
+from fc2conv.io.forms import dense
 from fc2conv.io.payload import Buffer, Payload
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sparse import dense
 from fc2conv.io.tensors import payload_key
 from fc2conv.verification.exact.terms import ABSENT, MOST, SMALL, Array, Shape, Term, digest, limits, number
 from fc2conv.verification.nodes import canonical, content, integer, label
