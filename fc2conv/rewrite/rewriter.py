@@ -16,7 +16,6 @@ from onnx import NodeProto
 from fc2conv.analysis.facts import AsIs, Branch, Elide, Expand, FormOf, LayerFacts, NewInts, Operand, Relaid, Remap
 from fc2conv.ir.graph import changed, label, named, new_node, op
 from fc2conv.layout.axes import Layout, size_of
-from fc2conv.layout.relayout import conversion
 from fc2conv.planning.planner import Plan
 from fc2conv.rewrite.biases import with_biases
 from fc2conv.rewrite.convolutions import Place, convolution, plus, without_sign
@@ -197,14 +196,18 @@ class Rewriter:
         name = self._operand(operand)
         if not isinstance(operand, FormOf) or operand.move is None:
             return name
-        source, target = operand.move
-        nearest, steps = self._layout_nodes.nearest((source, name), target)
+        return self._brought(operand.move, name, operand.value, "like", before)
+
+    def _brought(self, move: tuple[Layout, Layout], read: str, value: str, suffix: str, before: list[NodeProto]) -> str:
+        """Return a form of a value in another layout, with the layout nodes that make it unless it is there already."""
+        source, target = move
+        nearest, steps = self._layout_nodes.nearest((source, read), target)
         if steps == ():
             return nearest
-        moved = self.tensors.unique(f"{operand.value}_like")
-        before += self._layout_nodes.write(source, target, name, moved, operand.value)
-        self._layout_nodes.remember((source, name), (target, moved))
-        return moved
+        made = self.tensors.unique(f"{value}_{suffix}")
+        before += self._layout_nodes.write(source, target, read, made, value)
+        self._layout_nodes.remember((source, read), (target, made))
+        return made
 
     def _operand(self, operand: Operand) -> str:
         if isinstance(operand, FormOf):
@@ -229,8 +232,7 @@ class Rewriter:
             laid_out = self.views[source].dims
             if index in self._framed:
                 laid_out, source = self.views[source].spatial_form or (), self._names[source]
-            read = self.tensors.unique(f"{layer.x}_frame") if conversion(laid_out, found.frame) else source
-            out += self._layout_nodes.write(laid_out, found.frame, source, read, layer.x)
+            read = self._brought((laid_out, found.frame), source, layer.x, "frame", out)
         may = self.unsigned and index not in self.fits
         unsigned = may and without_sign(layer, self.plan.constants, found.rest)
         kernel, shape = self.tensors.kernel(layer, found, unsigned=unsigned)
@@ -278,16 +280,12 @@ class Rewriter:
         if isinstance(branch.spatial_form, Relaid):
             return self._operand(branch.spatial_form), []
         if branch.spatial_form is None:
-            source, steps = self.requirements.framed(branch.value, branch.contraction.frame)
-            move: tuple[Layout, Layout] | None = (self.views[source].dims, branch.contraction.frame)
-            read = source
+            read, _ = self.requirements.framed(branch.value, branch.contraction.frame)
+            move: tuple[Layout, Layout] | None = (self.views[read].dims, branch.contraction.frame)
         else:
             read, move = self._names[branch.value], branch.spatial_form.move
-            steps = () if move is None else conversion(*move)
-        if move is None or not steps:
-            return read, []
-        made = self.tensors.unique(f"{branch.value}_frame")
-        return made, self._layout_nodes.write(*move, read, made, branch.value)
+        before: list[NodeProto] = []
+        return read if move is None else self._brought(move, read, branch.value, "frame", before), before
 
     def _added(self, facts: LayerFacts, made: str, result: str) -> list[NodeProto]:
         layer = facts.layer
