@@ -44,7 +44,7 @@ def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[Model
 def _scope(graph: Graph, constants: Constants, names: set[str], pool: Pool) -> list[tuple[str, float]]:
     nodes, out = list[NodeProto](), list[tuple[str, float]]()
     for i, node in enumerate(graph.nodes):
-        layer = find_layer(graph, constants, i, lambda _: None) if label(node) in names else None
+        layer = find_layer(graph, constants, i, {}) if label(node) in names else None
         found = _of_layer(layer, constants, pool) if isinstance(layer, FCLayer) else None
         if isinstance(layer, FCLayer) and found is not None:
             before, moved = found
