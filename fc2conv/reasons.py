@@ -70,7 +70,7 @@ class Code(Enum):
     WEIGHT_BATCHED = (
         "FC203",
         "The weight has a batch dimension of its own: one matrix for each item.",
-        "None yet: such a product is a grouped convolution only where that batch is an axis of the feature map.",
+        "Fix the input's shape with --overwrite-input-shape if it is open there. None yet for other such products.",
     )
     WEIGHT_TYPE = (
         "FC204",

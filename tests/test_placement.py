@@ -276,6 +276,18 @@ def test_a_layout_node_that_dies_costs_nothing() -> None:
     assert planned == written
 
 
+def test_a_frame_is_paid_once_however_many_layers_read_it() -> None:
+    model = parse(
+        """graph (float[N,7,8,8] x) => (float[N,7,3] y, float[N,7,5] z)
+        <float[7,7,1,1] k, float[64,3] w, float[64,5] v, int64[3] s = {0, 7, 64}>
+        { c = Conv (x, k)
+          f = Reshape (c, s)
+          [one] y = MatMul (f, w)
+          [two] z = MatMul (f, v) }"""
+    )
+    assert planned_and_written(model, "spatial") == (5, 5)
+
+
 # ------------------------------------------------------------------ blocks
 
 

@@ -76,7 +76,7 @@ KEPT: dict[Code, list[Kept]] = {
         Kept("graph (float[N,4,3,2] x, float[24,5] w) => (float[N,5] y) { f = Flatten (x)  [fc] y = Gemm (f, w) }"),
     ],
     Code.WEIGHT_BATCHED: [
-        Kept("graph (float[N,1,3,2] x) => (float[N,4,3,5] y) <float[4,2,5] w> { [fc] y = MatMul (x, w) }"),
+        Kept("graph (float[N,C,3,2] x) => (float[N,4,3,5] y) <float[4,2,5] w> { [fc] y = MatMul (x, w) }"),
     ],
     Code.WEIGHT_TYPE: [
         Kept("graph (int32[N,4,3,2] x) => (int32[N,5] y) <int32[24,5] w> { f = Flatten (x)  [fc] y = Gemm (f, w) }"),

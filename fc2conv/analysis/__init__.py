@@ -69,12 +69,8 @@ class Inference:
         self._given = {name: each for name, each in self.numbers.items() if name not in graph.producer}
         self._computed = [(i, node) for i, node in enumerate(graph.nodes) if not constants.makes(graph.results[i])]
 
-        def rank(name: str) -> int | None:
-            return len(shapes[name]) if name in shapes else None
-
-        found = (
-            (i, find_layer(graph, constants, i, rank)) for i, kind in enumerate(graph.kinds) if kind in LAYER_OPERATORS
-        )
+        kinds = enumerate(graph.kinds)
+        found = ((i, find_layer(graph, constants, i, shapes)) for i, kind in kinds if kind in LAYER_OPERATORS)
         self.found = {i: each for i, each in found if each is not None}
         layers = [(i, each) for i, each in self.found.items() if isinstance(each, FCLayer)]
         self._parts = {j: NodeFacts(part_of=i) for i, each in layers for j in each.absorbed}

@@ -136,7 +136,8 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
     parts = normal((new,)) if len(sizes) == 1 else regroup(normal((new,)), sizes)
     assert parts is not None
     summed = _summed(layer, view)
-    dims = [dim for i, dim in enumerate(view.dims) if i not in summed]
+    once = [len(view.dims) + i for i in layer.once]
+    dims = [dim for i, dim in enumerate(view.dims) if i not in summed and i not in once]
     dims[len(dims) - len(layer.kept) :] = [view.dims[i] for i in layer.kept]
     rank = len(dims) + len(layer.m)
     for m, part in sorted(zip(layer.m, parts, strict=True)):
@@ -157,8 +158,8 @@ def _result(ctx: Context, layer: FCLayer, view: View, found: Contraction | Reaso
 
 def _widen(layer: FCLayer, view: View, dims: list[Dim]) -> None:
     """Give the result the weight's batch where the input has one item for all of its matrices, or may have."""
-    if op(layer.node) == "Einsum":
-        return  # its letters say where its dimensions are
+    if op(layer.node) == "Einsum" or len(layer.m) > 1:
+        return  # it is known where its dimensions are
     lead = layer.shape[: -layer.matrix.rank]
     start = len(dims) - (2 if len(view.dims) > 1 else 1) - len(lead)
     for i, size in enumerate(lead, max(start, 0)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, isfinite
 
 import numpy as np
@@ -13,6 +13,7 @@ from fc2conv.ir.graph import Graph, label, op, own_op
 from fc2conv.ir.layer_operators import LAYER_OPERATORS, LayerOperator
 from fc2conv.layers import einsum, floating, quantized
 from fc2conv.layers.layer import FCLayer, Floating, Integer, QLinear
+from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code, Reason
 
 _LIVE = "live"
@@ -36,7 +37,7 @@ HANDLERS: dict[str, Handler] = {
 
 
 def find_layer(
-    graph: Graph, constants: Constants, index: int, rank: Callable[[str], int | None]
+    graph: Graph, constants: Constants, index: int, shapes: Mapping[str, Sequence[Size]]
 ) -> FCLayer | Reason | None:
     """Return the layer that a node is; a Reason where it only looks like a layer; None for every other node."""
     node, kind = graph.nodes[index], graph.kinds[index]
@@ -56,7 +57,10 @@ def find_layer(
         return found
     if not (isfinite(found.beta) and _in_range(constants, found)):
         return Reason(Code.KIND_NOT_SUPPORTED, label(node), f"alpha {found.alpha:g}, beta {found.beta:g}")
-    return floating.with_add(graph, constants, found, rank) if HANDLERS[kind] is floating.matmul else found
+    if HANDLERS[kind] is not floating.matmul:
+        return found
+    shape = shapes.get(found.x)
+    return floating.with_add(graph, constants, floating.spread(found, shape), None if shape is None else len(shape))
 
 
 def _refused(

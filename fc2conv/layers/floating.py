@@ -6,7 +6,7 @@ FusedGemm, FusedMatMul and TransposeMatMul.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from onnx import NodeProto
@@ -16,6 +16,7 @@ from fc2conv.ir.graph import Graph, attribute, float_attribute, int_attribute, l
 from fc2conv.ir.schema import lacking, schema_of
 from fc2conv.ir.stored import Matrix
 from fc2conv.layers.layer import Activation, FCLayer, Floating, per_output
+from fc2conv.layout.axes import Size
 from fc2conv.reasons import Code, Reason
 
 
@@ -77,7 +78,24 @@ def product(node: NodeProto, constants: Constants, left: bool, second: int = 1) 
     )
 
 
-def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[[str], int | None]) -> FCLayer:
+def spread(layer: FCLayer, shape: Sequence[Size] | None) -> FCLayer:
+    """Return a product as one with more outputs: those of all matrices that the weight has for one item of the input.
+
+    Such dimensions have size 1 in the input, or are none of its dimensions.
+    """
+    if shape is None or len(shape) < 2 or not layer.groups:
+        return layer
+    once = tuple(i for i in layer.groups if -i <= len(shape) and shape[i] == Size(1))
+    every = range(-len(layer.shape), -layer.matrix.rank)
+    new = tuple(i for i in every if -i > len(shape) or i in once)
+    if not new:
+        return layer
+    matrix = Matrix(layer.matrix.rows, (*new, *layer.matrix.outputs), tuple(i for i in every if i not in new))
+    groups = tuple(i for i in layer.groups if i not in new)
+    return replace(layer, matrix=matrix, m=(*new, *layer.m), groups=groups, once=once)
+
+
+def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: int | None) -> FCLayer:
     """Join a MatMul with the Add of a per-output constant after it, where nothing else reads the value between."""
     name = layer.output
     reader = graph.only_reader(name)
@@ -90,6 +108,6 @@ def with_add(graph: Graph, constants: Constants, layer: FCLayer, rank: Callable[
     if shape is None or not per_output(constants, other, layer.m, layer.outputs):
         return layer
     # An Add whose constant has the higher rank raises the rank of the result: that is not a bias.
-    if len(shape) > max(rank(layer.x) or 1, 1) or (not layer.m and shape):
+    if len(shape) > max(rank or 1, 1) or (not layer.m and shape):
         return layer
     return replace(layer, bias=other, output=graph.results[reader][0], absorbed=(reader,))

@@ -81,10 +81,10 @@ class FCLayer:
     `x` is the node's activation, `weight` its constant of the shape `shape`. All dimensions are counted from the end.
     `k` are those of x that are summed over, in the order of the `matrix`'s rows, and `m` those of the result in which
     its outputs lie (a vector has none). What else the weight has comes before these: one matrix for each index of
-    the dimensions `groups` of x, or size 1. `kept` is the order in which the result has the last dimensions of x that
-    are not summed over, where it differs from theirs. `absorbed` are the positions of nodes that became part of it.
-    `bias` is one value per output (or one for all); `addend` anything else that Gemm adds. `output` is the value that
-    the whole computes.
+    the dimensions `groups` of x, or size 1. `once` are dimensions of x of size 1, in whose place the result has
+    outputs. `kept` is the order in which the result has the last dimensions of x that are not summed over, where it
+    differs from theirs. `absorbed` are the positions of nodes that became part of it. `bias` is one value per output
+    (or one for all); `addend` anything else that Gemm adds. `output` is the value that the whole computes.
     """
 
     node: NodeProto
@@ -101,6 +101,7 @@ class FCLayer:
     bias: str | None = None
     addend: str | None = None
     groups: tuple[int, ...] = ()
+    once: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
     absorbed: tuple[int, ...] = ()
 

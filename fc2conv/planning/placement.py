@@ -6,8 +6,8 @@ then layers that are left, then elements moved, then nodes that change without n
 convolution).
 
 Each term pays when a producer and a reader (or a label and a requirement) disagree in one direction, which is the form
-of a minimum cut: the optimum is exact. Regions are connected only by values whose two forms differ, so that
-the whole is linear in the size of the graph for regions of bounded size.
+of a minimum cut: the optimum is exact. Regions are connected only by values whose two forms differ and by frames that
+layers share, so that the whole is linear in the size of the graph for regions of bounded size.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Placement(Requirements):
             out += self.from_above.get(name, [])
         # A node that only regroups dimensions before the region belongs to it, though its result is a spatial form.
         out += [self._elided[name] for name in values if name in self._elided]
-        return out
+        return out + self.beside(index)
 
     # ------------------------------------------------------------------ labelling
 
@@ -174,7 +174,10 @@ class Placement(Requirements):
         network = Network()
         vertex = {index: network.vertex() for index in region.members}
         originals = {
-            name for i in region.members for name in self.reads[i].originals if i not in self.frames.get(name, ())
+            name
+            for i in region.members
+            for name in self.reads[i].originals
+            if self.reframed.get(i, ("", None))[0] != name
         }
         for name in self._values(region):
             self._value(network, vertex, name, originals)
@@ -205,8 +208,6 @@ class Placement(Requirements):
                 network.edge(SOURCE, at, INFINITE)
             else:
                 network.edge(at, SINK, KEPT)
-            if not self.reads_spatial_form(index):
-                network.edge(SOURCE, at, min(self.frame_prices(index)))
             network.edge(SOURCE, at, self.branch_price(index))
         elif isinstance(facts.recipe, Remap) and facts.recipe.lifts:
             network.edge(at, SINK, INFINITE)
@@ -231,20 +232,28 @@ class Placement(Requirements):
         if on_spatial_forms and not (self._free(name) and made is None):
             cost = self.converting(name, to_spatial_form=True)
             self._any(network, made, [vertex[i] for i in on_spatial_forms], cost, spatial_forms=True)
-        frames = {i: self.frame_prices(i) for i in self.frames.get(name, []) if i in vertex}
-        for i, (of_original, of_spatial_form) in frames.items():
-            self._any(network, made, [vertex[i]], max(of_original - of_spatial_form, 0), spatial_forms=True)
+        mores = [self._frame(network, vertex, made, layers) for layers in self.frames.get(name, {}).values()]
         if made is not None:
             cost = self.converting(name, to_spatial_form=False)
             if always:
                 network.edge(SOURCE, made, cost)
             else:
                 # Frames are made of the spatial form, where no original is there for others.
-                more = min(sum(max(prices[1] - prices[0], 0) for prices in frames.values()), cost)
+                more = min(sum(mores), cost)
                 network.edge(SOURCE, made, more)
                 cost -= more
                 own = min(self.own_prices[maker], cost) if maker is not None and self._read_past(maker) else 0
                 self._any(network, made, [vertex[i] for i in inside], cost, spatial_forms=False, either_way=own)
+
+    def _frame(self, network: Network, vertex: Mapping[int, int], made: int | None, layers: Sequence[int]) -> int:
+        """Charge once for a frame that layers share; return how much dearer it is when made of a spatial form."""
+        wanting = [vertex[i] for i in layers if i in vertex]
+        if not wanting:
+            return 0
+        of_original, of_spatial_form = self.frame_prices(layers[0])
+        self._any(network, None, wanting, min(of_original, of_spatial_form), spatial_forms=True)
+        self._any(network, made, wanting, max(of_original - of_spatial_form, 0), spatial_forms=True)
+        return max(of_spatial_form - of_original, 0)
 
     def _read_past(self, index: int) -> bool:
         """Return whether a layout node goes if its readers, layers with frames made before it, run on spatial forms.

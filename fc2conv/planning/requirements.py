@@ -59,13 +59,14 @@ class Requirements:
         """For each layer whose frame is not its input's spatial form what `framed` says of it."""
         self.from_above: dict[str, list[int]] = {}
         """Layers that read, when they are converted, values that are not their operands: further up, or branches."""
-        self.frames: dict[str, list[int]] = {}
-        """Layers whose frames are made of a value that is not their input's spatial form."""
+        self.frames: dict[str, dict[Layout, list[int]]] = {}
+        """Layers with frames that are not their input's spatial form, by the value that is made into the frame, and it."""
         for index, each in enumerate(facts.nodes):
             layer = each.layer
             if layer is not None and layer.contraction is not None and not _convolves_as_it_is(layer):
-                self.reframed[index] = source, _ = self.framed(layer.layer.x, layer.contraction.frame)
-                self.frames.setdefault(source, []).append(index)
+                frame = layer.contraction.frame
+                self.reframed[index] = source, _ = self.framed(layer.layer.x, frame)
+                self.frames.setdefault(source, {}).setdefault(frame, []).append(index)
         self.reads = [self._requirement(index) for index in range(len(facts.nodes))]
         """What each node reads on spatial forms; nothing where it cannot run on them."""
         for index in filter(self.may_convert, range(len(facts.nodes))):
@@ -80,6 +81,13 @@ class Requirements:
         """Return whether the node is a layer that can be converted."""
         layer = self.facts.nodes[index].layer
         return layer is not None and layer.contraction is not None
+
+    def beside(self, index: int) -> list[int]:
+        """Return the layers that read the same frame as a layer; none where it reads a spatial form."""
+        layer = self.facts.nodes[index].layer
+        if index not in self.reframed or layer is None or layer.contraction is None:
+            return []
+        return self.frames[self.reframed[index][0]][layer.contraction.frame]
 
     def framed(self, value: str, frame: Layout) -> Framed:
         """Return the value of which the frame of a layer that reads `value` is made, and the conversion.
@@ -127,18 +135,19 @@ class Requirements:
         """Return layers whose frames are made of a value's spatial form, as its original takes more layout nodes."""
         if not self.frames:
             return set()
-        others = self.originals_read(on_spatial_forms, {i for layers in self.frames.values() for i in layers})
+        every = {i for frames in self.frames.values() for layers in frames.values() for i in layers}
+        others = self.originals_read(on_spatial_forms, every)
         out: set[int] = set()
-        for name, layers in self.frames.items():
+        for name, frames in self.frames.items():
             view, maker = self.facts.views[name], self.graph.producer.get(name)
             if maker is None or self.units[maker] not in on_spatial_forms or view.free:
                 continue
-            more = {
-                i: prices[1] - prices[0] for i in layers if i in on_spatial_forms and (prices := self.frame_prices(i))
-            }
+            there = [layers for each in frames.values() if (layers := [i for i in each if i in on_spatial_forms])]
+            more = [prices[1] - prices[0] for layers in there if (prices := self.frame_prices(layers[0]))]
             brought_back = 0 if name in others else self.costs.price(view.from_spatial_form)
-            dearer = sum(each for each in more.values() if each > 0) > brought_back
-            out |= {i for i, each in more.items() if each <= 0 or not dearer}
+            dearer = sum(each for each in more if each > 0) > brought_back
+            for layers, each in zip(there, more, strict=True):
+                out.update(layers if each <= 0 or not dearer else ())
         return out
 
     def reads_spatial_form(self, index: int) -> bool:

@@ -41,6 +41,7 @@ class LayoutNodes:
             return nearest
         made = self._tensors.unique(wanted)
         out += self.write(form[0], target, form[1], made, base)
+        self.remember(form, (target, made))
         return made
 
     def write(self, source: Layout, target: Layout, read: str, made: str, base: str) -> list[NodeProto]:

@@ -38,7 +38,7 @@ def requantized(file: ModelFile, layers: Layers, *, freeze: bool) -> tuple[Model
         replaced: Replaced = {}
         for i, node in enumerate(graph.nodes):
             name = graph.path, label(node)
-            layer = find_layer(graph, constants, i, lambda _: None) if name in layers else None
+            layer = find_layer(graph, constants, i, {}) if name in layers else None
             found = _of_layer(layer, constants, pool) if isinstance(layer, FCLayer) else None
             if isinstance(layer, FCLayer) and found is not None:
                 before, changes[name] = found

@@ -198,9 +198,7 @@ class Rewriter:
         if not isinstance(operand, FormOf) or operand.move is None:
             return name
         source, target = operand.move
-        moved = self._layout_nodes.bring((source, name), target, f"{operand.value}_like", operand.value, before)
-        self._layout_nodes.remember((source, name), (target, moved))
-        return moved
+        return self._layout_nodes.bring((source, name), target, f"{operand.value}_like", operand.value, before)
 
     def _operand(self, operand: Operand) -> str:
         if isinstance(operand, FormOf):

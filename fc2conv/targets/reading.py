@@ -49,7 +49,7 @@ def geometry(graph: Graph, constants: Constants, index: int, shapes: Shapes) -> 
         return _convolution(node, constants, shapes, CONVOLUTIONS[kind])
     if kind not in LAYER_OPERATORS:
         return None
-    found = find_layer(graph, constants, index, lambda name: len(shapes[name]) if name in shapes else None)
+    found = find_layer(graph, constants, index, shapes)
     if isinstance(found, FCLayer):
         return layer(found, constants, shapes.get(found.x))
     if found is None or found.code is Code.BOTH_CONSTANT:

@@ -65,6 +65,12 @@ PART = {
         "k = Constant<value_floats = [2.0, 1.0, 3.0, 1.0]>() a = Mul(x, k) y = Mul(a, m)", 80),
     "rows of a weight": (
         RANGE + "r = Gather(places, i) " + ADDED, BEHIND + RANGE + "r = Gather(others, i) " + ADDED, 80),
+    "half of the items": (
+        "e = Add(s, one) q = Div(e, two) r = Cast<to = 1>(q) " + ADDED,
+        "q = Sub(s, one) r = Cast<to = 1>(q) " + ADDED, 4),
+    "half of a number that was below 0": (
+        "t = Constant<value_ints = [3]>() d = Add(s, s) e = Sub(d, t) q = Div(e, two) r = Cast<to = 1>(q) " + ADDED,
+        "q = Sub(s, two) r = Cast<to = 1>(q) " + ADDED, 1),
     "a part of a weight": ("r = Slice(places, z, s) " + ADDED, BEHIND + "r = Slice(others, z, s) " + ADDED, 80),
 }  # fmt: skip
 SAME = {
@@ -81,6 +87,8 @@ SAME = {
     "positions in another layout": (
         RANGE + "c = CastLike(i, x) u = Unsqueeze(c, one) y = Mul(x, u)",
         RANGE + "u = Unsqueeze(i, z) t = Transpose(x) c = CastLike(u, t) m = Mul(t, c) y = Transpose(m)"),
+    "one of two halves": (
+        "w = Concat<axis = 0>(x, x) d = Add(s, s) e = Add(d, one) q = Div(e, two) y = Slice(w, z, q)", NOTHING),
     "a factor in another order": ("y = Mul(x, f)", "n = Neg(f) m = Mul(n, x) y = Neg(m)"),
     "a bound": (
         "e = Cast<to = 1>(s) y = Max(x, e)", "e = Cast<to = 1>(s) n = Neg(x) o = Neg(e) m = Min(n, o) y = Neg(m)"),

@@ -106,7 +106,7 @@ def bent(at: Twice, sizes: Items, grows: int, behind: bool) -> int:
         return 0
     if node.op_type == "Div" and len(numbers) == 2 and not behind and _ratio(*numbers):
         return 0
-    return sizes[2] if not behind and _smooth(node, numbers, made) else FAR
+    return sizes[2] if not behind and _smooth(node, numbers, made, sizes) else FAR
 
 
 def _limits(node: NodeProto) -> Iterator[Numbers]:
@@ -145,7 +145,9 @@ def longer(numbers: Sequence[Numbers]) -> bool:
     return any(one is not None and other is not None and one.shape != other.shape for one, other in numbers)
 
 
-def _smooth(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None]) -> bool:
+def _smooth(
+    node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | None], sizes: tuple[float, int, int]
+) -> bool:
     """Return whether a node gives a polynomial of the sizes, a quotient or a root, and does not round it."""
     whole = made[0] is None or made[0].dtype.kind in "iu"
     if _unsigned(made) or (node.op_type == "ReduceProd" and longer(numbers)):
@@ -154,7 +156,7 @@ def _smooth(node: NodeProto, numbers: Sequence[Numbers], made: Sequence[Array | 
         powers = [each for each in numbers[-1] if each is not None]
         return all(bool((each >= 0).all()) and np.array_equal(each, np.floor(each)) for each in powers)
     if node.op_type == "Div" and len(numbers) == 2:
-        return _divides(*numbers)
+        return _divides(*numbers) or _same_rest(numbers[0], numbers[1], sizes)
     return node.op_type in _SMOOTH and not (whole and node.op_type in _ROUNDED)
 
 
@@ -162,6 +164,16 @@ def _divides(one: Numbers, other: Numbers) -> bool:
     """Return whether a quotient is not rounded, or its divisor stays and leaves no rest at two sizes, and so at all."""
     exact = all(a is None or a.dtype.kind not in "iu" for a in one)
     return exact or (not depends(*other) and not any(rest.any() for _, rest in _quotients(one, other)))
+
+
+def _same_rest(one: Numbers, other: Numbers, sizes: tuple[float, int, int]) -> bool:
+    """Return whether a quotient by a number that stays leaves one rest at all sizes, such as (2 N + 1) / 2."""
+    (few, many), (by, _), (least, *items) = one, other, sizes
+    if few is None or many is None or by is None or depends(*other) or few.shape != many.shape or (by <= 0).any():
+        return False
+    growth, over = np.divmod(many - few, items[1] - items[0])
+    positive = (growth >= 0) & (few - growth * (items[0] - least) >= 0)  # below 0 it is rounded towards 0
+    return bool(positive.all()) and not over.any() and not (growth % by).any()
 
 
 def _ratio(one: Numbers, other: Numbers) -> bool:
