@@ -60,7 +60,7 @@ class Requirements:
         self.from_above: dict[str, list[int]] = {}
         """Layers that read, when they are converted, values that are not their operands: further up, or branches."""
         self.frames: dict[str, dict[Layout, list[int]]] = {}
-        """Layers with frames that are not their input's spatial form, by the value that is made into the frame, and it."""
+        """Layers whose frames are not their input's spatial form, by the value that becomes the frame, and by frame."""
         for index, each in enumerate(facts.nodes):
             layer = each.layer
             if layer is not None and layer.contraction is not None and not _convolves_as_it_is(layer):

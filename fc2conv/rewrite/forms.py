@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
+from fc2conv.io.forms import dense
 from fc2conv.io.reader import ModelFile
-from fc2conv.io.sparse import dense
 from fc2conv.io.tensors import tensors
 from fc2conv.ir.constants import Constants
 from fc2conv.ir.element_types import as_cast
