@@ -196,6 +196,11 @@ def use_libraries(paths: Sequence[str]) -> None:
 
 def _opened(model: ModelProto, folder: object = None, optimized: bool = False, providers: Sequence[str] = ()) -> Any:
     """Open a session; `folder` holds the model's data files."""
+    names = list(providers) or ["CPUExecutionProvider"]
+    return ort.InferenceSession(model.SerializeToString(), _options(folder, optimized), providers=names)
+
+
+def _options(folder: object, optimized: bool = False) -> Any:
     options = ort.SessionOptions()
     for path in _libraries:
         options.register_custom_ops_library(os.fsencode(path))
@@ -210,8 +215,7 @@ def _opened(model: ModelProto, folder: object = None, optimized: bool = False, p
     options.add_session_config_entry("session.disable_prepacking", "1")  # a packed weight would be a copy in memory
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    providers = list(providers) or ["CPUExecutionProvider"]
-    return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
+    return options
 
 
 def _seed(model: ModelProto) -> None:
