@@ -194,11 +194,12 @@ def _are_coordinates(values: np.ndarray) -> bool:
 def _stretched(slider: Slider, name: str, values: np.ndarray, extent: str) -> str:
     """Resize coordinates to an image: from the same first to the same last, as a network computes them."""
     kept = slider.tensors.value(np.ascontiguousarray(values), f"{name}_map")
+    empty = slider.no_roi
     one = slider.tensors.ints((1,), "one")
     rest = slider.add("Slice", [extent, one, slider.tensors.ints((values.ndim,), "rank")], f"{name}_rest")
     shape = slider.add("Concat", [one, rest], f"{name}_size", axis=0)
     how = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-    large = slider.add("Resize", [kept, slider.no_roi, slider.no_roi, shape], f"{name}_resized", **how)
+    large = slider.add("Resize", [kept, empty, empty, shape], f"{name}_resized", **how)
     return slider.add("Expand", [large, extent], f"{name}_spread")
 
 
