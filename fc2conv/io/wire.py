@@ -84,30 +84,8 @@ def transform(buffer: Buffer, on_tensor: OnTensor, wanted: Wanted) -> Chunks:
 
     Raise WireError where the bytes are not a message, and where a field occurs twice that may occur once.
     """
-    view = memoryview(buffer)
-
-    def message(begin: int, end: int, kind: _Message, depth: int) -> Chunks | None:
-        """Return what replaces the message between two offsets, or None where nothing in it changes."""
-        if kind is _TENSOR:
-            return on_tensor(begin, end)
-        if depth > MAX_DEPTH:
-            raise WireError(f"more than {MAX_DEPTH} messages are nested")
-        changes: dict[tuple[int, int], list[Chunk]] = {}
-        seen = set[int]()
-        for number, wire, at, value, stop in fields(buffer, begin, end):
-            child = kind.children.get(number)
-            if child is None or wire != BYTES:
-                continue
-            if number in kind.single:
-                if number in seen:
-                    raise WireError(f"a {kind.name} holds its {child.name} (field {number}) twice, at byte {at}")
-                seen.add(number)
-            new = message(value, stop, child, depth + 1) if wanted(value, stop) else None
-            if new is not None:
-                changes[at, stop] = [memoryview(prefix(number, new.nbytes)), *new.parts]
-        return splice(view, begin, end, changes) if changes else None
-
-    return message(0, len(buffer), _MODEL, 0) or Chunks([view], len(buffer))
+    whole = Chunks([memoryview(buffer)], len(buffer))
+    return _Walker(buffer, on_tensor, wanted).message(0, len(buffer), _MODEL, 0) or whole
 
 
 def fields(buffer: Buffer, begin: int, stop: int) -> Iterator[Field]:
@@ -172,3 +150,34 @@ def splice(view: memoryview, begin: int, end: int, changes: Changes) -> Chunks:
     if begin < end:
         parts.append(view[begin:end])
     return Chunks(parts, sum(part.nbytes for part in parts))
+
+
+class _Walker:
+    """One pass over a buffer. As a function that calls itself it would be a cycle, which keeps the file mapped."""
+
+    def __init__(self, buffer: Buffer, on_tensor: OnTensor, wanted: Wanted) -> None:
+        self._buffer = buffer
+        self._view = memoryview(buffer)
+        self._on_tensor = on_tensor
+        self._wanted = wanted
+
+    def message(self, begin: int, end: int, kind: _Message, depth: int) -> Chunks | None:
+        """Return what replaces the message between two offsets, or None where nothing in it changes."""
+        if kind is _TENSOR:
+            return self._on_tensor(begin, end)
+        if depth > MAX_DEPTH:
+            raise WireError(f"more than {MAX_DEPTH} messages are nested")
+        changes: dict[tuple[int, int], list[Chunk]] = {}
+        seen = set[int]()
+        for number, wire, at, value, stop in fields(self._buffer, begin, end):
+            child = kind.children.get(number)
+            if child is None or wire != BYTES:
+                continue
+            if number in kind.single:
+                if number in seen:
+                    raise WireError(f"a {kind.name} holds its {child.name} (field {number}) twice, at byte {at}")
+                seen.add(number)
+            new = self.message(value, stop, child, depth + 1) if self._wanted(value, stop) else None
+            if new is not None:
+                changes[at, stop] = [memoryview(prefix(number, new.nbytes)), *new.parts]
+        return splice(self._view, begin, end, changes) if changes else None
