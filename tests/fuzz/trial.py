@@ -88,7 +88,7 @@ def _run(given: Path, out: Path, options: Options) -> tuple[int, str]:
             flow.convert(str(given), str(out), options)
             code = 0
         except Exception as stop:  # noqa: BLE001  the last line of defence of the command line judges it
-            code = _exit_code(stop, debug=False, github=False)
+            code = _exit_code(stop, {})
     return int(code), errors.getvalue()
 
 
