@@ -51,7 +51,7 @@ class NewInts:
 
     @classmethod
     def of(cls, sizes: Sequence[Size]) -> NewInts | None:
-        """Return sizes as such a constant; None where one is not known."""
+        """Return sizes as a constant operand; None where a size is not known."""
         return cls(tuple(size.coefficient for size in sizes)) if all(size.known for size in sizes) else None
 
 

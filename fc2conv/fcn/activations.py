@@ -46,7 +46,7 @@ class _Pooled:
 def activation_map(slider: Slider, output: str, shown: str, name: str) -> tuple[Form, CamClaim]:
     """Add the class activation map of an output, whose map is `shown`, under a name, and return what is claimed of it.
 
-    Raise Stuck where there is none.
+    Raise Stuck where no map has the score.
     """
     makers = {made: node for node in slider.nodes for made in node.output if made}
     score, then, compared = _score(makers, shown)

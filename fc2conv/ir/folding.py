@@ -89,8 +89,6 @@ def _differs(node: NodeProto, kind: str, operands: Mapping[str, np.ndarray], ops
 
 def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
     """Compute the results of a node by ONNX's reference, or by onnxruntime; return None where these do not."""
-    from onnx.reference import ReferenceEvaluator
-
     kind, opset = own_op(node), onnx_opset(opsets)
     if kind == "Dropout" and len(node.input) > 2 and np.any(operands.get(node.input[2], False)):
         return None  # it drops others on every run
@@ -98,7 +96,9 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
         node = changed(node)
         node.domain = ""
     if _differs(node, kind, operands, opset):
-        return _run(node, operands, opsets)
+        return _run(node, operands, opset)
+    from onnx.reference import ReferenceEvaluator
+
     if kind == "Pad":
         node, operands = _cropped(node, operands)
     if kind == "OneHot" and node.input[0] != node.input[1] and operands[depth := node.input[1]].size == 1:
@@ -125,14 +125,14 @@ def computed(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mappin
         return None
 
 
-def _run(node: NodeProto, operands: Mapping[str, np.ndarray], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
+def _run(node: NodeProto, operands: Mapping[str, np.ndarray], opset: int) -> list[np.ndarray] | None:
     """Compute the results of a node by onnxruntime; return None where it has no kernel for these types."""
     from fc2conv.io.alone import REFUSALS, run_alone
 
     hush()
     note("onnxruntime", label(node))
     try:
-        made = run_alone(node, opsets, [operands.get(name) for name in node.input])
+        made = run_alone(node, {"": opset}, [operands.get(name) for name in node.input])
         return [each for each in made if each is not None]
     except REFUSALS:
         return None

@@ -145,7 +145,7 @@ def _with_qdq(file: ModelFile, options: Options) -> tuple[list[Plan], Rewritten 
 
 
 def _made_of(file: ModelFile, made: Rewritten) -> Rewritten:
-    """Return what was made of a form of a model as made of the model itself, whose functions are inlined alike."""
+    """Return a result with the model itself as its original, and functions inlined as in the result."""
     return replace(made, original=replace(file, model=functions.inlined_like(file.model, made.model)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cache
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, ValueInfoProto, helper
@@ -89,24 +90,15 @@ _UNSURE: dict[str, Callable[[NodeProto, int], object]] = {
 
 def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
     """Run one node with onnx's reference evaluator, or with onnxruntime; raise UnmodelledError where these cannot."""
-    copy = deepcopy(node)
-    names = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
-    copy.input[:] = names
-    inputs = [ValueInfoProto(name=name) for name in names if name]
-    outputs = [ValueInfoProto(name=name) for name in node.output if name]
-    imports = [helper.make_opsetid(node.domain, max(opset, _NEWER.get(node.op_type, 0)))]
     if node.domain not in ONNX_DOMAINS:
         raise UnmodelledError(f"{label(node)} (domain {node.domain})")
     if node.op_type in _UNSURE and _UNSURE[node.op_type](node, opset):
         raise UnmodelledError(f"{label(node)} (each runtime computes something else)")
-    model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
-    given = {name: feed for name, feed in zip(names, feeds, strict=True) if feed is not None}
-    note("onnx.reference", label(node))
     try:
         with np.errstate(all="ignore"):  # what is not finite here is not in the model either
             if node.op_type in _OTHERWISE and _OTHERWISE[node.op_type](node, opset, feeds):
-                return _run(node, opset, feeds)
-            made = ReferenceEvaluator(model).run(None, given)
+                return _by_onnxruntime(node, opset, feeds)
+            made = _by_reference(node, opset, feeds)
     except (*_FAULTS, MemoryError) as error:
         raise UnmodelledError(f"{label(node)} ({error})") from error
     if any(isinstance(each, list) for each in made):
@@ -115,7 +107,19 @@ def evaluate(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
     return [np.asarray(next(results)) if name else np.zeros(0) for name in node.output]
 
 
-def _run(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
+def _by_reference(node: NodeProto, opset: int, feeds: Feeds) -> list[Any]:
+    copy = deepcopy(node)
+    copy.input[:] = ["" if feed is None else f"in{i}" for i, feed in enumerate(feeds)]
+    inputs = [ValueInfoProto(name=name) for name in copy.input if name]
+    outputs = [ValueInfoProto(name=name) for name in node.output if name]
+    imports = [helper.make_opsetid(node.domain, max(opset, _NEWER.get(node.op_type, 0)))]
+    model = helper.make_model(helper.make_graph([copy], "node", inputs, outputs), opset_imports=imports)
+    note("onnx.reference", label(node))
+    given = {name: feed for name, feed in zip(copy.input, feeds, strict=True) if feed is not None}
+    return list(ReferenceEvaluator(model).run(None, given))
+
+
+def _by_onnxruntime(node: NodeProto, opset: int, feeds: Feeds) -> list[Array]:
     try:
         return [np.zeros(0) if each is None else each for each in run_alone(node, {node.domain: opset}, feeds)]
     except REFUSALS as error:

@@ -18,7 +18,7 @@ from fc2conv.verification.nodes import attribute_bytes, canonical, label
 from fc2conv.verification.reference import UnmodelledError, evaluate
 
 Bounds = tuple[float, float] | None
-"""Integers, or infinities: a float is none of the integers near it."""
+"""The least and the largest number: integers, as floats round large ones, or infinities."""
 
 MOVES = frozenset(
     """Reshape Transpose Slice Split Gather GatherElements GatherND Expand Tile Concat Pad DepthToSpace SpaceToDepth

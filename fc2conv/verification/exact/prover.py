@@ -131,13 +131,14 @@ class Prover:
             each.forget()
 
     def _roundings(self) -> list[Evaluator]:
-        return [self._rounding(other, computed) for computed in COMPUTED for other in (2, 1)]
-
-    def _rounding(self, other: int, computed: frozenset[str] | None) -> Evaluator:
-        """Return an evaluator that takes constants as rounded, except in nodes that the other model has as well."""
-        made = (term for term in self.table.terms.values() if term.has_op and term.sides & other)
-        kept = frozenset(map(signature, made))
-        return self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
+        """Return evaluators that take constants as rounded, except in nodes that the other model has as well."""
+        made = [term for term in self.table.terms.values() if term.has_op]
+        others = [frozenset(signature(term) for term in made if term.sides & other) for other in (2, 1)]
+        return [
+            self._evaluator(Level.NUMBERS, rounded=True, computed=computed, kept=kept)
+            for computed in COMPUTED
+            for kept in others
+        ]
 
     def _outputs(self) -> Iterator[Term]:
         for values in (self.old, self.new):

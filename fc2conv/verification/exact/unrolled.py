@@ -41,7 +41,7 @@ def name_bodies(scope: Scope, node: NodeProto, operands: Sequence[Term]) -> None
     walk = scope.walk
     made = [*operands, *replace(scope, once=False, runs=False).bodies(node, operands)]
     kind = node.op_type, len(operands)
-    equal = (name for name, (of, others) in walk.table.bodies.items() if of == kind and walk.alike(others, made))
+    equal = (name for name, (of, others) in walk.table.bodies.items() if of == kind and walk.same_terms(others, made))
     name = next(equal, digest("bodies", len(walk.table.bodies)))
     walk.table.bodies.setdefault(name, (kind, made))
     walk.bodies[scope.place, node.output[0]] = name

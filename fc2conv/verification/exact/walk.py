@@ -64,7 +64,7 @@ class Walk:
     left: list[int] = field(default_factory=list)
     bodies: dict[Place, bytes] = field(default_factory=dict)
 
-    def alike(self, terms: Sequence[Term], others: Sequence[Term]) -> bool:
+    def same_terms(self, terms: Sequence[Term], others: Sequence[Term]) -> bool:
         """Return whether terms are the same, one by one."""
         return len(terms) == len(others) and all(map(self.same, terms, others))
 
@@ -215,7 +215,7 @@ class Scope:
             kinds = [self.walk.stated.get(name, kind) for name, kind in zip(node.output, kinds, strict=True)]
         open_sizes = self.walk.left if self.once and not once and any(shape is None for _, shape in kinds) else []
         for equal in self.walk.table.counted if open_sizes and self.walk.side > 1 else ():
-            if equal[0].op.digest == op.digest and self.walk.alike(equal[0].inputs, inputs):
+            if equal[0].op.digest == op.digest and self.walk.same_terms(equal[0].inputs, inputs):
                 return [self.add(term) for term in equal]
         if open_sizes and self.walk.side == 1:
             partly = shape_rules.counted(node, domain, self.opsets, version, operands, bodies)
